@@ -1,0 +1,217 @@
+"""Typed parts of a config: frozen, keyword-only dataclasses read strictly from JSON.
+
+    class Conf(core.conf.Conf):
+        hidden_dim: PositiveInt = 128
+        '''Hidden units per direction.'''
+
+The annotation is the type, the range and the schema; the line below a field is its description. A Conf checks its
+ranges however it is made, in Python or from JSON. Rules between fields are ValueErrors of `__post_init__` (call super
+first).
+"""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform
+
+JSON = Any
+"""A value of a JSON document: the only place where Any is at home."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Bounds of a number; `above` and `below` exclude the bound itself."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def complaint(self, value: float) -> str:
+        """What is wrong with `value`, or an empty string."""
+        if self.minimum is not None and value < self.minimum:
+            return f"must be at least {self.minimum:g}, got {value:g}"
+        if self.maximum is not None and value > self.maximum:
+            return f"must be at most {self.maximum:g}, got {value:g}"
+        if self.above is not None and value <= self.above:
+            return f"must be above {self.above:g}, got {value:g}"
+        if self.below is not None and value >= self.below:
+            return f"must be below {self.below:g}, got {value:g}"
+        return ""
+
+    def schema(self) -> dict[str, float]:
+        """The same bounds as JSON Schema keywords."""
+        keywords = {
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "exclusiveMinimum": self.above,
+            "exclusiveMaximum": self.below,
+        }
+        return {key: value for key, value in keywords.items() if value is not None}
+
+
+PositiveInt = Annotated[int, Range(minimum=1)]
+NonNegativeInt = Annotated[int, Range(minimum=0)]
+PositiveFloat = Annotated[float, Range(above=0)]
+NonNegativeFloat = Annotated[float, Range(minimum=0)]
+Rate = Annotated[float, Range(minimum=0, below=1)]
+"""A share such as a dropout rate, from 0 to below 1."""
+Activation = Literal["ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Tanh", "Sigmoid", "Softplus"]
+"""An activation of torch.nn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A place of the config where a name picks a class of a registry, and other keys are the fields of its Conf.
+
+    tag       the key that holds the name (`layer`, `type`)
+    registry  the kind of the registry ("block", "loss")
+    conf      the key that holds the fields; None where they stand beside the tag
+    open      other names are allowed too (a layer may name an earlier layer)
+    """
+
+    tag: str
+    registry: str
+    conf: str | None = "conf"
+    open: bool = False
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conf:
+    """Base of every typed part of a config."""
+
+    owner: ClassVar[Any] = None
+    """The registered class that this Conf configures."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names of fields that have a default, read as if the field had been named."""
+    ignored: ClassVar[Mapping[str, str]] = {}
+    """Keys that are accepted without effect, with the reason that the notice gives ("" = no notice)."""
+    extra: ClassVar[str | None] = None
+    """The dict field that collects keys which are no field; without it such keys are refused."""
+    choice: ClassVar[Choice | None] = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        for name, annotation in annotations(type(self)).items():
+            complaint = _complaint(annotation, getattr(self, name))
+            if complaint:
+                raise ValueError(f"{name} {complaint}.")
+
+
+def annotations(cls: type[Conf]) -> dict[str, Any]:
+    """Field name -> annotation, ranges kept."""
+    return _annotations(cls)  # type: ignore[arg-type]  # mypy takes the hash of instances for that of the class
+
+
+@functools.cache
+def _annotations(cls: type[Conf]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def field_docs(cls: type[Conf]) -> dict[str, str]:
+    """Field name -> the docstring under it, own and inherited."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not (issubclass(base, Conf) and base is not Conf):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for statement, following in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+            ):
+                docs[statement.target.id] = inspect.cleandoc(str(following.value.value))
+    return docs
+
+
+def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
+    """An instance of `cls` from a JSON object whose keys and types the schema has approved. ValueError for the rest."""
+    kinds = annotations(cls)
+    fields: dict[str, Any] = {}
+    extra: dict[str, JSON] = {}
+    for key, item in value.items():
+        name = cls.aliases.get(key, key)
+        if name in kinds and name != cls.extra:
+            fields[name] = _read_value(kinds[name], item)
+        elif key not in cls.ignored:
+            extra[key] = item
+    if extra:
+        assert cls.extra is not None, f"{cls.__qualname__} has no field {list(extra)}: the schema let it pass"
+        fields[cls.extra] = _read_value(kinds[cls.extra], extra)
+    return cls(**fields)
+
+
+def to_json(value: Any) -> JSON:
+    """A Conf (or a plain value) as JSON, every default written out; collected extra keys stand where they came from."""
+    if isinstance(value, Conf):
+        written = {name: to_json(getattr(value, name)) for name in annotations(type(value))}
+        if value.extra:
+            written |= written.pop(value.extra)
+        return written
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def _read_value(annotation: Any, value: JSON) -> Any:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _read_value(args[0], value)
+    if origin in (Union, types.UnionType):
+        return _read_value(next(option for option in args if _fits(option, value)), value)
+    if isinstance(annotation, type) and issubclass(annotation, Conf):
+        return read(annotation, value)
+    if origin is list:
+        return [_read_value(args[0], item) for item in value]
+    if origin is dict:
+        return {key: _read_value(args[1], item) for key, item in value.items()}
+    if annotation is float:
+        return float(value)
+    return value
+
+
+def _fits(annotation: Any, value: JSON) -> bool:
+    """Whether a JSON value is of an annotation's kind: picks the member of a union."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _fits(args[0], value)
+    if origin is Literal:
+        return value in args
+    if origin is list:
+        return isinstance(value, list) and all(_fits(args[0], item) for item in value)
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Conf)):
+        return isinstance(value, dict)
+    if annotation is type(None):
+        return value is None
+    if annotation in (int, float):
+        number = isinstance(value, int if annotation is int else int | float)
+        return number and not isinstance(value, bool)
+    return annotation is Any or isinstance(value, annotation)
+
+
+def _complaint(annotation: Any, value: Any) -> str:
+    """What a range inside `annotation` has against `value`, or an empty string."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return next((said for bound in args[1:] if isinstance(bound, Range) and (said := bound.complaint(value))), "")
+    if origin in (Union, types.UnionType):
+        fitting = [option for option in args if _fits(option, value)]
+        return _complaint(fitting[0], value) if fitting else ""
+    if origin is list:
+        return next((said for item in value if (said := _complaint(args[0], item))), "")
+    return ""

@@ -1,0 +1,258 @@
+"""The sections of a config, typed: `ExperimentConf` is one JSON document.
+
+The names are those of NeuronBlocks, so that its configs load as they are; what has no effect any more is listed in
+`ignored` and reported, never silently dropped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, ClassVar, Literal
+
+from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Rate
+
+AUTOMATIC = "It is chosen automatically."
+
+
+class DataPathsConf(Conf):
+    """Where the data lies. Relative paths start from the folder in which the command runs."""
+
+    train_data_path: str | None = None
+    """Training rows: .tsv, .csv, .jsonl or .parquet, each also with .gz."""
+    valid_data_path: str | None = None
+    """Validation rows, which choose the best model; without them the test rows are used, and a notice says so."""
+    test_data_path: str | None = None
+    """Test rows, scored by test.py."""
+    predict_data_path: str | None = None
+    """Rows for predict.py when no --input is given; without it the test rows."""
+    pre_trained_emb: str | None = None
+    """Pretrained word vectors (GloVe or word2vec or fastText, see `inputs.pretrained_emb_type`)."""
+
+
+class InputsConf(Conf):
+    """What the data is: files, columns, the branches of the network that read them, the target."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="dataset_type", registry="problem", conf=None)
+    ignored: ClassVar[Mapping[str, str]] = {"tagging_scheme": ""}
+
+    dataset_type: str
+    """The problem: classification or regression."""
+    data_paths: DataPathsConf = field(default_factory=DataPathsConf)
+    """The files."""
+    data_format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
+    """Format of the files; by default the file's suffix says it (tsv if it does not)."""
+    file_with_col_header: bool = False
+    """Whether the first line of each file holds the names of the columns."""
+    file_header: dict[str, NonNegativeInt | str] | None = None
+    """Column name -> its index from 0, or its name in the file; by default the names in the file are used."""
+    predict_file_header: dict[str, NonNegativeInt | str] | None = None
+    """The same for the file that predict.py reads; by default `file_header`."""
+    model_inputs: dict[str, list[str]]
+    """Branch of the network -> the columns it reads (a text column, its characters, its feature columns)."""
+    target: list[str] = field(default_factory=list)
+    """The columns that hold the right answer."""
+    labels: list[str] | None = None
+    """All labels in the order of their ids; by default those of the training rows by descending frequency."""
+    positive_label: str | None = None
+    """The label that binary metrics take as positive; by default "1" where the labels are "0" and "1"."""
+    group_by: str | None = None
+    """The column whose equal values group rows for ranking metrics (the question of WikiQA)."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What to do with rows that cannot be used: stop and list the first ten, or skip and count them."""
+    use_cache: bool = True
+    """Whether encoded data is kept for later runs (in $BLOCKSMITH_CACHE, by default ~/.cache/blocksmith)."""
+    pretrained_emb_type: Literal["glove", "word2vec", "fasttext"] = "glove"
+    """Format of the pretrained vectors."""
+    pretrained_emb_binary_or_text: Literal["text", "binary"] = "text"
+    """Whether the pretrained vectors are a text or word2vec's binary format."""
+    involve_all_words_in_pretrained_emb: bool = False
+    """Whether the vocabulary takes in every word that has a pretrained vector."""
+    add_start_end_for_seq: bool = False
+    """Whether texts are wrapped in <start> and <eos>."""
+
+
+class OutputsConf(Conf):
+    """Where the results go."""
+
+    ignored: ClassVar[Mapping[str, str]] = {
+        "model_name": "The run folder has fixed file names.",
+        "train_log_name": "The run folder has fixed file names.",
+        "test_log_name": "The run folder has fixed file names.",
+        "predict_log_name": "The run folder has fixed file names.",
+        "cache_dir": "The cache lies in $BLOCKSMITH_CACHE, by default ~/.cache/blocksmith.",
+    }
+
+    save_base_dir: str
+    """The run folder: all that test.py and predict.py need."""
+    predict_fields: list[str] | None = None
+    """Columns that predict.py adds: prediction, confidence, confidence@<label>; the default depends on the problem."""
+    predict_output_name: str = "predict.tsv"
+    """File in the run folder that predict.py writes when no --output is given."""
+
+
+class VocabularyConf(Conf):
+    """Which tokens get an id of their own."""
+
+    ignored: ClassVar[Mapping[str, str]] = {"max_building_lines": "Every training row is read."}
+
+    min_word_frequency: PositiveInt = 3
+    """A token is kept if it occurs in at least this many training rows."""
+    max_vocabulary: PositiveInt = 800000
+    """At most this many tokens are kept, the most frequent ones."""
+
+
+class OptimizerConf(Conf):
+    """The optimizer."""
+
+    name: str
+    """A class of torch.optim, such as Adam, AdamW or SGD."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as {"lr": 0.001}."""
+
+
+class ScheduleConf(Conf):
+    """How the learning rate moves from step to step (`lr_decay` moves it from epoch to epoch)."""
+
+    name: Literal["constant", "linear", "cosine"] = "constant"
+    """After warm-up: stay, fall linearly to zero, or fall along a half cosine to zero."""
+    warmup_steps: NonNegativeInt = 0
+    """Steps in which the rate grows linearly from zero."""
+    warmup_ratio: Rate = 0.0
+    """The same as a share of all steps; the larger of the two counts."""
+
+
+class TrainingConf(Conf):
+    """How training goes."""
+
+    ignored: ClassVar[Mapping[str, str]] = {
+        "use_gpu": f"{AUTOMATIC} Set `device` to insist on one.",
+        "cpu_num_workers": AUTOMATIC,
+        "cpu_thread_num": AUTOMATIC,
+        "chunk_size": "Data is memory-mapped, not held in chunks.",
+    }
+
+    optimizer: OptimizerConf
+    """The optimizer and its arguments."""
+    max_epoch: PositiveInt
+    """Epochs at most."""
+    batch_size: PositiveInt = 32
+    """Rows per step and device."""
+    vocabulary: VocabularyConf = field(default_factory=VocabularyConf)
+    """Which tokens get an id of their own."""
+    tokenizer: Literal["nltk", "whitespace", "regex", "jieba"] | None = None
+    """How texts become tokens; by default nltk, or jieba where the language is chinese."""
+    text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
+        default_factory=list
+    )
+    """Full-width to half-width, mend broken Unicode, drop stop words, lower-case; applied in this order."""
+    max_lengths: dict[str, PositiveInt] | None = None
+    """Branch or column -> tokens at most; longer texts are cut. Without effect where fixed_lengths is set."""
+    fixed_lengths: dict[str, PositiveInt] | None = None
+    """Branch or column -> number of tokens; cut and padded (with true masks). `word` = characters per token."""
+    clip_grad_norm_max_norm: float = -1.0
+    """Largest norm of the gradient; -1 = no clipping."""
+    lr_decay: PositiveFloat = 1.0
+    """Factor on the learning rate after each epoch, from epoch_start_lr_decay on."""
+    minimum_lr: NonNegativeFloat = 0.0
+    """lr_decay never lowers the learning rate below this (nor raises it to this)."""
+    epoch_start_lr_decay: PositiveInt = 1
+    """The first epoch (from 1) whose end decays the learning rate."""
+    schedule: ScheduleConf = field(default_factory=ScheduleConf)
+    """Warm-up and decay from step to step."""
+    accumulation_steps: PositiveInt = 1
+    """Batches whose gradients are averaged for one update."""
+    steps_per_validation: PositiveInt | None = None
+    """Validate every so many steps, and at the end of each epoch."""
+    valid_times_per_epoch: PositiveInt | None = None
+    """Validate so many times in each epoch, evenly spread; by default once, at its end."""
+    early_stop_patience: PositiveInt | None = None
+    """Stop after so many validations without a better score; by default never."""
+    batch_num_to_show_results: PositiveInt = 10
+    """Steps between two records of the training loss."""
+    seed: NonNegativeInt = 1
+    """Seed of weights, dropout and the order of rows."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto = CUDA where there is one."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Arithmetic; by default the best the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
+
+
+class LayerConf(Conf):
+    """One layer of the graph."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="layer", registry="block", open=True)
+    ignored: ClassVar[Mapping[str, str]] = {"weight_on_gpu": AUTOMATIC}
+
+    layer: str
+    """A block, or the id of an earlier layer (then without `conf`) whose weights are shared."""
+    layer_id: str | None = None
+    """The address of what this layer gives."""
+    conf: dict[str, Any] | None = None
+    """The settings of the block."""
+    inputs: list[str] = field(default_factory=list)
+    """Branches or ids of layers."""
+    output_layer_flag: bool = False
+    """Whether this layer gives the answer."""
+
+
+class LossConf(Conf):
+    """One loss."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="type", registry="loss")
+
+    type: str
+    """A loss."""
+    conf: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+    inputs: list[str]
+    """Addresses: the id of a layer, then a target column."""
+    weight: float = 1.0
+    """Factor on this loss in the sum."""
+
+
+class LossesConf(Conf):
+    """The losses, added up."""
+
+    losses: list[LossConf]
+    """One or more losses."""
+    multi_loss_op: Literal["weighted_sum"] | None = None
+    """How several losses become one: a weighted sum."""
+    weights: list[float] | None = None
+    """One factor for each loss, on top of its own `weight`."""
+
+
+class TrainerConf(Conf):
+    """What drives the training."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="type", registry="trainer")
+
+    type: str = "Standard"
+    """A trainer."""
+    conf: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+
+
+class ExperimentConf(Conf):
+    """One JSON document: everything a training needs."""
+
+    ignored: ClassVar[Mapping[str, str]] = {"$schema": "", "license": "", "tool_version": ""}
+
+    model_description: str = ""
+    """What this model is, for the reader."""
+    language: Literal["english", "English", "chinese", "Chinese"] = "english"
+    """Language of the texts; picks the default tokenizer."""
+    plugins: list[str] = field(default_factory=list)
+    """Python modules of your own that register blocks, losses or problems; imported first."""
+    inputs: InputsConf
+    """What the data is."""
+    outputs: OutputsConf
+    """Where the results go."""
+    training_params: TrainingConf
+    """How training goes."""
+    architecture: list[LayerConf]
+    """The layers; the first is the Embedding."""
+    loss: LossesConf | None = None
+    """What training minimises."""
+    trainer: TrainerConf = field(default_factory=TrainerConf)
+    """What drives the training."""
+    metrics: list[str] = field(default_factory=list)
+    """Scores to report; the first one chooses the best model."""

@@ -1,0 +1,145 @@
+"""The config as a JSON document: read, laid over the config it extends, overridden, its architecture file filled in."""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from core.conf import JSON
+from core.errors import ConfigError, Finding, UserError, did_you_mean, known_names
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The project folder: model_zoo files are found below it from anywhere."""
+
+
+def read_json(path: Path) -> JSON:
+    """The JSON value of a file. UserError with file, line and column where it is missing or not valid JSON."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        folder = path.parent if path.parent.is_dir() else Path()
+        hint = did_you_mean(path.name, [file.name for file in folder.glob("*.json")])
+        raise UserError(f"{path}: no such file.{hint}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}).") from error
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not a config: nested too deeply.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
+    """The whole config document: `extends` merged in, `--set` overrides applied, an architecture file expanded.
+
+    Relative names in `extends` start from the folder of the config that says so.
+    """
+    document = _extended(path, ())
+    for override in overrides:
+        _override(document, override)
+    if isinstance(document.get("architecture"), dict):
+        document["architecture"] = _architecture(document["architecture"], path)
+    return document
+
+
+def merged(base: JSON, overlay: JSON) -> JSON:
+    """`overlay` laid over `base`: objects are merged key by key, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(overlay, dict):
+        return {**base, **{key: merged(base.get(key), value) for key, value in overlay.items()}}
+    return overlay
+
+
+def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    keys = [key for key, _ in pairs]
+    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    if doubled is not None:
+        raise ValueError(f"the key '{doubled}' stands twice in one object.")
+    return dict(pairs)
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, JSON]:
+    if path.resolve() in seen:
+        raise ConfigError(str(path), [Finding("extends", "a config cannot extend itself.")])
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: a config is a JSON object, not {type(document).__name__}.")
+    parents = document.pop("extends", [])
+    base: JSON = {}
+    for parent in parents if isinstance(parents, list) else [parents]:
+        if not isinstance(parent, str):
+            raise ConfigError(str(path), [Finding("extends", "must be the name of a config or a list of names.")])
+        base = merged(base, _extended(path.parent / parent, (*seen, path.resolve())))
+    return dict(merged(base, document))
+
+
+def _override(document: dict[str, JSON], override: str) -> None:
+    """Apply one `a.b[0].c=value`; the value is JSON, or a text where it is not."""
+    address, equals, text = override.partition("=")
+    steps = [int(step) if step.isdigit() else step for step in re.split(r"[.\[\]]+", address.strip()) if step]
+    if not equals or not steps:
+        raise UserError(f"--set {override}: write it as path=value, for example training_params.batch_size=64.")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    place: JSON = document
+    for step, following in itertools.pairwise(steps):
+        if isinstance(place, dict) and place.get(str(step)) is None and isinstance(following, str):
+            place[str(step)] = {}
+        place = _step_into(place, step, override)
+    if isinstance(place, dict):
+        place[str(steps[-1])] = value
+    else:
+        _step_into(place, steps[-1], override)
+        place[steps[-1]] = value
+
+
+def _step_into(place: JSON, step: int | str, override: str) -> JSON:
+    if isinstance(place, dict) and str(step) in place:
+        return place[str(step)]
+    if isinstance(place, list) and isinstance(step, int) and step < len(place):
+        return place[step]
+    raise UserError(f"--set {override}: the config has nothing at '{step}'.")
+
+
+def _architecture(named: Mapping[str, JSON], source: Path) -> JSON:
+    """The layers of `{"file": "matching/arc_ii.json", "params": {...}}`, each `"$name"` replaced by its value."""
+
+    def refuse(place: str, message: str) -> ConfigError:
+        return ConfigError(str(source), [Finding(f"architecture{place}", message)])
+
+    unknown = [key for key in named if key not in ("file", "params")]
+    if unknown or not isinstance(named.get("file"), str) or not isinstance(named.get("params", {}), dict):
+        raise refuse("", "must be a list of layers, or an object with 'file' (of model_zoo) and 'params' (an object).")
+    places = [source.parent / named["file"], ROOT / "model_zoo" / named["file"]]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        zoo = ROOT / "model_zoo"
+        files = [file.relative_to(zoo).as_posix() for file in zoo.rglob("*.json")]
+        hint = did_you_mean(named["file"], files) or known_names(files)
+        raise refuse(".file", f"model_zoo has no '{named['file']}'.{hint}")
+    template = read_json(path)
+    if not isinstance(template, dict) or not isinstance(template.get("architecture"), list):
+        raise UserError(f"{path}: an architecture file is an object with 'architecture', a list of layers.")
+    defaults = template.get("params", {})
+    for name in named.get("params", {}):
+        if name not in defaults:
+            hint = did_you_mean(name, defaults) or known_names(defaults)
+            raise refuse(f".params.{name}", f"unknown parameter of {named['file']}.{hint}")
+    return _filled(template["architecture"], {**defaults, **named.get("params", {})}, path)
+
+
+def _filled(value: JSON, parameters: Mapping[str, JSON], path: Path) -> JSON:
+    if isinstance(value, dict):
+        return {key: _filled(item, parameters, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, parameters, path) for item in value]
+    if isinstance(value, str) and value.startswith("$"):
+        if value[1:] not in parameters:
+            raise UserError(f"{path}: '{value}' is no parameter of this file.{known_names(parameters)}")
+        return parameters[value[1:]]
+    return value

@@ -1,0 +1,65 @@
+"""What goes wrong by a user's hand: one clear sentence with its place, exit code 2, no stack trace."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+class UserError(Exception):
+    """A mistake in what we were given (config, data, run folder, machine); the doors print it and exit with code 2."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found in a config: where (`architecture[1].conf.hidden_dim`) and what, in one sentence."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with one config, in the order of its paths."""
+
+    def __init__(self, source: str, findings: Iterable[Finding]) -> None:
+        self.source = source
+        self.findings = list(dict.fromkeys(findings))
+        count = len(self.findings)
+        lines = [f"{source}: {count} problem{'s' if count != 1 else ''}"]
+        super().__init__("\n  ".join([*lines, *map(str, self.findings)]))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` when something known is close to `name`, else an empty string."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f" Did you mean '{by_folded[close[0]]}'?" if close else ""
+
+
+def known_names(names: Iterable[str]) -> str:
+    """` Known: a, b, c.` in alphabetical order."""
+    return f" Known: {', '.join(sorted(names))}."
+
+
+def run_door(main: Callable[[], None]) -> int:
+    """Run a command; its exit code: 0, 2 for a user's mistake (one message, no stack trace), 130 for Ctrl-C."""
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{place}{error.strerror or error}.\n")
+        return 2
+    return 0

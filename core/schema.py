@@ -1,0 +1,220 @@
+"""JSON Schema (2020-12) from Confs and registries, and what it has against a document, in our own words."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from core.conf import JSON, Conf, Range, annotations, field_docs, to_json
+from core.errors import Finding, did_you_mean, known_names
+from core.registry import Registry
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def schema(root: type[Conf], registries: Mapping[str, Registry]) -> dict[str, JSON]:
+    """The schema of documents that `root` reads; each named class of a registry allows only its own keys."""
+    builder = _Builder(registries)
+    reference = builder.reference(root)
+    return {"$schema": DIALECT, "title": "Blocksmith config", **reference, "$defs": builder.definitions}
+
+
+def problems(document: JSON, checker: Mapping[str, JSON]) -> list[Finding]:
+    """Everything the schema has against a document, each with its path."""
+    found = jsonschema.Draft202012Validator(checker).iter_errors(document)
+    return [problem for error in found for problem in _translate(error)]
+
+
+def path_text(steps: Iterable[str | int]) -> str:
+    """`architecture[1].conf.hidden_dim` from its steps."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+class _Builder:
+    def __init__(self, registries: Mapping[str, Registry]) -> None:
+        self.registries = registries
+        self.definitions: dict[str, JSON] = {}
+
+    def reference(self, cls: type[Conf], title: str | None = None) -> dict[str, JSON]:
+        """A `$ref` to the definition of `cls`, made on first use."""
+        title = title or cls.__qualname__.removesuffix(".Conf").removesuffix("Conf").lower()
+        if title not in self.definitions:
+            self.definitions[title] = {}
+            self.definitions[title] = self._object(cls, title)
+        return {"$ref": f"#/$defs/{title}"}
+
+    def _object(self, cls: type[Conf], title: str) -> dict[str, JSON]:
+        written: dict[str, JSON] = {"title": title, "type": "object", "properties": self._properties(cls)}
+        if cls.owner is not None and cls.owner.__doc__:
+            written["description"] = cls.owner.__doc__.strip().split("\n")[0]
+        required = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ]
+        if required:
+            written["required"] = required
+        if cls.choice:
+            self._add_choice(cls, written)
+        elif cls.extra:
+            written["additionalProperties"] = self._type(annotations(cls)[cls.extra])["additionalProperties"]
+        if cls.choice is None or cls.choice.conf is not None or "allOf" not in written:
+            written.setdefault("additionalProperties", False)
+        return written
+
+    def _properties(self, cls: type[Conf]) -> dict[str, JSON]:
+        docs = field_docs(cls)
+        properties: dict[str, JSON] = {}
+        for field in dataclasses.fields(cls):
+            if field.name == cls.extra:
+                continue
+            entry = self._type(annotations(cls)[field.name])
+            if field.name in docs:
+                entry["description"] = docs[field.name]
+            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+            if default is not dataclasses.MISSING:
+                entry["default"] = to_json(default)
+            properties[field.name] = entry
+        for alias, name in cls.aliases.items():
+            properties[alias] = {**properties[name], "deprecated": True, "description": f"Another name of {name}."}
+        for key, reason in cls.ignored.items():
+            properties[key] = {"deprecated": bool(reason), "description": f"Has no effect. {reason}".strip()}
+        return properties
+
+    def _add_choice(self, cls: type[Conf], written: dict[str, JSON]) -> None:
+        choice, properties = cls.choice, written["properties"]
+        assert choice is not None
+        registry = self.registries[choice.registry]
+        names: dict[str, JSON] = {"enum": registry.names()}
+        tag = {**properties[choice.tag], "x-registry": registry.kind}
+        tag.pop("type", None)
+        properties[choice.tag] = {**tag, "anyOf": [names, {"type": "string"}]} if choice.open else {**tag, **names}
+        cases = []
+        for name in registry:
+            conf: type[Conf] | None = getattr(registry[name], "Conf", None)
+            if conf is None:
+                continue
+            if choice.conf is not None:
+                then: JSON = {"properties": {choice.conf: self.reference(conf, name)}}
+            else:
+                then = {
+                    "title": name,
+                    "properties": {**properties, **self._properties(conf)},
+                    "additionalProperties": False,
+                }
+            when = {"properties": {choice.tag: {"const": name}}, "required": [choice.tag]}
+            cases.append({"if": when, "then": then})
+        if cases:
+            written["allOf"] = cases
+
+    def _type(self, annotation: Any) -> dict[str, JSON]:
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is Annotated:
+            written = self._type(args[0])
+            for bound in args[1:]:
+                if isinstance(bound, Range):
+                    written.update(bound.schema())
+            return written
+        if origin is Literal:
+            return {"enum": list(args)}
+        if origin in (Union, types.UnionType):
+            return {"anyOf": [self._type(option) for option in args]}
+        if origin is list:
+            return {"type": "array", "items": self._type(args[0])}
+        if origin is dict:
+            return {"type": "object", "additionalProperties": self._type(args[1])}
+        if isinstance(annotation, type) and issubclass(annotation, Conf):
+            return self.reference(annotation)
+        simple = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+        return {"type": simple[annotation]} if annotation in simple else {}
+
+
+def _translate(error: ValidationError) -> list[Finding]:
+    path = path_text(error.absolute_path)
+    value, rule = error.instance, error.validator_value
+    where: Mapping[str, JSON] = error.schema
+    if error.validator == "anyOf":
+        return _of_best_option(error, path)
+    if error.validator == "additionalProperties":
+        known = [key for key, entry in where.get("properties", {}).items() if not entry.get("deprecated")]
+        owner = where.get("title", "this object")
+        extra = [key for key in value if key not in where.get("properties", {})]
+        return [
+            Finding(
+                f"{path}.{key}".removeprefix("."),
+                f"unknown field of {owner}.{did_you_mean(key, known) or known_names(known)}",
+            )
+            for key in extra
+        ]
+    if error.validator == "required":
+        name = error.message.split("'")[1]
+        return [Finding(path, f"'{name}' is missing in {where.get('title', 'the config')}.")]
+    if error.validator == "enum":
+        hint = did_you_mean(value, [str(name) for name in rule]) if isinstance(value, str) else ""
+        kind = f"no {where['x-registry']} is called" if "x-registry" in where else "not accepted:"
+        return [Finding(path, f"{kind} {_short(value)}.{hint} Accepted: {', '.join(map(_short, rule))}.")]
+    bounds = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "above",
+        "exclusiveMaximum": "below",
+    }
+    if error.validator in bounds:
+        return [Finding(path, f"must be {bounds[error.validator]} {rule}, got {_short(value)}.")]
+    if error.validator == "type":
+        return [Finding(path, f"must be {_expected(where)}, got {_short(value)}.")]
+    return [Finding(path, f"{error.message}.")]
+
+
+def _of_best_option(error: ValidationError, path: str) -> list[Finding]:
+    """For a value that fits no member of a union: what the member of its own kind says, else the list of kinds."""
+    options = error.validator_value
+    kind = next(name for name, test in _KIND_TESTS.items() if test(error.instance))
+    for index, option in enumerate(options):
+        kinds = ("integer", "number") if kind in ("integer", "number") else (kind,)
+        if option.get("type") in kinds or ("$ref" in option and kind == "object"):
+            inner = [inner for inner in error.context or () if inner.schema_path[0] == index]
+            if any(i.validator != "type" or i.absolute_path != error.absolute_path for i in inner):
+                return [problem for inner_error in inner for problem in _translate(inner_error)]
+    described = " or ".join(dict.fromkeys(_expected(option) for option in options))
+    choices = [str(name) for option in options for name in option.get("enum", [])]
+    hint = did_you_mean(error.instance, choices) if isinstance(error.instance, str) else ""
+    return [Finding(path, f"must be {described}, got {_short(error.instance)}.{hint}")]
+
+
+_KIND_TESTS: dict[str, Any] = {
+    "null": lambda value: value is None,
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: isinstance(value, int),
+    "number": lambda value: isinstance(value, float),
+    "string": lambda value: isinstance(value, str),
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+}
+
+
+def _expected(option: Mapping[str, JSON]) -> str:
+    if "enum" in option:
+        return "one of " + ", ".join(map(_short, option["enum"]))
+    if "anyOf" in option:
+        return " or ".join(_expected(inner) for inner in option["anyOf"])
+    return KINDS.get(option.get("type", "object"), "something else")
+
+
+def _short(value: JSON) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
