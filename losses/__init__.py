@@ -1,0 +1,25 @@
+"""The catalogue of losses: importing it registers them all."""
+
+from losses.base import LOSSES, Loss
+from losses.binary import BCELoss, BCEWithLogitsLoss, SoftMarginLoss
+from losses.cross_entropy import CrossEntropyLoss, NLLLoss
+from losses.focal import FocalLoss
+from losses.margin import MultiMarginLoss
+from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
+
+__all__ = [
+    "LOSSES",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "FocalLoss",
+    "HuberLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+]

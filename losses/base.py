@@ -1,0 +1,30 @@
+"""What every loss is: a module with a typed Conf that checks its inputs before anything is built."""
+
+from typing import Any
+
+from torch import nn
+
+import core.conf
+from core.registry import Registry
+from core.types import Spec
+
+LOSSES = Registry("loss")
+
+
+class Loss(nn.Module):
+    """A loss block: `__init__(conf, *input_specs)`, `forward(*inputs) -> scalar`.
+
+    An input is what its address names: Features for a layer, a tensor for a target column.
+    """
+
+    class Conf(core.conf.Conf):
+        """Subclasses add fields and define `check` with one named parameter for each input."""
+
+        def check(self, *inputs: Any, **_: Any) -> None:
+            """A ValueError says what does not fit in inputs with these specs. Pure."""
+            raise AssertionError(f"{type(self).__qualname__} does not define check")
+
+        def build(self, *inputs: Spec) -> "Loss":
+            """The loss for inputs with these specs."""
+            loss: Loss = self.owner(self, *inputs)
+            return loss

@@ -1,0 +1,117 @@
+"""Losses of one number per row against two labels: the number speaks for the label with id 1, the rarer in train."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.conf import PositiveFloat
+from core.types import Features, Spec
+from losses.base import LOSSES
+from losses.row_loss import (
+    ReducedConf,
+    RowLoss,
+    check_one_per_row,
+    check_two_labels,
+    logits_of,
+    one_per_row,
+    reduced,
+    refuse_values,
+)
+
+
+@LOSSES.register
+class BCEWithLogitsLoss(RowLoss):
+    """Binary cross-entropy of a logit: -w y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)).
+
+    Shape: logits B x 1 or B, target ids B -> scalar. Of a layer that ends in sigmoid it takes the logits.
+
+        {"type": "BCEWithLogitsLoss", "conf": {"pos_weight": 3.0}, "inputs": ["output", "label"]}
+
+    Reference: torch.nn.BCEWithLogitsLoss.
+    """
+
+    class Conf(ReducedConf):
+        pos_weight: PositiveFloat | None = None
+        """Weight of the rows whose label has id 1. null = 1."""
+
+        def check(self, output: Spec, target: Spec) -> None:
+            check_one_per_row(output)
+            check_two_labels(target)
+
+    conf: Conf
+
+    def forward(self, output: Features, target: Tensor) -> Tensor:
+        weight = self.conf.pos_weight
+        logits_B = one_per_row(logits_of(output), target)
+        return F.binary_cross_entropy_with_logits(
+            logits_B,
+            target.float(),
+            pos_weight=None if weight is None else logits_B.new_tensor(weight),
+            reduction=self.conf.reduction,
+        )
+
+
+@LOSSES.register
+class BCELoss(RowLoss):
+    """Binary cross-entropy of a probability: -y log p - (1 - y) log(1 - p).
+
+    Shape: probabilities B x 1 or B, target B: ids of two labels, or numbers from 0 to 1 -> scalar. Where the layer
+    also gives the logits behind its sigmoid, they are used: they do not saturate. With labels they must be there,
+    because without them what a layer gives is decoded as a logit.
+
+        {"type": "BCELoss", "inputs": ["output", "label"]}
+
+    Reference: torch.nn.BCELoss.
+    """
+
+    class Conf(ReducedConf):
+        def check(self, output: Spec, target: Spec) -> None:
+            check_one_per_row(output)
+            target.expect("B")
+            if target.ids:
+                check_two_labels(target)
+                if "logits" not in output.parts:
+                    raise ValueError("needs the logits of a layer that ends in sigmoid. Take BCEWithLogitsLoss.")
+
+    conf: Conf
+    looked = False
+
+    def forward(self, output: Features, target: Tensor) -> Tensor:
+        target_B = target.float()
+        if "logits" in output.parts:
+            logits_B = one_per_row(logits_of(output), target)
+            return F.binary_cross_entropy_with_logits(logits_B, target_B, reduction=self.conf.reduction)
+        probabilities_B = one_per_row(output.values, target)
+        if not self.looked:  # on a GPU torch would stop with a device assert that names nothing
+            refuse_values(_outside_unit(probabilities_B), probabilities_B, "BCELoss needs probabilities from 0 to 1")
+            refuse_values(_outside_unit(target_B), target_B, "BCELoss needs targets from 0 to 1")
+            self.looked = True
+        with torch.autocast(probabilities_B.device.type, enabled=False):  # which refuses this function
+            return F.binary_cross_entropy(probabilities_B, target_B, reduction=self.conf.reduction)
+
+
+@LOSSES.register
+class SoftMarginLoss(RowLoss):
+    """Logistic loss of a score: log(1 + exp(-t s)) with t = -1 for label id 0 and 1 for id 1.
+
+    Shape: scores B x 1 or B, target ids B -> scalar. Of a layer that ends in sigmoid it takes the logits.
+
+        {"type": "SoftMarginLoss", "inputs": ["output", "label"]}
+
+    Reference: torch.nn.SoftMarginLoss.
+    """
+
+    class Conf(ReducedConf):
+        def check(self, output: Spec, target: Spec) -> None:
+            check_one_per_row(output)
+            check_two_labels(target)
+
+    conf: Conf
+
+    def forward(self, output: Features, target: Tensor) -> Tensor:
+        scores_B = one_per_row(logits_of(output), target)
+        return reduced(F.softplus(-(2 * target - 1) * scores_B), self.conf.reduction)  # exp alone would overflow
+
+
+def _outside_unit(values_B: Tensor) -> Tensor:
+    return ~((values_B >= 0) & (values_B <= 1))  # NaN is outside

@@ -1,0 +1,58 @@
+"""Focal loss: cross-entropy that looks away from rows which are already right."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.conf import NonNegativeFloat
+from core.types import Features, Spec
+from losses.base import LOSSES
+from losses.row_loss import (
+    LabelWeights,
+    ReducedConf,
+    RowLoss,
+    check_class_scores,
+    check_label_weights,
+    label_weights,
+    logits_of,
+    reduced,
+)
+
+
+@LOSSES.register
+class FocalLoss(RowLoss):
+    """Cross-entropy with less weight on easy rows: -alpha[y] (1 - p[y])^gamma log p[y], for any number of labels.
+
+    Shape: logits B x C, target ids B -> scalar; the mean is over rows. Of a layer that ends in softmax it takes the
+    logits.
+
+        {"type": "FocalLoss", "conf": {"gamma": 2.0, "alpha": {"0": 0.25, "1": 0.75}}, "inputs": ["output", "label"]}
+
+    Reference: Lin et al. 2017, Focal Loss for Dense Object Detection, equation 5.
+    """
+
+    class Conf(ReducedConf):
+        gamma: NonNegativeFloat = 2.0
+        """How strongly easy rows are played down; 0 is cross-entropy."""
+        alpha: LabelWeights = None
+        """Weight of each label: by name or a list in the order of ids. null = 1."""
+
+        def check(self, output: Spec, target: Spec) -> None:
+            check_class_scores(output, target)
+            check_label_weights("alpha", self.alpha, output, target)
+
+    conf: Conf
+    alpha: Tensor | None
+
+    def __init__(self, conf: Conf, output: Spec, target: Spec) -> None:
+        super().__init__(conf, output, target)
+        self.register_buffer("alpha", label_weights(conf.alpha, target), persistent=False)
+
+    def forward(self, output: Features, target: Tensor) -> Tensor:
+        log_p_B = F.log_softmax(logits_of(output), dim=-1).gather(1, target[:, None]).squeeze(1)
+        # The bound keeps the gradient of the power finite where p is 1 and gamma below 1.
+        miss_B = -torch.expm1(log_p_B).clamp(max=-1e-12)
+        losses_B = -(miss_B**self.conf.gamma) * log_p_B
+        if self.alpha is not None:
+            losses_B = losses_B * self.alpha[target]
+        return reduced(losses_B, self.conf.reduction)

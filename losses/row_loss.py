@@ -1,0 +1,155 @@
+"""What losses share: how their inputs are checked and read, how rows are reduced, weights by label."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from core.conf import NonNegativeFloat
+from core.errors import UserError, did_you_mean
+from core.types import Features, Spec
+from losses.base import Loss
+
+LabelWeights = list[NonNegativeFloat] | dict[str, NonNegativeFloat] | None
+"""One weight for each label: by name, or a list in the order of ids (the most frequent label of train first)."""
+
+
+class ReducedConf(Loss.Conf):
+    """The Conf of a loss that reduces the losses of rows to one number."""
+
+    reduction: Literal["mean", "sum"] = "mean"
+    """How the losses of the rows become one number."""
+    size_average: bool | None = None
+    """Old name of reduction: true is mean, false is sum."""
+
+    ignored = {"reduce": "reduce has no effect: a loss is always one number."}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size_average is not None:
+            object.__setattr__(self, "reduction", "mean" if self.size_average else "sum")
+
+
+class RowLoss(Loss):
+    """A loss of one layer and one target column that keeps its Conf and has no weights to learn."""
+
+    def __init__(self, conf: ReducedConf, output: Spec, target: Spec) -> None:
+        super().__init__()
+        conf.check(output, target)
+        self.conf = conf
+
+
+class WeightedConf(ReducedConf):
+    """The Conf of a loss on the scores of all labels, with a weight for each."""
+
+    weight: LabelWeights = None
+    """Weight of each label: by name ({"0": 0.1, "1": 0.9}) or a list in the order of ids. null = 1."""
+
+    def check(self, output: Spec, target: Spec) -> None:
+        check_class_scores(output, target)
+        check_label_weights("weight", self.weight, output, target)
+
+
+class WeightedLoss(RowLoss):
+    """A loss on the scores of all labels, with a weight for each."""
+
+    weight: Tensor | None
+
+    def __init__(self, conf: WeightedConf, output: Spec, target: Spec) -> None:
+        super().__init__(conf, output, target)
+        self.register_buffer("weight", label_weights(conf.weight, target), persistent=False)
+
+
+def logits_of(features: Features) -> Tensor:
+    """The scores of a layer before softmax or sigmoid, in float32: its part `logits`, else its values."""
+    return features.parts.get("logits", features.values).float()
+
+
+def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:
+    """`tensor` of B or B x 1 as float32 of B: without the trailing 1, which would broadcast to B x B."""
+    values_B = tensor.float().squeeze(-1) if tensor.dim() == 2 else tensor.float()
+    assert values_B.shape == target_B.shape, f"{tuple(tensor.shape)} for targets of {tuple(target_B.shape)}"
+    return values_B
+
+
+def reduced(losses_B: Tensor, reduction: str) -> Tensor:
+    """The mean or the sum of the losses of rows."""
+    return losses_B.mean() if reduction == "mean" else losses_B.sum()
+
+
+def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:
+    """UserError if any value is refused. Waits for the device: for a first batch, not for every one."""
+    if bool(refused_B.any()):
+        raise UserError(f"{sentence}, but its input runs from {float(values_B.min()):g} to {float(values_B.max()):g}.")
+
+
+def check_label_target(target: Spec) -> None:
+    """ValueError unless the target is a column of labels."""
+    target.expect("B")
+    if not target.ids:
+        raise ValueError("needs a target of labels, but this one holds numbers (dataset_type regression).")
+
+
+def check_class_scores(output: Spec, target: Spec) -> None:
+    """ValueError unless the layer gives one score for each label."""
+    check_label_target(target)
+    output.expect("BD")
+    given, labels = output.sizes.get("D"), target.labels
+    if given is not None and labels is not None and given != len(labels):
+        hint = " For a single score of two labels take BCEWithLogitsLoss." if (given, len(labels)) == (1, 2) else ""
+        raise ValueError(f"needs one score for each of the {len(labels)} labels, but the layer gives {given}.{hint}")
+
+
+def check_one_per_row(output: Spec) -> None:
+    """ValueError unless the layer gives one number for each row."""
+    output.expect("BD", "B")
+    if output.sizes.get("D", 1) != 1:
+        raise ValueError(f"needs one number for each row (B x 1), but the layer gives {output}.")
+
+
+def check_two_labels(target: Spec) -> None:
+    """ValueError unless the target is a column of two labels."""
+    check_label_target(target)
+    if target.labels is not None and len(target.labels) != 2:
+        raise ValueError(f"needs a target of 2 labels, but this one has {len(target.labels)}. Take CrossEntropyLoss.")
+
+
+def check_values(output: Spec, target: Spec) -> None:
+    """ValueError unless the layer gives one number for each row and the target is numbers."""
+    check_one_per_row(output)
+    target.expect("B")
+    if target.ids:
+        raise ValueError("needs a target of numbers (dataset_type regression), but this one holds labels.")
+
+
+def check_label_weights(field: str, weights: LabelWeights, output: Spec, target: Spec) -> None:
+    """ValueError unless there is one weight for each label, as far as the labels are known yet."""
+    if weights is None:
+        return
+    labels = target.labels
+    if isinstance(weights, dict):
+        negative = [label for label, weight in weights.items() if weight < 0]
+        if negative:
+            raise ValueError(f"{field} of label '{negative[0]}' must be at least 0, got {weights[negative[0]]:g}.")
+        if labels is None:
+            return
+        for label in weights:
+            if label not in labels:
+                hint = did_you_mean(label, labels) or f" Known: {', '.join(labels)}."
+                raise ValueError(f"{field} names '{label}', which is no label.{hint}")
+        missing = [label for label in labels if label not in weights]
+        if missing:
+            raise ValueError(f"{field} must name every label; missing: {', '.join(missing)}.")
+        return
+    count = output.sizes.get("D") if labels is None else len(labels)
+    if count is not None and len(weights) != count:
+        named = f": {', '.join(labels)}" if labels else ""
+        raise ValueError(f"{field} has {len(weights)} entries, but there are {count} labels{named}.")
+
+
+def label_weights(weights: LabelWeights, target: Spec) -> Tensor | None:
+    """weights_C in float32, in the order of label ids."""
+    if isinstance(weights, dict):
+        assert target.labels is not None, "a loss is built after the labels are known"
+        weights = [weights[label] for label in target.labels]
+    return None if weights is None else torch.tensor(weights, dtype=torch.float32)

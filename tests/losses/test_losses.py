@@ -1,0 +1,311 @@
+"""Losses against their formulas in numpy, against torch.nn, and at the edges where wrong answers hide."""
+
+import inspect
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core.conf import annotations, field_docs, read
+from core.errors import UserError
+from core.types import Features, Spec
+from losses import LOSSES
+
+LABELS = Spec("B", ids=True, labels=("0", "1", "2"))
+TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
+NUMBERS = Spec("B")
+SCORES = Spec("BD", {"D": 3})
+ONE = Spec("BD", {"D": 1})
+PROBABILITY = Spec("BD", {"D": 1}, parts={"logits": ONE})
+
+OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
+OF_TWO = ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"]
+OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
+
+
+def conf_class(name: str) -> Any:
+    loss: Any = LOSSES[name]
+    return loss.Conf
+
+
+def build(name, output, target, **conf):
+    return conf_class(name)(**conf).build(output, target)
+
+
+def specs(name):
+    return {**dict.fromkeys(OF_CLASSES, (SCORES, LABELS)), **dict.fromkeys(OF_TWO, (PROBABILITY, TWO_LABELS))}.get(
+        name, (ONE, NUMBERS)
+    )
+
+
+def example(name, rows=6):
+    """An output that the loss accepts (a leaf that wants a gradient) and a target."""
+    torch.manual_seed(0)
+    output, target = specs(name)
+    values = torch.randn(rows, output.sizes["D"])
+    if name in ("BCELoss", "PoissonNLLLoss"):
+        values = values.sigmoid()
+    count = len(target.labels or ())
+    return values.requires_grad_(), torch.arange(rows) % count if count else torch.rand(rows)
+
+
+def softmax(logits):
+    powers = np.exp(logits)
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_catalogue_is_complete():
+    assert LOSSES.names() == sorted([*OF_CLASSES, *OF_TWO, *OF_NUMBERS])
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_loss_is_a_scalar_with_a_gradient(name):
+    values, target = example(name)
+    loss = build(name, *specs(name))(Features(values), target)
+    loss.backward()
+    assert loss.shape == () and loss.dtype == torch.float32
+    assert torch.isfinite(values.grad).all() and (values.grad != 0).any(1).all()
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_sum_is_the_mean_times_the_rows(name):
+    values, target = example(name)
+    mean, total = (
+        build(name, *specs(name), reduction=reduction)(Features(values), target) for reduction in ("mean", "sum")
+    )
+    torch.testing.assert_close(total, mean * len(target))
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_size_average_is_the_old_name_of_reduction(name):
+    conf = conf_class(name)
+    assert read(conf, {"size_average": True, "reduce": True}).reduction == "mean"
+    assert read(conf, {"size_average": False}).reduction == "sum"
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_loss_is_computed_in_float32_under_autocast(name, dtype):
+    values, target = example(name)
+    half = values.detach().to(dtype)
+    loss = build(name, *specs(name))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = loss(Features(half), target)
+    assert under_autocast.dtype == torch.float32
+    torch.testing.assert_close(under_autocast, loss(Features(half.float()), target))
+
+
+@pytest.mark.parametrize("name", [*OF_TWO, *OF_NUMBERS])
+def test_a_trailing_one_changes_nothing(name):
+    values, target = example(name)
+    loss = build(name, *specs(name))
+    squeezed = build(name, Spec("B", parts=specs(name)[0].parts), specs(name)[1])
+    torch.testing.assert_close(loss(Features(values), target), squeezed(Features(values.squeeze(1)), target))
+
+
+@pytest.mark.parametrize("name", [*OF_CLASSES, "BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"])
+def test_logits_behind_probabilities_are_used(name):
+    output, target_spec = specs(name)
+    logits, target = torch.randn(5, output.sizes["D"]), torch.tensor([0, 1, 1, 0, 1])
+    probabilities = logits.softmax(-1) if name in OF_CLASSES else logits.sigmoid()
+    loss = build(name, output, target_spec)
+    plain = Features(probabilities if name == "BCELoss" else logits)
+    torch.testing.assert_close(
+        loss(Features(probabilities, parts={"logits": logits}), target), loss(plain, target), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_cross_entropy_by_hand():
+    logits = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
+    weight, target = np.array([0.1, 0.9, 0.5]), np.array([0, 2])
+    right = softmax(logits)[[0, 1], target]
+    expected = -(weight[target] * np.log(right)).sum() / weight[target].sum()
+    by_list = build("CrossEntropyLoss", SCORES, LABELS, weight=[0.1, 0.9, 0.5])
+    by_label = build("CrossEntropyLoss", SCORES, LABELS, weight={"2": 0.5, "0": 0.1, "1": 0.9})
+    for loss in (by_list, by_label):
+        got = loss(Features(torch.tensor(logits)), torch.tensor(target))
+        assert float(got) == pytest.approx(expected, rel=1e-6)
+
+
+def test_cross_entropy_smoothing_and_ignored_label():
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
+    loss = build("CrossEntropyLoss", SCORES, LABELS, label_smoothing=0.1, ignore_index=1)
+    smooth = torch.full((4, 3), 0.1 / 3) + 0.9 * nn.functional.one_hot(target, 3)
+    expected = -(smooth * logits.log_softmax(-1)).sum(1)[[0, 2]].mean()
+    torch.testing.assert_close(loss(Features(logits), target), expected)
+
+
+def test_nll_takes_log_probabilities_as_they_are():
+    log_probabilities, target = torch.randn(4, 3).log_softmax(-1), torch.tensor([0, 1, 2, 1])
+    loss = build("NLLLoss", SCORES, LABELS, weight=[1.0, 2.0, 3.0])
+    expected = nn.NLLLoss(weight=torch.tensor([1.0, 2.0, 3.0]))(log_probabilities, target)
+    torch.testing.assert_close(loss(Features(log_probabilities), target), expected)
+
+
+def test_focal_loss_by_hand():
+    logits, target = np.array([[2.0, 0.0, -1.0], [0.5, 0.0, 0.5]]), np.array([0, 1])
+    alpha = np.array([0.2, 0.3, 0.5])
+    p = softmax(logits)[[0, 1], target]
+    expected = (-alpha[target] * (1 - p) ** 1.5 * np.log(p)).mean()
+    loss = build("FocalLoss", SCORES, LABELS, gamma=1.5, alpha={"0": 0.2, "1": 0.3, "2": 0.5})
+    assert float(loss(Features(torch.tensor(logits)), torch.tensor(target))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_focal_loss_without_gamma_is_cross_entropy():
+    values, target = example("FocalLoss")
+    focal = build("FocalLoss", SCORES, LABELS, gamma=0.0)
+    torch.testing.assert_close(focal(Features(values), target), nn.CrossEntropyLoss()(values, target))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_a_finite_gradient_where_rows_are_certain(gamma):
+    logits = torch.tensor([[200.0, 0.0, 0.0], [-200.0, 0.0, 0.0]], requires_grad=True)
+    build("FocalLoss", SCORES, LABELS, gamma=gamma)(Features(logits), torch.tensor([0, 0])).backward()
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+    assert (logits.grad[1] != 0).any()
+
+
+def test_binary_cross_entropy_by_hand():
+    z, y = np.array([0.3, -2.0, 1.5]), np.array([1, 0, 0])
+    p = 1 / (1 + np.exp(-z))
+    plain = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+    weighted = -(3 * y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+    logits, target = torch.tensor(z)[:, None], torch.tensor(y)
+
+    def run(name, values, **conf):
+        return float(build(name, PROBABILITY, TWO_LABELS, **conf)(Features(values), target))
+
+    assert run("BCEWithLogitsLoss", logits) == pytest.approx(plain, rel=1e-6)
+    assert run("BCEWithLogitsLoss", logits, pos_weight=3.0) == pytest.approx(weighted, rel=1e-6)
+    assert run("BCELoss", logits.sigmoid()) == pytest.approx(plain, rel=1e-6)
+    assert run("SoftMarginLoss", logits) == pytest.approx(np.log1p(np.exp(-(2 * y - 1) * z)).mean(), rel=1e-6)
+
+
+def test_bce_takes_soft_targets_of_a_regression():
+    p, y = torch.tensor([[0.2], [0.7]]), torch.tensor([0.5, 0.9])
+    expected = -(y * p[:, 0].log() + (1 - y) * (1 - p[:, 0]).log()).mean()
+    torch.testing.assert_close(build("BCELoss", ONE, NUMBERS)(Features(p), y), expected)
+
+
+def test_bce_refuses_logits_and_wild_targets_with_a_sentence():
+    with pytest.raises(UserError, match=r"needs probabilities from 0 to 1, but its input runs from -1 to 3\."):
+        build("BCELoss", PROBABILITY, TWO_LABELS)(Features(torch.tensor([[-1.0], [3.0]])), torch.tensor([0, 1]))
+    with pytest.raises(UserError, match=r"needs targets from 0 to 1, but its input runs from 0 to 5\."):
+        build("BCELoss", ONE, NUMBERS)(Features(torch.tensor([[0.5], [0.5]])), torch.tensor([0.0, 5.0]))
+
+
+def test_soft_margin_does_not_overflow():
+    loss = build("SoftMarginLoss", ONE, TWO_LABELS)
+    assert float(loss(Features(torch.tensor([[-500.0]])), torch.tensor([1]))) == 500
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_multi_margin_by_hand(p):
+    scores, target, weight = np.array([[0.1, 0.2, 0.9], [1.0, 3.0, 0.0]]), np.array([1, 1]), np.array([1, 0.5, 1])
+    hinge = np.maximum(0, 2 - scores[[0, 1], target][:, None] + scores) ** p
+    hinge[[0, 1], target] = 0
+    expected = (weight[target][:, None] * hinge).sum(1).mean() / 3
+    loss = build("MultiMarginLoss", SCORES, LABELS, p=p, margin=2.0, weight=[1.0, 0.5, 1.0])
+    assert float(loss(Features(torch.tensor(scores)), torch.tensor(target))) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "conf", "formula"),
+    [
+        ("MSELoss", {}, lambda x, y: (x - y) ** 2),
+        ("L1Loss", {}, lambda x, y: abs(x - y)),
+        ("SmoothL1Loss", {"beta": 0.5}, lambda x, y: np.where(abs(x - y) < 0.5, (x - y) ** 2, abs(x - y) - 0.25)),
+        ("HuberLoss", {"delta": 2.0}, lambda x, y: np.where(abs(x - y) < 2, (x - y) ** 2 / 2, 2 * (abs(x - y) - 1))),
+        ("PoissonNLLLoss", {}, lambda x, y: x - y * np.log(x)),
+        ("PoissonNLLLoss", {"log_input": True}, lambda x, y: np.exp(x) - y * x),
+    ],
+)
+def test_regression_losses_by_hand(name, conf, formula):
+    x, y = np.array([0.5, 2.0, 4.0]), np.array([0.7, 1.0, 0.0])
+    loss = build(name, ONE, NUMBERS, **conf)
+    got = loss(Features(torch.tensor(x)[:, None]), torch.tensor(y, dtype=torch.float32))
+    assert float(got) == pytest.approx(formula(x, y).mean(), rel=1e-6)
+
+
+def test_poisson_refuses_negative_rates_and_counts():
+    with pytest.raises(UserError, match=r"rates of at least 0 .*runs from -1 to 1\."):
+        build("PoissonNLLLoss", ONE, NUMBERS)(Features(torch.tensor([[-1.0], [1.0]])), torch.tensor([0.0, 1.0]))
+    with pytest.raises(UserError, match="counts of at least 0"):
+        build("PoissonNLLLoss", ONE, NUMBERS)(Features(torch.tensor([[1.0], [1.0]])), torch.tensor([-2.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_class_losses_say_what_does_not_fit(name):
+    check = conf_class(name)().check
+    check(Spec("BD"), Spec("B", ids=True))  # nothing known yet: nothing wrong yet
+    with pytest.raises(ValueError, match="expects B x D, but the input is B x T x 3"):
+        check(Spec("BTD", {"D": 3}), LABELS)
+    with pytest.raises(ValueError, match="one score for each of the 3 labels, but the layer gives 2"):
+        check(Spec("BD", {"D": 2}), LABELS)
+    with pytest.raises(ValueError, match="take BCEWithLogitsLoss"):
+        check(ONE, TWO_LABELS)
+    with pytest.raises(ValueError, match="needs a target of labels"):
+        check(SCORES, NUMBERS)
+
+
+@pytest.mark.parametrize("name", ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"])
+def test_binary_losses_say_what_does_not_fit(name):
+    check = conf_class(name)().check
+    with pytest.raises(ValueError, match=r"one number for each row \(B x 1\), but the layer gives B x 2"):
+        check(Spec("BD", {"D": 2}), TWO_LABELS)
+    with pytest.raises(ValueError, match="target of 2 labels, but this one has 3"):
+        check(ONE, LABELS)
+
+
+def test_bce_refuses_labels_where_the_output_would_be_decoded_as_a_logit():
+    with pytest.raises(ValueError, match="needs the logits of a layer that ends in sigmoid"):
+        conf_class("BCELoss")().check(ONE, TWO_LABELS)
+    conf_class("BCELoss")().check(ONE, NUMBERS)
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_regression_losses_say_what_does_not_fit(name):
+    check = conf_class(name)().check
+    with pytest.raises(ValueError, match="one number for each row"):
+        check(SCORES, NUMBERS)
+    with pytest.raises(ValueError, match="needs a target of numbers"):
+        check(ONE, TWO_LABELS)
+
+
+@pytest.mark.parametrize(("name", "field"), [("CrossEntropyLoss", "weight"), ("FocalLoss", "alpha")])
+def test_weights_must_match_the_labels(name, field):
+    topics = Spec("B", ids=True, labels=("news", "sport", "other"))
+
+    def check(weights, target=topics):
+        conf_class(name)(**{field: weights}).check(SCORES, target)
+
+    check({"news": 1.0, "sport": 2.0, "other": 0.0})
+    check({"anything": 1.0}, Spec("B", ids=True))  # labels are not known yet
+    with pytest.raises(ValueError, match=f"{field} names 'sprot', which is no label. Did you mean 'sport'"):
+        check({"news": 1.0, "sprot": 2.0, "other": 3.0})
+    with pytest.raises(ValueError, match=f"{field} must name every label; missing: sport, other"):
+        check({"news": 1.0})
+    with pytest.raises(ValueError, match=f"{field} has 2 entries, but there are 3 labels: news, sport, other"):
+        check([1.0, 2.0])
+    with pytest.raises(ValueError, match=f"{field} has 2 entries, but there are 3 labels"):
+        check([1.0, 2.0], Spec("B", ids=True))
+    with pytest.raises(ValueError, match=f"{field} must be at least 0, got -1|{field} of label 'news' must be"):
+        check({"news": -1.0, "sport": 2.0, "other": 3.0})
+    with pytest.raises(ValueError, match=f"{field} must be at least 0, got -1"):
+        check([-1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_the_json_line_of_the_docstring_runs_and_every_field_is_described(name):
+    conf_type, doc = conf_class(name), inspect.getdoc(LOSSES[name]) or ""
+    line = json.loads(next(line for line in doc.splitlines() if line.strip().startswith("{")))
+    assert line["type"] == name and len(line["inputs"]) == 2
+    conf = read(conf_type, line.get("conf", {}))
+    by_label = isinstance(getattr(conf, "weight", None) or getattr(conf, "alpha", None), dict)
+    conf.build(*((Spec("BD", {"D": 2}), TWO_LABELS) if by_label else specs(name)))
+    assert set(field_docs(conf_type)) == set(annotations(conf_type))
+    assert re.search("^Shape: ", doc, re.M) and re.search("^Reference: ", doc, re.M)
