@@ -1,0 +1,7 @@
+"""The catalogue of problems: importing it registers them all under their dataset_type."""
+
+from problems.base import PROBLEMS, Decoded, Problem
+from problems.classification import Classification
+from problems.regression import Regression
+
+__all__ = ["PROBLEMS", "Classification", "Decoded", "Problem", "Regression"]

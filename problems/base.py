@@ -1,0 +1,173 @@
+"""What every problem is: target columns in, answers out, scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from core.errors import did_you_mean, known_names
+from core.registry import Registry
+from core.types import Features, Prediction, Row, Scores, Spec
+from problems import metrics
+
+PROBLEMS = Registry("problem")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model answered for rows, in host memory: N x C probabilities, or N values."""
+
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The answers of several batches one after the other."""
+        return cls(np.concatenate([part.scores for part in parts]))
+
+    def taken(self, order: np.ndarray) -> Self:
+        """The answers at these places, in this order."""
+        return type(self)(self.scores[order])
+
+
+class Problem:
+    """What a task is. Fitted by the training rows that go through `encode(growing=True)`, ended by `finish`.
+
+    The first target column is the one that is predicted and scored; further ones serve losses.
+    """
+
+    name: ClassVar[str]
+    """The dataset_type of configs, and the key of its metrics."""
+    default_metrics: ClassVar[tuple[str, ...]]
+    default_fields: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        target_columns: Sequence[str],
+        labels: Sequence[str] | None = None,
+        positive_label: str | None = None,
+        group_by: str | None = None,
+    ) -> None:
+        """labels and positive_label belong to the first target column. ValueError where they cannot be right."""
+        if group_by in target_columns:
+            raise ValueError(f"column '{group_by}' cannot be a target and group rows at the same time.")
+        self.target_columns = list(target_columns)
+        self.group_by = group_by
+
+    @property
+    def num_targets(self) -> int | None:
+        """The size of an answer ("#target#"); None while it is not known."""
+        raise NotImplementedError
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels of the first target column in the order of their ids; None where none are known."""
+        return None
+
+    @property
+    def positive_label(self) -> str | None:
+        """The label that auc, f1 and the ranking metrics look for; None where there is none."""
+        return None
+
+    def target_specs(self) -> dict[str, Spec]:
+        """The spec of each target column."""
+        raise NotImplementedError
+
+    def check_output(self, spec: Spec) -> None:
+        """ValueError if a layer with this output cannot answer the problem."""
+        raise NotImplementedError
+
+    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
+        """One array per target column, and the group column as int64 where rows have it; one error per row ("" = none).
+
+        While growing, labels are numbered as they come; `finish` says what these ids become.
+        """
+        errors = [row.error for row in rows]
+        arrays = {column: self._encode_column(column, rows, errors, growing) for column in self.target_columns}
+        if self.group_by is not None and any(self.group_by in row.cells for row in rows):
+            arrays[self.group_by] = self._encode_groups(self.group_by, rows, errors)
+        return arrays, errors
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """End of fitting: column -> final id of each provisional id. UserError if the column cannot be learned."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What was fitted, as JSON."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Fitted as the problem whose `state` this was."""
+
+    def decode(self, output: Features) -> Decoded:
+        """The answers of a batch, copied to host memory once."""
+        raise NotImplementedError
+
+    def check_fields(self, fields: Iterable[str]) -> str | None:
+        """A sentence for the first of these predict_fields that is not known, or None."""
+        known = self._fields()
+        for field in fields:
+            if field not in known and not self._may_be_field(field):
+                return f"unknown field '{field}'.{did_you_mean(field, known) or known_names(known)}"
+        return None
+
+    def predictions(
+        self, rows: Sequence[Row], decoded: Decoded, fields: Sequence[str] | None = None
+    ) -> list[Prediction]:
+        """The fields of each row; rows and decoded are aligned. None = the default fields."""
+        assert len(rows) == len(decoded)
+        fields = self.default_fields if fields is None else fields
+        columns = [self._field(field, decoded) for field in fields]
+        return [
+            Prediction(row, dict(zip(fields, cells, strict=True))) for row, *cells in zip(rows, *columns, strict=True)
+        ]
+
+    def check_metric(self, name: str) -> str | None:
+        """Why this metric cannot be computed, or None; ask again once the labels are known."""
+        has_groups = self.group_by is not None
+        return metrics.check_metric(name, self.name, self.labels, has_groups, self.positive_label)
+
+    def score(self, names: Iterable[str], decoded: Decoded, targets: Mapping[str, np.ndarray]) -> Scores:
+        """Metric name -> score. targets are the arrays that `encode` gave, with final ids."""
+        labels, positive = self.labels or (), self.positive_label
+        answers = metrics.Answers(
+            targets=targets[self.target_columns[0]],
+            scores=decoded.scores.astype(np.float64),
+            labels=labels,
+            positive=labels.index(positive) if positive in labels else None,
+            groups=targets.get(self.group_by) if self.group_by is not None else None,
+        )
+        return metrics.score(names, self.name, answers)
+
+    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
+        """The array of a target column; adds to errors where they are empty."""
+        raise NotImplementedError
+
+    def _encode_groups(self, column: str, rows: Sequence[Row], errors: list[str]) -> np.ndarray:
+        cells = [row.cells.get(column, "") for row in rows]
+        hashes = {cell: _hash(cell) for cell in set(cells)}
+        if "" in hashes:
+            for at, cell in enumerate(cells):
+                errors[at] = errors[at] or ("" if cell else f"column {column}, which groups rows, is empty.")
+        return np.fromiter((hashes[cell] for cell in cells), np.int64, len(cells))
+
+    def _fields(self) -> list[str]:
+        """The known predict_fields."""
+        return list(self.default_fields)
+
+    def _may_be_field(self, field: str) -> bool:
+        """Whether a field may turn out to be known later."""
+        return False
+
+    def _field(self, field: str, decoded: Decoded) -> list[Any]:
+        """The cells of one predict_field, one for each row."""
+        raise NotImplementedError
+
+
+def _hash(text: str) -> int:
+    """A number that is the same in every process, unlike hash()."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,160 @@
+"""Classification: each row has one of several labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError, did_you_mean, known_names
+from core.types import Features, Row, Spec
+from problems.base import PROBLEMS, Decoded, Problem
+
+
+class Classification(Problem):
+    """One label for each row. Label ids follow descending frequency in train, unless the config lists the labels.
+
+    Output: a score for each label (B x C), or for two labels one score (B x 1 or B) that speaks for the one with id 1.
+    """
+
+    name = "classification"
+    default_metrics = ("accuracy",)
+    default_fields = ("prediction", "confidence")
+
+    def __init__(
+        self,
+        target_columns: Sequence[str],
+        labels: Sequence[str] | None = None,
+        positive_label: str | None = None,
+        group_by: str | None = None,
+    ) -> None:
+        super().__init__(target_columns, labels, positive_label, group_by)
+        if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
+            raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
+        self._positive_label = positive_label
+        self._labels: dict[str, tuple[str, ...]] = {}
+        if labels is not None:
+            self._labels[self.target_columns[0]] = tuple(labels)
+            if complaint := self._positive_complaint():
+                raise ValueError(complaint)
+        self._ids = {column: _numbered(self._labels.get(column, ())) for column in self.target_columns}
+        self._counts = {column: np.zeros(0, np.int64) for column in self.target_columns}
+
+    @property
+    def num_targets(self) -> int | None:
+        """The number of labels; None before fitting unless the config lists them."""
+        return None if self.labels is None else len(self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels of the first target column in the order of their ids; None before fitting unless listed."""
+        return self._labels.get(self.target_columns[0])
+
+    @property
+    def positive_label(self) -> str | None:
+        """As configured; else "1" where the labels are "0" and "1"."""
+        if self._positive_label is None and self.labels is not None and set(self.labels) == {"0", "1"}:
+            return "1"
+        return self._positive_label
+
+    def target_specs(self) -> dict[str, Spec]:
+        """Label ids of B, with the labels where they are known."""
+        return {column: Spec("B", ids=True, labels=self._labels.get(column)) for column in self.target_columns}
+
+    def check_output(self, spec: Spec) -> None:
+        """ValueError unless there is a score for each label, or one score for two labels."""
+        spec.expect("BD", "B")
+        given = spec.sizes.get("D") if spec.axes == "BD" else 1
+        wanted = self.num_targets
+        if given is None or wanted is None or given == wanted or (given, wanted) == (1, 2):
+            return
+        raise ValueError(f"must give one score for each of the {wanted} labels, but gives {given}.")
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Order the labels by descending frequency, ties by first occurrence. UserError for fewer than two labels."""
+        remaps = {}
+        for column, ids in self._ids.items():
+            if column in self._labels:
+                remaps[column] = np.arange(len(ids))
+                continue
+            if len(ids) < 2:
+                raise UserError(f"column {column} needs two or more labels in train, but has{_only(ids)}.")
+            order = np.argsort(-self._counts[column], kind="stable")  # ties: first occurrence
+            found = list(ids)
+            self._labels[column] = tuple(found[at] for at in order)
+            self._ids[column] = _numbered(self._labels[column])
+            remaps[column] = np.argsort(order)
+        if complaint := self._positive_complaint():
+            raise UserError(complaint)
+        return remaps
+
+    def state(self) -> dict[str, Any]:
+        """The labels of each target column."""
+        return {"labels": {column: list(labels) for column, labels in self._labels.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the labels from a `state`."""
+        self._labels = {column: tuple(labels) for column, labels in state["labels"].items()}
+        self._ids = {column: _numbered(labels) for column, labels in self._labels.items()}
+
+    def decode(self, output: Features) -> Decoded:
+        """Softmax over the labels; one score is the logit of the label with id 1."""
+        logits = output.parts.get("logits", output.values).detach().float()
+        if logits.dim() == 2 and logits.shape[1] > 1:
+            return Decoded(logits.softmax(-1).cpu().numpy())
+        probability_N = logits.reshape(-1).sigmoid().cpu().numpy()
+        return Decoded(np.stack([1 - probability_N, probability_N], axis=1))
+
+    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
+        """Label ids, -1 in rows with an error."""
+        cells = ["" if error else row.cells.get(column, "").strip() for row, error in zip(rows, errors, strict=True)]
+        ids = self._ids[column]
+        grows = growing and column not in self._labels
+        if grows:
+            for label in dict.fromkeys(cells):
+                if label:
+                    ids.setdefault(label, len(ids))
+        ids_N = np.fromiter((ids.get(cell, -1) for cell in cells), np.int64, len(cells))
+        if grows:
+            counts = np.bincount(ids_N[ids_N >= 0], minlength=len(ids))
+            counts[: len(self._counts[column])] += self._counts[column]
+            self._counts[column] = counts
+        for at in np.flatnonzero(ids_N < 0):
+            errors[at] = errors[at] or _label_error(column, cells[at], ids)
+        return ids_N
+
+    def _fields(self) -> list[str]:
+        return [*self.default_fields, *(f"confidence@{label}" for label in self.labels or ())]
+
+    def _may_be_field(self, field: str) -> bool:
+        return self.labels is None and field.startswith("confidence@")
+
+    def _field(self, field: str, decoded: Decoded) -> list[Any]:
+        assert self.labels is not None
+        if field == "prediction":
+            return [self.labels[best] for best in decoded.scores.argmax(1)]
+        if field == "confidence":
+            return decoded.scores.max(1).tolist()
+        return decoded.scores[:, self.labels.index(field.removeprefix("confidence@"))].tolist()
+
+    def _positive_complaint(self) -> str:
+        positive, labels = self._positive_label, self.labels or ()
+        if positive is None or positive in labels:
+            return ""
+        return f"positive_label '{positive}' is no label.{did_you_mean(positive, labels) or known_names(labels)}"
+
+
+def _numbered(labels: Sequence[str]) -> dict[str, int]:
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _only(labels: Mapping[str, int]) -> str:
+    return f" only '{next(iter(labels))}'" if labels else " none"
+
+
+def _label_error(column: str, label: str, ids: Mapping[str, int]) -> str:
+    if not label:
+        return f"the label in column {column} is empty."
+    return f"unknown label '{label}' in column {column}.{did_you_mean(label, ids) or known_names(ids)}"
+
+
+PROBLEMS.register(Classification, name=Classification.name)

@@ -1,0 +1,371 @@
+"""Metrics as pure functions over numpy arrays, and the table of their names.
+
+A metric that is not defined for the data (AUC of one class) is NaN. All are NaN where there is no row, or where a
+score is not finite. scikit-learn is imported where it is called: the doors should not wait for it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from core.errors import did_you_mean, known_names
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What metrics read: for classification label ids and probabilities, for regression numbers on both sides.
+
+    targets   N, label ids or numbers
+    scores    N x C probabilities, or N numbers
+    labels    the labels in the order of their ids; empty for regression
+    positive  id of the positive label, if there is one
+    groups    N, equal for rows that belong together (the answers to one question)
+    """
+
+    targets: np.ndarray
+    scores: np.ndarray
+    labels: tuple[str, ...] = ()
+    positive: int | None = None
+    groups: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One entry of the table: what it computes, what it needs, what may stand after its @.
+
+    function        gets the answers and the label id or K after the @; without an @ the id of the positive label
+    after_at        "" (nothing), "label" or "K"
+    needs_positive  reads the positive label of a classification
+    needs_groups    reads which rows belong together
+    """
+
+    function: Callable[[Answers, int], float]
+    after_at: str = ""
+    needs_positive: bool = False
+    needs_groups: bool = False
+    higher_is_better: bool = True
+
+
+# Classification
+
+
+def accuracy(targets_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Share of rows with the right label."""
+    return float(np.mean(targets_N == predicted_N))
+
+
+def precision_recall_f1(measure: str, average: str, targets_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Precision, recall or f1 (`measure`) over two classes ("binary") or averaged ("macro", "micro", "weighted").
+
+    0 / 0 is NaN for one label and counts as 0 in an average, as is usual.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    zero_division = np.nan if average == "binary" else 0.0
+    scores = precision_recall_fscore_support(targets_N, predicted_N, average=average, zero_division=zero_division)
+    return float(scores[("precision", "recall", "f1").index(measure)])
+
+
+def matthews(targets_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Matthews correlation; NaN where the targets hold one label only, 0 where the predictions do, as is usual."""
+    if np.ptp(targets_N) == 0:
+        return NAN
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(targets_N, predicted_N))
+
+
+def log_loss(targets_N: np.ndarray, probabilities_NC: np.ndarray) -> float:
+    """Mean negative log probability of the right label; a probability counts as at least the epsilon of float64."""
+    right_N = probabilities_NC[np.arange(len(targets_N)), targets_N]
+    return float(-np.log(np.maximum(right_N, np.finfo(np.float64).eps)).mean())
+
+
+def auc(relevant_N: np.ndarray, scores_N: np.ndarray) -> float:
+    """Area under the ROC curve of a bool target; NaN unless both sides occur."""
+    if relevant_N.all() or not relevant_N.any():
+        return NAN
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(relevant_N, scores_N))
+
+
+def auc_average(targets_N: np.ndarray, probabilities_NC: np.ndarray) -> float:
+    """Mean over labels of the AUC of one label against the rest, over the labels for which it is defined."""
+    aucs = [auc(targets_N == label, scores_N) for label, scores_N in enumerate(probabilities_NC.T)]
+    return float(np.mean([value for value in aucs if value == value] or [NAN]))
+
+
+# Regression
+
+
+def mse(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Mean squared error."""
+    return float(np.mean((targets_N - values_N) ** 2))
+
+
+def rmse(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Root of the mean squared error."""
+    return mse(targets_N, values_N) ** 0.5
+
+
+def mae(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Mean absolute error."""
+    return float(np.mean(np.abs(targets_N - values_N)))
+
+
+def pearson(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Pearson correlation; NaN where one side is constant."""
+    if np.ptp(targets_N) == 0 or np.ptp(values_N) == 0:
+        return NAN
+    return float(np.corrcoef(targets_N, values_N)[0, 1])
+
+
+def spearman(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Pearson correlation of the ranks; equal numbers share the mean of their ranks."""
+    return pearson(_ranks(targets_N), _ranks(values_N))
+
+
+def r2(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """Share of the variance of the targets that is explained; NaN where they are constant."""
+    return NAN if np.ptp(targets_N) == 0 else 1 - mse(targets_N, values_N) / float(np.var(targets_N, dtype=np.float64))
+
+
+def auc_of_values(targets_N: np.ndarray, values_N: np.ndarray) -> float:
+    """AUC of a regression whose targets are 0 and 1; NaN for other targets."""
+    return auc(targets_N == 1, values_N) if np.isin(targets_N, (0, 1)).all() else NAN
+
+
+def _ranks(values_N: np.ndarray) -> np.ndarray:
+    _, inverse_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse_N]
+
+
+# Ranking
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rows that belong to groups with a relevant row, group by group, best score first.
+
+    Formulas are those of trec_eval. It breaks ties by document id; rows have none, so equal scores keep the order of
+    the file.
+    """
+
+    gains: np.ndarray
+    """N, the gain of a row, 0 = not relevant."""
+    ranks: np.ndarray
+    """N, from 1 within its group."""
+    starts: np.ndarray
+    """G, where each group begins."""
+
+    @classmethod
+    def of(cls, gains_N: np.ndarray, scores_N: np.ndarray, groups_N: np.ndarray) -> "Ranking":
+        """Sort once. Gains below 0 count as 0."""
+        gains_N = np.maximum(gains_N.astype(np.float64), 0)
+        order = np.lexsort((-scores_N, groups_N))  # stable
+        starts_G = _starts(groups_N[order])
+        clean_G = np.add.reduceat(gains_N[order], starts_G) > 0
+        order = order[_per_row(clean_G, starts_G, len(order))]
+        starts_G = _starts(groups_N[order])
+        ranks_N = np.arange(1, len(order) + 1) - _per_row(starts_G, starts_G, len(order))
+        return cls(gains_N[order], ranks_N, starts_G)
+
+    def per_row(self, values_G: np.ndarray) -> np.ndarray:
+        """The value of its group for each row."""
+        return _per_row(values_G, self.starts, len(self.ranks))
+
+    def sums(self, values_N: np.ndarray) -> np.ndarray:
+        """The sum of each group."""
+        return np.add.reduceat(values_N, self.starts)
+
+    def mean_average_precision(self) -> float:
+        """Mean over groups of the mean precision at the ranks of their relevant rows."""
+        relevant_N = self.gains > 0
+        found_N = np.cumsum(relevant_N)
+        found_N = found_N - self.per_row(found_N[self.starts] - relevant_N[self.starts])
+        return float(np.mean(self.sums(relevant_N * found_N / self.ranks) / self.sums(relevant_N)))
+
+    def mean_reciprocal_rank(self) -> float:
+        """Mean over groups of 1 / rank of their first relevant row."""
+        return float(np.mean(np.maximum.reduceat((self.gains > 0) / self.ranks, self.starts)))
+
+    def precision_at(self, k: int) -> float:
+        """Mean over groups of the relevant rows among the first K, divided by K even where a group is smaller."""
+        return float(np.mean(self.sums((self.gains > 0) & (self.ranks <= k)) / k))
+
+    def ndcg_at(self, k: int) -> float:
+        """Mean over groups of the discounted gain of the first K rows, as a share of the best possible.
+
+        Gain is the target itself, discount log2(rank + 1): Jarvelin & Kekalainen 2002 as in trec_eval's ndcg_cut.
+        """
+        discounts_N = np.where(self.ranks <= k, 1 / np.log2(self.ranks + 1), 0)
+        ideal_N = self.gains[np.lexsort((-self.gains, self.per_row(self.starts)))]
+        return float(np.mean(self.sums(self.gains * discounts_N) / self.sums(ideal_N * discounts_N)))
+
+
+def _starts(sorted_N: np.ndarray) -> np.ndarray:
+    """Where each run of equal numbers begins."""
+    return np.flatnonzero(np.r_[True, sorted_N[1:] != sorted_N[:-1]]) if len(sorted_N) else np.arange(0)
+
+
+def _per_row(values_G: np.ndarray, starts_G: np.ndarray, count: int) -> np.ndarray:
+    return np.repeat(values_G, np.diff(starts_G, append=count))
+
+
+# The table
+
+
+def _predicted(answers: Answers) -> np.ndarray:
+    return answers.scores.argmax(1)
+
+
+def _with_predicted(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Answers, int], float]:
+    return lambda answers, _: function(answers.targets, _predicted(answers))
+
+
+def _with_scores(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Answers, int], float]:
+    return lambda answers, _: function(answers.targets, answers.scores)
+
+
+def _of_label(measure: str) -> Callable[[Answers, int], float]:
+    return lambda answers, label: precision_recall_f1(
+        measure, "binary", answers.targets == label, _predicted(answers) == label
+    )
+
+
+def _auc_of_label(answers: Answers, label: int) -> float:
+    return auc(answers.targets == label, answers.scores[:, label])
+
+
+def _ranked(function: Callable[[Ranking, int], float], after_at: str = "") -> Metric:
+    def ranked(answers: Answers, k: int) -> float:
+        if answers.groups is None:
+            return NAN
+        gains, scores = answers.targets, answers.scores
+        if answers.labels:
+            gains, scores = gains == answers.positive, scores[:, answers.positive]
+        ranking = Ranking.of(gains, scores, answers.groups)
+        return function(ranking, k) if len(ranking.starts) else NAN
+
+    return Metric(ranked, after_at, needs_positive=True, needs_groups=True)
+
+
+MEASURES = ("f1", "precision", "recall")
+RANKING = {
+    "map": _ranked(lambda ranking, _: ranking.mean_average_precision()),
+    "mrr": _ranked(lambda ranking, _: ranking.mean_reciprocal_rank()),
+    "p@K": _ranked(Ranking.precision_at, "K"),
+    "ndcg@K": _ranked(Ranking.ndcg_at, "K"),
+}
+CLASSIFICATION = {
+    "accuracy": Metric(_with_predicted(accuracy)),
+    **{measure: Metric(_of_label(measure), needs_positive=True) for measure in MEASURES},
+    **{f"{measure}@label": Metric(_of_label(measure), "label") for measure in MEASURES},
+    **{
+        f"{average}_{measure}": Metric(_with_predicted(partial(precision_recall_f1, measure, average)))
+        for average in ("macro", "micro", "weighted")
+        for measure in MEASURES
+    },
+    "auc": Metric(_auc_of_label, needs_positive=True),
+    "auc@label": Metric(_auc_of_label, "label"),
+    "auc@average": Metric(_with_scores(auc_average)),
+    "matthews": Metric(_with_predicted(matthews)),
+    "log_loss": Metric(_with_scores(log_loss), higher_is_better=False),
+    **RANKING,
+}
+REGRESSION = {
+    "mse": Metric(_with_scores(mse), higher_is_better=False),
+    "rmse": Metric(_with_scores(rmse), higher_is_better=False),
+    "mae": Metric(_with_scores(mae), higher_is_better=False),
+    "pearson": Metric(_with_scores(pearson)),
+    "spearman": Metric(_with_scores(spearman)),
+    "r2": Metric(_with_scores(r2)),
+    "auc": Metric(_with_scores(auc_of_values)),
+    **RANKING,
+}
+METRICS: Mapping[str, Mapping[str, Metric]] = {"classification": CLASSIFICATION, "regression": REGRESSION}
+"""Problem -> name -> metric; `label` and `K` in a name stand for any label and any number from 1."""
+
+ALIASES = {"mcc": "matthews", "MSE": "mse", "RMSE": "rmse"}
+
+
+def metric_names(problem: str) -> list[str]:
+    """The names of the metrics of a problem, with `label` and `K` where a label or a number belongs."""
+    return sorted(METRICS[problem])
+
+
+def check_metric(
+    name: str, problem: str, labels: Iterable[str] | None, has_groups: bool, positive_label: str | None = None
+) -> str | None:
+    """A sentence that says why the metric cannot be computed, or None.
+
+    Where labels is None they are not known yet: what depends on them is then left for a second call.
+    """
+    labels = None if labels is None else tuple(labels)
+    metric, argument = _find(name, METRICS[problem])
+    if metric is None:
+        others = [other for other, table in METRICS.items() if _find(name, table)[0] is not None]
+        if others:
+            return f"metric '{name}' belongs to {others[0]}, this is {problem}.{known_names(METRICS[problem])}"
+        hint = did_you_mean(name, _spelled_out(problem, labels or ())) or known_names(METRICS[problem])
+        return f"unknown metric '{name}'.{hint}"
+    if metric.after_at == "K" and not (argument.isascii() and argument.isdigit() and int(argument) >= 1):
+        return f"metric '{name}' needs a number from 1 after the @, as in {name.partition('@')[0]}@10."
+    if metric.after_at == "label" and labels is not None and argument not in labels:
+        hint = did_you_mean(argument, labels) or known_names(labels)
+        return f"metric '{name}' names '{argument}', which is no label.{hint}"
+    if metric.needs_groups and not has_groups:
+        return f"metric '{name}' needs to know which rows belong together: name their column in inputs.group_by."
+    if problem == "classification" and metric.needs_positive and positive_label is None and labels is not None:
+        at_label = f" or take {name}@{labels[-1]}" if f"{name}@label" in METRICS[problem] else ""
+        return f"metric '{name}' needs a positive label: set inputs.positive_label{at_label}.{known_names(labels)}"
+    return None
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a higher score of this metric is the better one."""
+    return all(metric.higher_is_better for table in METRICS.values() if (metric := _find(name, table)[0]))
+
+
+def score(names: Iterable[str], problem: str, answers: Answers) -> dict[str, float]:
+    """Metric name -> score; the names are those that `check_metric` has approved."""
+    if len(answers.targets) == 0 or not np.isfinite(answers.scores).all():
+        return dict.fromkeys(names, NAN)
+    return {name: _score(name, METRICS[problem], answers) for name in names}
+
+
+def _score(name: str, table: Mapping[str, Metric], answers: Answers) -> float:
+    metric, argument = _find(name, table)
+    assert metric is not None, f"metric '{name}' was never checked"
+    assert not (metric.needs_positive and answers.labels) or answers.positive is not None
+    if metric.after_at == "label":
+        return metric.function(answers, answers.labels.index(argument))
+    if metric.after_at == "K":
+        return metric.function(answers, int(argument))
+    return metric.function(answers, -1 if answers.positive is None else answers.positive)
+
+
+def _find(name: str, table: Mapping[str, Metric]) -> tuple[Metric | None, str]:
+    """The metric of this name, and what stands after its @ where that varies."""
+    name = ALIASES.get(name, name)
+    if name in table and not table[name].after_at:
+        return table[name], ""
+    base, at, argument = name.partition("@")
+    return next(
+        (table[f"{base}@{kind}"] for kind in ("label", "K") if at and f"{base}@{kind}" in table), None
+    ), argument
+
+
+def _spelled_out(problem: str, labels: tuple[str, ...]) -> list[str]:
+    """The names of a problem's metrics with their labels and usual numbers filled in: what a user may have meant."""
+    fillings = {"": ("",), "label": labels, "K": ("1", "5", "10")}
+    return [
+        name.removesuffix(metric.after_at) + filling
+        for name, metric in METRICS[problem].items()
+        for filling in fillings[metric.after_at]
+    ]
