@@ -1,0 +1,292 @@
+"""Blocks wired by a config: first traced (specs through the whole graph, every problem at once), then built."""
+
+import inspect
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+import core.conf
+from block_zoo.base import BLOCKS, Block
+from core.config import LayerConf
+from core.errors import Finding, did_you_mean, known_names
+from core.types import Features, Spec, lookup
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that fits where it stands: its block's Conf, resolved, and the specs that it gets and gives."""
+
+    id: str
+    block: str
+    conf: Block.Conf
+    inputs: tuple[str, ...]
+    input_specs: tuple[Spec, ...]
+    output_spec: Spec
+    shares: str | None = None
+    """The layer whose weights this one uses."""
+
+
+@dataclass
+class Graph:
+    """The traced architecture: layers in the order of computation, specs by address, what is wrong."""
+
+    branches: Mapping[str, Spec]
+    embedding: Layer | None = None
+    layers: list[Layer] = field(default_factory=list)
+    specs: dict[str, Spec] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notices: list[Finding] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    """Every branch and layer id, also of layers that are not sound."""
+
+    def refuse(self, path: str, message: str) -> None:
+        """Note a problem."""
+        self.findings.append(Finding(path, message))
+
+    def reference_problem(self, address: str, also: Collection[str] = ()) -> str:
+        """The sentence for an address that names nothing, or an empty string (also when its layer is not sound)."""
+        layer, _, part = address.partition(".")
+        if layer not in self.names:
+            known = {*self.names, *also}
+            return f"no layer or input is called '{address}'.{did_you_mean(address, known) or known_names(known)}"
+        parts = self.specs[layer].parts if layer in self.specs else {part: None}
+        if part and part not in parts:
+            inner = known_names(parts) if parts else " It has no inner states."
+            return f"'{layer}' has no inner state '{part}'.{did_you_mean(part, parts) or inner}"
+        return ""
+
+    def spec_at(self, address: str) -> Spec | None:
+        """The spec of an address; None where its layer is not sound."""
+        layer, _, part = address.partition(".")
+        spec = self.specs.get(layer)
+        return spec.parts.get(part) if spec is not None and part else spec
+
+
+def trace(
+    confs: Sequence[LayerConf | None],
+    branches: Mapping[str, Spec],
+    num_targets: int,
+    also_used: Collection[str] = (),
+    ids: Sequence[str | None] = (),
+) -> Graph:
+    """Follow the specs through the architecture. Pure: no weight is made.
+
+    None stands for a layer that the schema refused; `ids` gives the names of those, so that references to them are not
+    reported as well. `also_used` are addresses that losses read.
+    """
+    graph = Graph(branches, names=set(branches))
+    known_ids = [conf.layer_id if conf else (ids[i] if i < len(ids) else None) for i, conf in enumerate(confs)]
+    graph.names |= {name for name in known_ids if name}
+    readers: dict[int, tuple[LayerConf, Block.Conf, str | None]] = {}
+    for index, conf in enumerate(confs):
+        if conf is not None and (read := _read_layer(graph, confs, index, conf)):
+            readers[index] = (conf, *read)
+    _embed(graph, confs, readers)
+    _check_names(graph, confs)
+    for index in _in_order(graph, readers):
+        _trace_layer(graph, index, *readers[index], num_targets)
+    _check_connections(graph, confs, also_used)
+    return graph
+
+
+def _read_layer(
+    graph: Graph, confs: Sequence[LayerConf | None], index: int, conf: LayerConf
+) -> tuple[Block.Conf, str | None] | None:
+    """The block's Conf and the layer that it shares weights with."""
+    path, name, fields, shares = f"architecture[{index}]", conf.layer, conf.conf or {}, None
+    earlier = {layer.layer_id: layer for layer in confs[:index] if layer is not None and layer.layer_id}
+    if conf.conf is None and name in earlier:
+        shares = name
+        while earlier[shares].conf is None and earlier[shares].layer in earlier:
+            shares = earlier[shares].layer
+        name, fields = earlier[shares].layer, earlier[shares].conf or {}
+    if name not in BLOCKS:
+        hint = did_you_mean(conf.layer, [*BLOCKS, *filter(None, earlier)]) or known_names(BLOCKS)
+        graph.refuse(f"{path}.layer", f"no block and no earlier layer is called '{conf.layer}'.{hint}")
+        return None
+    block_conf: type[Block.Conf] = BLOCKS[name].Conf  # type: ignore[attr-defined]
+    try:
+        read: Block.Conf = core.conf.read(block_conf, fields)
+    except ValueError as error:
+        graph.refuse(f"{path}.conf", str(error))
+        return None
+    for key in fields:
+        if block_conf.ignored.get(key):
+            graph.notices.append(Finding(f"{path}.conf.{key}", f"has no effect. {block_conf.ignored[key]}"))
+    return read, shares
+
+
+def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, Any]) -> None:
+    """Apply the layer that reads the branches; every other layer sees their embedded form."""
+    for index in [index for index, (_, block_conf, _) in readers.items() if block_conf.reads_branches]:
+        conf, block_conf, _ = readers.pop(index)
+        if index != 0:
+            graph.refuse(f"architecture[{index}].layer", f"{conf.layer} is the first layer, and there is only one.")
+            continue
+        for branch, spec in graph.branches.items():
+            try:
+                graph.specs[branch] = block_conf.output_spec(spec)
+            except ValueError as error:
+                graph.refuse("architecture[0].conf", f"branch '{branch}': {error}")
+        sound = [graph.specs[branch] for branch in graph.branches if branch in graph.specs]
+        if sound:
+            graph.embedding = Layer(
+                conf.layer_id or conf.layer, conf.layer, block_conf, tuple(graph.branches),
+                tuple(graph.branches.values()), sound[0],
+            )  # fmt: skip
+    if confs and confs[0] is not None and graph.embedding is None and 0 in readers:
+        graph.refuse("architecture[0].layer", "the first layer must be the Embedding.")
+
+
+def _check_names(graph: Graph, confs: Sequence[LayerConf | None]) -> None:
+    seen: dict[str, int] = {}
+    for index, conf in enumerate(confs):
+        if conf is None or (graph.embedding and index == 0):
+            continue
+        path = f"architecture[{index}].layer_id"
+        if not conf.layer_id:
+            graph.refuse(path, f"this {conf.layer} layer needs a layer_id.")
+        elif conf.layer_id in seen:
+            graph.refuse(path, f"'{conf.layer_id}' is already the id of architecture[{seen[conf.layer_id]}].")
+        elif conf.layer_id in graph.branches:
+            graph.refuse(path, f"'{conf.layer_id}' is already the name of a branch of inputs.model_inputs.")
+        elif "." in conf.layer_id:
+            graph.refuse(path, f"'{conf.layer_id}' has a dot: dots separate a layer from its inner states.")
+        else:
+            seen[conf.layer_id] = index
+
+
+def _in_order(graph: Graph, readers: Mapping[int, tuple[LayerConf, Block.Conf, str | None]]) -> list[int]:
+    """Indices so that every layer comes after those it reads; unknown references and cycles are reported."""
+    index_of: dict[str, int] = {}
+    for index, (conf, _, _) in readers.items():
+        index_of.setdefault(conf.layer_id or "", index)
+    waits: dict[int, set[int]] = {}
+    for index, (conf, _, _) in readers.items():
+        waits[index] = set()
+        if not conf.inputs:
+            graph.refuse(f"architecture[{index}].inputs", "a layer needs at least one input.")
+        for place, address in enumerate(conf.inputs):
+            if sentence := graph.reference_problem(address.partition(".")[0]):
+                graph.refuse(f"architecture[{index}].inputs[{place}]", sentence)
+            elif address.partition(".")[0] in index_of:
+                waits[index].add(index_of[address.partition(".")[0]])
+    order: list[int] = []
+    while ready := [index for index, needed in waits.items() if not needed]:
+        order += ready
+        waits = {index: needed - set(ready) for index, needed in waits.items() if index not in ready}
+    if waits:
+        start = index = min(waits)
+        walked: list[int] = []
+        while index not in walked:
+            walked.append(index)
+            index = min(waits[index])
+        loop = walked[walked.index(index) :]
+        ids = [readers[i][0].layer_id or "" for i in [*loop, loop[0]]]
+        graph.refuse(f"architecture[{loop[0] if loop else start}].inputs", f"a cycle: {' <- '.join(ids)}.")
+    return order
+
+
+def _trace_layer(
+    graph: Graph, index: int, conf: LayerConf, block_conf: Block.Conf, shares: str | None, num_targets: int
+) -> None:
+    path = f"architecture[{index}]"
+    for place, address in enumerate(conf.inputs):
+        if sentence := graph.reference_problem(address):
+            graph.refuse(f"{path}.inputs[{place}]", sentence)
+    found = [graph.spec_at(address) for address in conf.inputs]
+    inputs = [spec for spec in found if spec is not None]
+    if not conf.layer_id or len(inputs) < len(found) or not inputs:
+        return
+    block_conf = block_conf.resolved(num_targets, conf.output_layer_flag)
+    block = block_conf.owner.__name__
+    wanted = inspect.signature(block_conf.output_spec)
+    try:
+        wanted.bind(*inputs)
+    except TypeError:
+        names = ", ".join(wanted.parameters)
+        graph.refuse(f"{path}.inputs", f"{block} takes {len(wanted.parameters)} ({names}), got {len(inputs)}.")
+        return
+    try:
+        output = block_conf.output_spec(*inputs)
+    except ValueError as error:
+        graph.refuse(f"{path}.inputs", f"{block} {error}")
+        return
+    if shares is not None:
+        source = next((layer for layer in graph.layers if layer.id == shares), None)
+        if source is None:
+            return
+        if [_static(spec) for spec in source.input_specs] != [_static(spec) for spec in inputs]:
+            have, got = (" and ".join(map(str, specs)) for specs in (source.input_specs, inputs))
+            graph.refuse(f"{path}.inputs", f"shares the weights of '{shares}', whose input is {have}, but gets {got}.")
+            return
+    graph.specs[conf.layer_id] = output
+    graph.layers.append(Layer(conf.layer_id, block, block_conf, tuple(conf.inputs), tuple(inputs), output, shares))
+    if conf.output_layer_flag:
+        graph.outputs.append(conf.layer_id)
+
+
+def _static(spec: Spec) -> tuple[str, dict[str, int]]:
+    """What weights depend on: everything but the lengths of texts."""
+    return spec.axes, {axis: size for axis, size in spec.sizes.items() if axis not in "TSK"}
+
+
+def _check_connections(graph: Graph, confs: Sequence[LayerConf | None], also_used: Collection[str]) -> None:
+    used = {address.partition(".")[0] for address in also_used}
+    used |= {address.partition(".")[0] for conf in confs if conf is not None for address in conf.inputs}
+    for index, conf in enumerate(confs):
+        if conf is None or not conf.layer_id or conf.output_layer_flag or conf.layer_id not in graph.specs:
+            continue
+        if conf.layer_id not in used:
+            graph.refuse(f"architecture[{index}]", f"nothing reads '{conf.layer_id}' and it is not an output layer.")
+    for branch in graph.branches:
+        if branch in graph.specs and branch not in used and None not in confs:
+            graph.refuse(f"inputs.model_inputs.{branch}", "no layer reads this branch.")
+    if not any(conf is None or conf.output_layer_flag for conf in confs):
+        graph.refuse("architecture", 'no layer has "output_layer_flag": true.')
+
+
+def parameter_counts(graph: Graph) -> dict[str, int]:
+    """Parameters of each layer, counted on the meta device (no weight is made); shared ones count once."""
+    counts = {}
+    with torch.device("meta"):
+        for layer in _with_embedding(graph):
+            built = None if layer.shares else layer.conf.build(*layer.input_specs)
+            counts[layer.id] = sum(p.numel() for p in built.parameters()) if built is not None else 0
+    return counts
+
+
+def _with_embedding(graph: Graph) -> Iterable[Layer]:
+    return [*([graph.embedding] if graph.embedding else []), *graph.layers]
+
+
+class Model(nn.Module):
+    """The blocks of a sound graph. `forward(inputs)` gives every layer's output by its id; branches are embedded."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        assert graph.embedding is not None and not graph.findings
+        self.steps = graph.layers
+        self.outputs = graph.outputs
+        self.embedding = graph.embedding.conf.build(*graph.embedding.input_specs)
+        self.blocks = nn.ModuleDict()
+        for layer in graph.layers:
+            if layer.shares is None:
+                self.blocks[_key(layer.id)] = layer.conf.build(*layer.input_specs)
+
+    def forward(self, inputs: Mapping[str, Features]) -> dict[str, Features]:
+        """Branch -> ids (Features with one part per column) to address -> Features."""
+        outputs: dict[str, Features] = {branch: self.embedding(features) for branch, features in inputs.items()}
+        for layer in self.steps:
+            block = self.blocks[_key(layer.shares or layer.id)]
+            outputs[layer.id] = block(*[lookup(outputs, address) for address in layer.inputs])
+        return outputs
+
+
+def _key(layer_id: str) -> str:
+    """The name of a layer's module: apart from every attribute that torch modules have (`keys`, `type`, ...)."""
+    return f"{layer_id}:"
