@@ -1,0 +1,35 @@
+"""What every block is: a module with a typed Conf that knows, before anything is built, what comes out of it."""
+
+from typing import Any, ClassVar, Self
+
+from torch import nn
+
+import core.conf
+from core.registry import Registry
+from core.types import Spec
+
+BLOCKS = Registry("block")
+CHAR_EMBEDDINGS = Registry("character embedding")
+
+
+class Block(nn.Module):
+    """A layer: `__init__(conf, *input_specs)`, `forward(*inputs: Features) -> Features`. Masks are its own duty."""
+
+    class Conf(core.conf.Conf):
+        """Subclasses add fields and define `output_spec` with one named parameter for each input (or `*inputs`)."""
+
+        reads_branches: ClassVar[bool] = False
+        """Whether this is the layer that turns the ids of every branch into features (it has no id and no inputs)."""
+
+        def output_spec(self, *inputs: Any, **_: Any) -> Spec:
+            """What comes out of inputs with these specs; a ValueError says what does not fit. Pure."""
+            raise AssertionError(f"{type(self).__qualname__} does not define output_spec")
+
+        def resolved(self, num_targets: int, is_output: bool) -> Self:
+            """This Conf with what only the graph knows filled in: the number of labels, whether it is an output."""
+            return self
+
+        def build(self, *inputs: Spec) -> "Block":
+            """The block with fresh weights for inputs with these specs."""
+            block: Block = self.owner(self, *inputs)
+            return block

@@ -1,0 +1,54 @@
+"""What the convolving blocks share: windows over real tokens, and batch norm that no padding takes part in."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from block_zoo.masking import real_index, scatter_real
+from core.types import Features
+
+
+def window_count(length: int, window: int, stride: int, padding: int = 0) -> int:
+    """How many windows fit into `length` places with `padding` zeros at both ends; at least one."""
+    return max(1, (length + 2 * padding - window) // stride + 1)
+
+
+def window_counts(lengths: Tensor, window: int, stride: int, padding: int = 0) -> Tensor:
+    """`window_count` of many lengths; no window where there is no text."""
+    counts = torch.div(lengths + 2 * padding - window, stride, rounding_mode="floor") + 1
+    return counts.clamp(min=1).masked_fill(lengths == 0, 0)
+
+
+def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tensor:
+    """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window."""
+    missing = conv.kernel_size[0] - (left + states_BTD.shape[1] + right)
+    padded_BDT = F.pad(states_BTD.transpose(1, 2), (left, right + max(0, missing)))
+    return conv(padded_BDT).transpose(1, 2)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch norm over the last axis whose statistics know real values only, and that takes a batch of one row.
+
+    One value has no variance: it is normalised by the running statistics, as in evaluation.
+    Reference: Ioffe and Szegedy 2015, Batch Normalization, algorithm 1.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise N x D."""
+        return F.batch_norm(
+            values,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training and len(values) > 1,
+            momentum=self.momentum or 0.0,
+            eps=self.eps,
+        )
+
+    def over_tokens(self, tokens: Features) -> Tensor:
+        """Normalise the real tokens of B x T x D; zeros at padding."""
+        values = tokens.values
+        flat_ND, index_N = values.flatten(0, 1), real_index(tokens)
+        real_ND = self(flat_ND if index_N is None else flat_ND[index_N])
+        return scatter_real(real_ND, index_N, *values.shape[:2])

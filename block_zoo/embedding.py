@@ -1,0 +1,202 @@
+"""Embedding: the vectors of words, characters and features; one layer serves every branch of a model."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+import core.conf
+from block_zoo.base import BLOCKS, CHAR_EMBEDDINGS, Block
+from block_zoo.masking import zero_padding
+from core.conf import Choice, PositiveInt
+from core.errors import did_you_mean
+from core.types import Features, Spec
+
+
+class WordCluster(core.conf.Conf):
+    """Columns of words that share a table of vectors."""
+
+    cols: list[str]
+    """Columns of words, of any branch."""
+    dim: PositiveInt
+    """Features of a word."""
+    fix_weight: bool = False
+    """Whether the vectors stay as they are."""
+
+    def spec(self, column: Spec) -> Spec:
+        """What the vectors of a column will be."""
+        column.expect("BT").size("V")
+        return column.resized("BTD", D=self.dim)
+
+    def build(self, column: Spec) -> nn.Module:
+        """A table with a row for every id: row 0 is padding, the others are uniform with variance 1/dim."""
+        table = nn.Embedding(column.size("V"), self.dim, padding_idx=0)
+        nn.init.uniform_(table.weight[1:], -math.sqrt(3 / self.dim), math.sqrt(3 / self.dim))
+        return table
+
+
+class FeatureCluster(WordCluster):
+    """Columns of one feature per token (part of speech, ...) that share a table of vectors."""
+
+
+class CharCluster(core.conf.Conf):
+    """Columns of characters of words that share a character embedding."""
+
+    choice: ClassVar = Choice(tag="type", registry=CHAR_EMBEDDINGS.kind, conf=None)
+    extra: ClassVar = "conf"
+    cols: list[str]
+    """Columns of characters, of any branch."""
+    type: str
+    """The character embedding."""
+    fix_weight: bool = False
+    """Whether its weights stay as they are."""
+    conf: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The settings of the character embedding, written beside its type."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.type not in CHAR_EMBEDDINGS:
+            raise ValueError(CHAR_EMBEDDINGS.unknown(self.type))
+        # Its defaults are written out like those of every other Conf; reading it checks its ranges.
+        object.__setattr__(self, "conf", core.conf.to_json(self.settings()))
+
+    def settings(self) -> Block.Conf:
+        """The Conf of the character embedding."""
+        settings: Block.Conf = core.conf.read(CHAR_EMBEDDINGS[self.type].Conf, self.conf)  # type: ignore[attr-defined]
+        return settings
+
+    def spec(self, column: Spec) -> Spec:
+        """What the vectors of a column will be."""
+        return self.settings().output_spec(column)
+
+    def build(self, column: Spec) -> nn.Module:
+        """The character embedding with fresh weights."""
+        return self.settings().build(column)
+
+
+Cluster = WordCluster | CharCluster
+
+
+@BLOCKS.register
+class Embedding(Block):
+    """The vectors of every column of a branch side by side, in the order of the branch.
+
+    Columns of a cluster share one table, in whatever branch they stand. The first layer of every architecture.
+
+    Shape: a branch with columns of ids B x T (words, features) or B x T x K (characters) -> B x T x (sum of dim).
+    Masking: the output is zero at padding; row 0 of a table is padding and stays zero.
+    `{"layer": "Embedding", "conf": {"word": {"cols": ["question_text"], "dim": 100, "fix_weight": false}}}`
+    Reference: Bengio et al. 2003, A Neural Probabilistic Language Model, section 2; Collobert et al. 2011, section 3.2.
+    """
+
+    class Conf(Block.Conf):
+        extra: ClassVar = "features"
+        reads_branches: ClassVar = True
+        word: WordCluster | None = None
+        """Columns of words; pretrained vectors go here."""
+        char: CharCluster | None = None
+        """Columns of the characters of words."""
+        features: dict[str, FeatureCluster] = dataclasses.field(default_factory=dict)
+        """Any other name: columns of one feature per token, for example "postag"."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            for name in self.features:
+                if hint := did_you_mean(name, ("word", "char")):
+                    raise ValueError(f"'{name}' is too close to a cluster with a meaning of its own.{hint}")
+                if "." in name:
+                    raise ValueError(f"the name of a cluster cannot have a dot, got '{name}'.")
+            if not self.clusters:
+                raise ValueError("names no cluster. Known: word, char, or any name for columns of features.")
+            columns = [column for cluster in self.clusters.values() for column in cluster.cols]
+            for column in columns:
+                if columns.count(column) > 1:
+                    raise ValueError(f"column '{column}' stands in cols more than once.")
+
+        @property
+        def clusters(self) -> dict[str, Cluster]:
+            """Cluster name -> its settings."""
+            named: dict[str, Cluster | None] = {"word": self.word, "char": self.char, **self.features}
+            return {name: cluster for name, cluster in named.items() if cluster is not None}
+
+        @property
+        def cluster_of(self) -> dict[str, str]:
+            """Column -> the name of its cluster."""
+            return {column: name for name, cluster in self.clusters.items() for column in cluster.cols}
+
+        def columns(self, *branches: Spec) -> Iterator[tuple[str, str, Spec]]:
+            """(column, cluster name, spec) of every column of the branches. ValueError for a column in no cluster."""
+            for branch in branches:
+                for column, spec in branch.parts.items():
+                    if column not in self.cluster_of:
+                        hint = did_you_mean(column, self.cluster_of)
+                        raise ValueError(f"column '{column}' of the branch stands in the cols of no cluster.{hint}")
+                    yield column, self.cluster_of[column], spec
+
+        def output_spec(self, *branches: Spec) -> Spec:
+            total = 0
+            for branch in branches:
+                branch.expect("BT")
+                columns = list(self.columns(branch))
+                if not columns:
+                    raise ValueError("the branch has no columns.")
+                total = sum(self.clusters[cluster].spec(spec).size("D") for _, cluster, spec in columns)
+            return branches[-1].resized("BTD", D=total)
+
+    def __init__(self, conf: Conf, *branches: Spec) -> None:
+        super().__init__()
+        self.conf = conf
+        self.cluster_of = conf.cluster_of
+        self.tables = nn.ModuleDict()
+        vocabularies: dict[str, int] = {}
+        for column, name, spec in conf.columns(*branches):
+            size = vocabularies.setdefault(name, spec.size("V"))
+            assert spec.size("V") == size, (
+                f"column '{column}' has {spec.size('V')} ids, but cluster '{name}' has {size}"
+            )
+            if self._key(name) not in self.tables:
+                table = conf.clusters[name].build(spec)
+                self.tables[self._key(name)] = table.requires_grad_(not conf.clusters[name].fix_weight)
+
+    def forward(self, branch: Features) -> Features:
+        vectors = [self._look_up(column, ids, branch) for column, ids in branch.parts.items()]
+        return branch.with_values(zero_padding(torch.cat(vectors, -1) if len(vectors) > 1 else vectors[0], branch.mask))
+
+    def load_vectors(self, cluster: str, vectors: Tensor, found_V: Tensor) -> None:
+        """Set the rows of a cluster's table that pretrained vectors know.
+
+        vectors  V x D in the order of the ids
+        found_V  bool, which of them are pretrained; the other rows get small random values of the same spread
+
+        ValueError if the pretrained vectors have another size than the cluster.
+        """
+        table = self.tables[self._key(cluster)]
+        assert isinstance(table, nn.Embedding) and len(vectors) == table.num_embeddings
+        if vectors.shape[1] != table.embedding_dim:
+            raise ValueError(
+                f"the pretrained vectors have {vectors.shape[1]} features, but dim of cluster '{cluster}' is "
+                f"{table.embedding_dim}."
+            )
+        if not found_V.any():
+            return
+        width = math.sqrt(3) * vectors[found_V].float().std(correction=0).item()
+        with torch.no_grad():
+            table.weight.uniform_(-width, width)
+            table.weight[found_V] = vectors[found_V].to(table.weight)
+            table.weight[0] = 0
+
+    def _look_up(self, column: str, ids: Tensor, branch: Features) -> Tensor:
+        table = self.tables[self._key(self.cluster_of[column])]
+        if isinstance(table, nn.Embedding):
+            vectors: Tensor = table(ids)
+            return vectors
+        characters: Features = table(branch.with_values(ids))
+        return characters.values
+
+    @staticmethod
+    def _key(cluster: str) -> str:
+        """The name of a table among the weights; the suffix keeps it apart from the methods of a ModuleDict."""
+        return f"{cluster}_table"

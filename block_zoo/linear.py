@@ -1,0 +1,100 @@
+"""Linear: a stack of fully connected layers."""
+
+import dataclasses
+from typing import Any, Literal, Self
+
+from torch import Tensor, nn
+
+from block_zoo.activation import activation
+from block_zoo.base import BLOCKS, Block
+from block_zoo.convolution import MaskedBatchNorm
+from block_zoo.masking import zero_padding
+from core.conf import Activation, PositiveInt
+from core.types import Features, Spec
+
+TARGET = "#target#"
+"""Stands for the number of labels."""
+
+
+@BLOCKS.register
+class Linear(Block):
+    """Fully connected layers, each followed by batch norm and an activation where the settings ask for them.
+
+    Shape: B x ... x D -> B x ... x D', D' the last hidden_dim; with keep_dim false a D' of 1 is dropped.
+    Part `logits` (last_hidden_softmax): what the softmax was taken of.
+    Masking: every token for itself; the output is zero at padding.
+    `{"layer_id": "output", "layer": "Linear", "conf": {"hidden_dim": [64, 2]}, "inputs": ["question_vector"]}`
+    Reference: He et al. 2015, Delving Deep into Rectifiers, equation 1 (PReLU); Ioffe and Szegedy 2015 (batch norm).
+    """
+
+    class Conf(Block.Conf):
+        hidden_dim: Literal[-1, "#target#"] | PositiveInt | list[Any] = 128
+        """Features of the layer, or of each layer of a stack; "#target#", or -1 at the end = the number of labels."""
+        batch_norm: bool = True
+        """Batch norm before every activation, for inputs of B x D."""
+        activation: Activation | None = "PReLU"
+        """Activation after every layer; null = none."""
+        last_hidden_activation: bool | None = None
+        """Whether the last layer has the activation too; null = unless this is the output of the model."""
+        last_hidden_softmax: bool = False
+        """Whether the output is a softmax over the features."""
+        keep_dim: bool = True
+        """Whether a single feature keeps its axis."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.widths:
+                raise ValueError("hidden_dim is empty.")
+            for width in self.widths:
+                if width not in (-1, TARGET) and (type(width) is not int or width < 1):
+                    raise ValueError(f'hidden_dim must be at least 1, -1 or "{TARGET}", got {width!r}.')
+            if -1 in self.widths[:-1]:
+                raise ValueError(f'hidden_dim is -1 before the last place; write "{TARGET}" for the number of labels.')
+
+        @property
+        def widths(self) -> list[Any]:
+            """hidden_dim of every layer of the stack."""
+            return list(self.hidden_dim) if isinstance(self.hidden_dim, list) else [self.hidden_dim]
+
+        def resolved(self, num_targets: int, is_output: bool) -> Self:
+            labels = (TARGET, -1) if is_output else (TARGET,)
+            activated = self.last_hidden_activation
+            return dataclasses.replace(
+                self,
+                hidden_dim=[num_targets if width in labels else width for width in self.widths],
+                last_hidden_activation=not is_output if activated is None else activated,
+            )
+
+        def output_spec(self, states: Spec) -> Spec:
+            states.expect("BD", "BTD", "BTSD").size("D")
+            width = self.widths[-1]
+            if not all(isinstance(known, int) and known > 0 for known in self.widths):
+                raise ValueError(f'may have hidden_dim -1 as the output layer only; write "{TARGET}" elsewhere.')
+            if not self.keep_dim and width != 1:
+                raise ValueError(f"drops (keep_dim false) a last axis of size 1 only, but hidden_dim ends in {width}.")
+            spec = states.resized(D=width) if self.keep_dim else states.resized(states.axes[:-1])
+            return dataclasses.replace(spec, parts={"logits": spec}) if self.last_hidden_softmax else spec
+
+    def __init__(self, conf: Conf, states: Spec) -> None:
+        super().__init__()
+        self.conf = conf
+        layers: list[nn.Module] = []
+        dim = states.size("D")
+        for place, width in enumerate(conf.widths, start=1):
+            layers.append(nn.Linear(dim, width))
+            if conf.activation is not None and (place < len(conf.widths) or conf.last_hidden_activation is not False):
+                if conf.batch_norm and states.axes == "BD":
+                    layers.append(MaskedBatchNorm(width))
+                layers.append(activation(conf.activation))
+            dim = width
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, states: Features) -> Features:
+        logits = zero_padding(self.layers(zero_padding(states.values, states.mask)), states.mask)
+        if not self.conf.last_hidden_softmax:
+            return states.with_values(self._kept(logits))
+        probabilities = zero_padding(logits.float().softmax(-1), states.mask)
+        return states.with_values(self._kept(probabilities), logits=self._kept(logits))
+
+    def _kept(self, values: Tensor) -> Tensor:
+        return values if self.conf.keep_dim else values.squeeze(-1)

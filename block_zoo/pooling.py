@@ -1,0 +1,50 @@
+"""Pooling: the largest or mean value along an axis."""
+
+from typing import Literal
+
+from block_zoo.base import BLOCKS, Block
+from block_zoo.masking import POOLS, zero_padding
+from core.types import Features, Spec
+
+
+@BLOCKS.register
+class Pooling(Block):
+    """The largest or mean value along one axis, usually over the tokens of a text.
+
+    Shape: B x T x D -> B x D (pool_axis 1) or B x T (2); B x T x S x D -> B x T x D, T being what is left of T and S
+    (1 or 2), or B x T x S (3); B x T x S -> B x T.
+    Masking: only real tokens are pooled; a text without any gives zeros.
+    `{"layer_id": "question_vector", "layer": "Pooling", "conf": {"pool_type": "mean"}, "inputs": ["question"]}`
+    Reference: Collobert et al. 2011, Natural Language Processing (Almost) from Scratch, equation 7.
+    """
+
+    class Conf(Block.Conf):
+        pool_type: Literal["max", "mean"] = "max"
+        """The largest value, or the mean."""
+        pool_axis: Literal[1, 2, 3] = 1
+        """The axis that goes, counted from 0 = rows; 1 = tokens."""
+
+        def output_spec(self, states: Spec) -> Spec:
+            axes = states.expect("BTD", "BTS", "BTSD").axes
+            if self.pool_axis >= len(axes):
+                raise ValueError(f"pools over axis {self.pool_axis} (pool_axis), but the input is {states}.")
+            pooled = axes[self.pool_axis]
+            if pooled == "T" and "S" in axes:
+                sizes = {axis: size for axis, size in states.sizes.items() if axis not in "TS"}
+                left = {"T": states.sizes["S"]} if "S" in states.sizes else {}
+                return Spec(axes.replace("T", "").replace("S", "T"), {**sizes, **left})
+            return states.resized(axes.replace(pooled, ""))
+
+    def __init__(self, conf: Conf, states: Spec) -> None:
+        super().__init__()
+        self.conf = conf
+
+    def forward(self, states: Features) -> Features:
+        axis, pool, mask = self.conf.pool_axis, POOLS[self.conf.pool_type], states.mask
+        if mask is None or axis >= mask.ndim:
+            values = zero_padding(pool(states.values, None, axis), mask)
+            return Features(values, mask, states.lengths if axis > 1 else None)
+        values = pool(states.values, mask, axis)
+        if mask.ndim == 2:
+            return Features(values)
+        return Features(values, mask.any(axis))

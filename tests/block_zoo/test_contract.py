@@ -1,0 +1,200 @@
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+
+import core.conf
+from block_zoo import BLOCKS, CHAR_EMBEDDINGS, Block
+from block_zoo.contract import check_contract, sample_inputs
+from block_zoo.masking import zero_padding
+from core.types import Features, Spec
+
+SEQUENCE = Spec("BTD", {"D": 6})
+FIXED = Spec("BTD", {"T": 8, "D": 6})
+VECTOR = Spec("BD", {"D": 6})
+MATRIX = Spec("BTSD", {"D": 3})
+WORDS = Spec("BT", {"V": 12}, ids=True)
+CHARS = Spec("BTK", {"V": 9}, ids=True)
+QUESTION = Spec("BT", parts={"q": WORDS, "q_char": CHARS, "q_pos": Spec("BT", {"V": 5}, ids=True)}, ids=True)
+ANSWER = Spec("BT", parts={"a": WORDS}, ids=True)
+CLUSTERS = {
+    "word": {"cols": ["q", "a"], "dim": 4},
+    "char": {"cols": ["q_char"], "type": "LSTMCharEmbedding", "dim": 4},
+    "pos": {"cols": ["q_pos"], "dim": 3},
+}
+SAME = {"same_tokens": True}
+
+CASES = [
+    ("Embedding", CLUSTERS, [QUESTION], {}),
+    ("Embedding", {"word": {"cols": ["a"], "dim": 4, "fix_weight": True}}, [ANSWER], {}),
+    ("Embedding", CLUSTERS | {"char": {"cols": ["q_char"], "type": "CNNCharEmbedding", "dim": [3, 2]}}, [QUESTION], {}),
+    ("CNNCharEmbedding", {"dim": [4, 3], "window_size": [2, 6], "stride": 2, "padding": 1}, [CHARS], {}),
+    ("CNNCharEmbedding", {"dim": 4, "window_size": 3, "activation": None}, [CHARS], {}),
+    ("LSTMCharEmbedding", {"dim": 4}, [CHARS], {}),
+    ("LSTMCharEmbedding", {"dim": 5, "bidirect_flag": False}, [CHARS], {}),
+    *(
+        (name, conf, [spec], {})
+        for name in ("BiLSTM", "BiLSTMLast", "BiLSTMAtt", "BiGRU", "BiGRULast")
+        for conf in ({"hidden_dim": 4, "dropout": 0.3}, {"hidden_dim": 3, "num_layers": 2, "dropout": 0.3})
+        for spec in (SEQUENCE, FIXED)
+    ),
+    ("Conv", {}, [SEQUENCE], {}),
+    ("Conv", {"window_size": 4, "padding_type": "SAME", "dropout": 0.1}, [SEQUENCE], {}),
+    ("Conv", {"window_size": 2, "padding_type": "SAME", "stride": 2, "batch_norm": False}, [FIXED], {}),
+    ("Conv", {"window_size": 4, "padding": 1, "stride": 2, "activation": "PReLU"}, [FIXED], {}),
+    ("Conv", {"window_size": 9}, [FIXED], {}),
+    ("ConvPooling", {}, [SEQUENCE], {}),
+    ("ConvPooling", {"window_sizes": 5, "padding": 1, "batch_norm": False, "pool_type": "mean"}, [FIXED], {}),
+    ("ConvPooling", {"window_sizes": [2, 9], "stride": 2, "activation": "PReLU"}, [SEQUENCE], {}),
+    *(
+        ("Pooling", {"pool_type": pool, "pool_axis": axis}, [SEQUENCE], {})
+        for pool in ("max", "mean")
+        for axis in (1, 2)
+    ),
+    *(
+        ("Pooling", {"pool_type": pool, "pool_axis": axis}, [MATRIX], {})
+        for pool in ("max", "mean")
+        for axis in (1, 2, 3)
+    ),
+    ("Pooling", {}, [Spec("BTS", {"S": 7})], {}),
+    ("Linear", {"hidden_dim": 4}, [VECTOR], {}),
+    ("Linear", {"hidden_dim": [5, 4], "activation": "Tanh"}, [SEQUENCE], {}),
+    ("Linear", {"hidden_dim": [5, 3], "last_hidden_softmax": True, "last_hidden_activation": False}, [VECTOR], {}),
+    ("Linear", {"hidden_dim": 1, "keep_dim": False}, [VECTOR], {}),
+    ("Linear", {"hidden_dim": 3, "last_hidden_softmax": True}, [FIXED], {}),
+    ("Linear", {"hidden_dim": 1, "keep_dim": False}, [SEQUENCE], {}),
+    ("Linear", {"hidden_dim": 4}, [MATRIX], {}),
+    *(
+        (name, {}, [spec], {})
+        for name in ("HighwayLinear", "Dropout", "LayerNorm")
+        for spec in (VECTOR, SEQUENCE, MATRIX)
+    ),
+    ("HighwayLinear", {"num_layers": 2, "activation": None}, [VECTOR], {}),
+    ("Attention", {}, [SEQUENCE, SEQUENCE], {}),
+    ("Attention", {}, [FIXED, SEQUENCE], {}),
+    ("MatchAttention", {}, [SEQUENCE, SEQUENCE], {}),
+    ("MatchAttention", {"activation": None}, [SEQUENCE, FIXED], {}),
+    ("LinearAttention", {}, [SEQUENCE], {}),
+    ("LinearAttention", {"keep_dim": True, "attention_weight_dim": 5}, [FIXED], {}),
+    ("Combination", {}, [VECTOR, VECTOR], {}),
+    ("Combination", {}, [SEQUENCE, SEQUENCE], SAME),
+    ("Combination", {"operations": ["dot_multiply", "origin"]}, [FIXED, FIXED, FIXED], {}),
+    ("Combination", {"operations": ["origin"]}, [VECTOR, Spec("BD", {"D": 2})], {}),
+    ("Concat2D", {}, [VECTOR, Spec("BD", {"D": 2}), VECTOR], {}),
+    ("Concat3D", {}, [SEQUENCE, Spec("BTD", {"D": 2})], SAME),
+    ("Concat3D", {"concat3D_axis": 1}, [SEQUENCE, SEQUENCE], {}),
+    ("Concat3D", {"concat3D_axis": 1}, [FIXED, FIXED, FIXED], {}),
+    ("Flatten", {}, [FIXED], {}),
+    ("Flatten", {}, [Spec("BTSD", {"T": 8, "S": 7, "D": 3})], {}),
+    *((name, {}, [VECTOR, VECTOR], {}) for name in ("Add2D", "Minus2D", "ElementWisedMultiply2D")),
+    *((name, {}, [SEQUENCE, SEQUENCE], SAME) for name in ("Add3D", "Minus3D", "ElementWisedMultiply3D")),
+    *((name, {"abs_flag": True}, [spec, spec], SAME) for name, spec in (("Minus2D", VECTOR), ("Minus3D", FIXED))),
+]
+
+
+def registered(name: str) -> Any:
+    return BLOCKS[name] if name in BLOCKS else CHAR_EMBEDDINGS[name]
+
+
+@pytest.mark.parametrize(("name", "conf", "specs", "options"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_block_keeps_the_contract(name, conf, specs, options):
+    check_contract(core.conf.read(registered(name).Conf, conf), specs, **options)
+
+
+def test_every_registered_block_has_a_case():
+    ours = {
+        name
+        for registry in (BLOCKS, CHAR_EMBEDDINGS)
+        for name in registry
+        if registry[name].__module__.startswith("block_zoo.")
+    }
+    assert ours == {case[0] for case in CASES}
+
+
+@pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))
+def test_docstring_has_the_five_parts_and_its_json_line_is_a_valid_layer(name):
+    text = registered(name).__doc__
+    for part in ("Shape:", "Masking:", "Reference:"):
+        assert part in text
+    (line,) = re.findall(r"`(\{.*\})`", text)
+    layer = json.loads(line)
+    conf = core.conf.read(registered(layer["layer"]).Conf, layer.get("conf", {}))
+    assert type(conf).owner is BLOCKS[layer["layer"]]
+    assert name in json.dumps(layer)
+
+
+@pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))
+def test_every_field_of_a_conf_is_described(name):
+    cls = registered(name).Conf
+    assert set(core.conf.annotations(cls)) <= set(core.conf.field_docs(cls))
+
+
+class Broken(Block):
+    """A block whose faults are chosen by its Conf."""
+
+    class Conf(Block.Conf):
+        fault: str
+
+        def output_spec(self, states):
+            return states.resized(D=7) if self.fault == "spec" else states.resized()
+
+        def build(self, *inputs):
+            return Broken(self, *inputs)
+
+    def __init__(self, conf, states):
+        super().__init__()
+        self.fault = conf.fault
+        self.scale = torch.nn.Parameter(torch.ones(states.size("D")))
+        self.unused = torch.nn.Parameter(torch.ones(1)) if conf.fault == "gradient" else None
+
+    def forward(self, states):
+        values = zero_padding(states.values, states.mask) * self.scale
+        match self.fault:
+            case "padding":
+                values = states.values * self.scale
+            case "neighbours":
+                values = zero_padding(values - values.mean(0), states.mask)
+            case "eval":
+                values = zero_padding(values + torch.rand(()), states.mask)
+            case "lengths":
+                return Features(values, states.mask, states.lengths + 1)
+            case "order":
+                values = zero_padding(values * torch.arange(1, len(values) + 1)[:, None, None], states.mask)
+            case "in place":
+                states.values.mul_(2)
+            case "nan":
+                values = values / 0
+        return states.with_values(values)
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("spec", "output_spec promises B x T x 7"),
+        ("padding", "not zero at padding"),
+        ("neighbours", "alone"),
+        ("order", "alone|order"),
+        ("eval", "not deterministic"),
+        ("lengths", "lengths are"),
+        ("gradient", "'unused' gets no gradient"),
+        ("in place", "in place"),
+        ("nan", "not finite"),
+    ],
+)
+def test_contract_names_what_is_broken(fault, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        check_contract(Broken.Conf(fault=fault), [SEQUENCE])
+
+
+def test_contract_accepts_a_sound_block():
+    check_contract(Broken.Conf(fault=""), [SEQUENCE])
+
+
+def test_sampled_inputs_are_right_padded_and_have_an_empty_text():
+    (features,) = sample_inputs([SEQUENCE])
+    assert features.lengths is not None and features.mask is not None
+    assert features.lengths.tolist() == features.mask.sum(1).tolist()
+    assert features.lengths.min() == 0
+    assert features.mask.shape == features.values.shape[:2]

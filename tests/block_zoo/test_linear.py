@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from block_zoo import HighwayLinear, LayerNorm, Linear
+from block_zoo.convolution import MaskedBatchNorm
+from core.types import Features, Spec
+
+VECTOR = Spec("BD", {"D": 4})
+SEQUENCE = Spec("BTD", {"D": 4})
+
+
+def kinds(conf: Linear.Conf, spec: Spec = VECTOR) -> list[type]:
+    block: Any = conf.build(spec)
+    return [type(layer) for layer in block.layers]
+
+
+def test_by_default_batch_norm_and_activation_follow_every_layer():
+    layer = [nn.Linear, MaskedBatchNorm, nn.PReLU]
+    assert kinds(Linear.Conf(hidden_dim=[3, 2])) == layer * 2
+
+
+def test_output_layer_has_no_activation_unless_asked_for():
+    hidden = [nn.Linear, MaskedBatchNorm, nn.PReLU]
+    assert kinds(Linear.Conf(hidden_dim=[3, -1]).resolved(2, is_output=True)) == [*hidden, nn.Linear]
+    asked = Linear.Conf(hidden_dim=-1, activation="Sigmoid", batch_norm=False, last_hidden_activation=True)
+    assert kinds(asked.resolved(1, is_output=True)) == [nn.Linear, nn.Sigmoid]
+    assert kinds(Linear.Conf(hidden_dim=3).resolved(2, is_output=False)) == hidden
+
+
+def test_batch_norm_is_for_vectors_only():
+    assert kinds(Linear.Conf(hidden_dim=3), SEQUENCE) == [nn.Linear, nn.PReLU]
+
+
+def test_number_of_labels_is_filled_in():
+    conf = Linear.Conf(hidden_dim=["#target#", 8, -1])
+    assert conf.resolved(5, is_output=True).hidden_dim == [5, 8, 5]
+    assert conf.resolved(5, is_output=True).output_spec(VECTOR) == Spec("BD", {"D": 5})
+
+
+def test_minus_one_is_refused_elsewhere():
+    with pytest.raises(ValueError, match="hidden_dim -1 as the output layer only"):
+        Linear.Conf(hidden_dim=-1).resolved(5, is_output=False).output_spec(VECTOR)
+    with pytest.raises(ValueError, match="before the last place"):
+        Linear.Conf(hidden_dim=[-1, 3])
+
+
+@pytest.mark.parametrize("hidden_dim", [0, -2, [3, 0], [3, "#targets#"], [2.5], [True]])
+def test_widths_that_are_none_are_refused(hidden_dim):
+    with pytest.raises(ValueError, match="hidden_dim"):
+        Linear.Conf(hidden_dim=hidden_dim)
+
+
+def test_softmax_keeps_its_logits():
+    block: Any = Linear.Conf(hidden_dim=3, last_hidden_softmax=True, last_hidden_activation=False).build(VECTOR)
+    x = torch.randn(2, 4)
+    output = block(Features(x))
+    logits = F.linear(x, block.layers[0].weight, block.layers[0].bias)
+    torch.testing.assert_close(output.parts["logits"], logits)
+    torch.testing.assert_close(output.values, logits.exp() / logits.exp().sum(1, keepdim=True))
+
+
+def test_keep_dim_false_drops_a_single_feature():
+    conf = Linear.Conf(hidden_dim=1, keep_dim=False)
+    assert conf.output_spec(SEQUENCE) == Spec("BT")
+    assert conf.build(SEQUENCE)(Features(torch.randn(2, 3, 4))).values.shape == (2, 3)
+    with pytest.raises(ValueError, match="hidden_dim ends in 2"):
+        Linear.Conf(hidden_dim=2, keep_dim=False).output_spec(VECTOR)
+
+
+def test_highway_gate_carries_or_transforms():
+    block: Any = HighwayLinear.Conf(activation="ReLU").build(VECTOR)
+    layer = block.layers[0]
+    x = torch.randn(3, 4)
+    changed = F.linear(x, layer.weight[:4], layer.bias[:4]).relu()
+    gate = F.linear(x, layer.weight[4:], layer.bias[4:]).sigmoid()
+    torch.testing.assert_close(block(Features(x)).values, gate * x + (1 - gate) * changed)
+    nn.init.constant_(layer.bias[4:], 50.0)
+    torch.testing.assert_close(block(Features(x)).values, x)
+
+
+def test_layer_norm_gives_mean_0_and_variance_1():
+    values = LayerNorm.Conf().build(Spec("BTD", {"D": 64}))(Features(5 * torch.randn(2, 3, 64) + 2)).values
+    torch.testing.assert_close(values.mean(-1), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(values.var(-1, correction=0), torch.ones(2, 3), atol=1e-4, rtol=0)
