@@ -190,8 +190,10 @@ def _fits(annotation: Any, value: JSON) -> bool:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _fits(args[0], value)
+    if origin in (Union, types.UnionType):
+        return any(_fits(option, value) for option in args)
     if origin is Literal:
-        return value in args
+        return any(value == option and type(value) is type(option) for option in args)
     if origin is list:
         return isinstance(value, list) and all(_fits(args[0], item) for item in value)
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Conf)):

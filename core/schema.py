@@ -24,6 +24,7 @@ KINDS = {
     "array": "a list",
     "object": "an object",
 }
+BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
 
 
 def schema(root: type[Conf], registries: Mapping[str, Registry]) -> dict[str, JSON]:
@@ -31,6 +32,24 @@ def schema(root: type[Conf], registries: Mapping[str, Registry]) -> dict[str, JS
     builder = _Builder(registries)
     reference = builder.reference(root)
     return {"$schema": DIALECT, "title": "Blocksmith config", **reference, "$defs": builder.definitions}
+
+
+def definition(cls: type[Conf], registries: Mapping[str, Registry]) -> dict[str, JSON]:
+    """The schema of one Conf."""
+    builder = _Builder(registries)
+    builder.reference(cls, "self")
+    written: dict[str, JSON] = builder.definitions["self"]
+    return written
+
+
+def described(entry: Mapping[str, JSON]) -> str:
+    """The type and range of a schema entry in words: `a whole number, at least 1`."""
+    if "anyOf" in entry:
+        return " or ".join(dict.fromkeys(described(option) for option in entry["anyOf"]))
+    if entry.get("type") == "array":
+        return f"a list of: {described(entry['items'])}" if entry.get("items") else "a list"
+    bounds = [f"{words} {entry[key]:g}" for key, words in BOUNDS.items() if key in entry]
+    return ", ".join([_expected(entry), *bounds])
 
 
 def problems(document: JSON, checker: Mapping[str, JSON]) -> list[Finding]:
@@ -167,14 +186,8 @@ def _translate(error: ValidationError) -> list[Finding]:
         hint = did_you_mean(value, [str(name) for name in rule]) if isinstance(value, str) else ""
         kind = f"no {where['x-registry']} is called" if "x-registry" in where else "not accepted:"
         return [Finding(path, f"{kind} {_short(value)}.{hint} Accepted: {', '.join(map(_short, rule))}.")]
-    bounds = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "exclusiveMinimum": "above",
-        "exclusiveMaximum": "below",
-    }
-    if error.validator in bounds:
-        return [Finding(path, f"must be {bounds[error.validator]} {rule}, got {_short(value)}.")]
+    if error.validator in BOUNDS:
+        return [Finding(path, f"must be {BOUNDS[error.validator]} {rule}, got {_short(value)}.")]
     if error.validator == "type":
         return [Finding(path, f"must be {_expected(where)}, got {_short(value)}.")]
     return [Finding(path, f"{error.message}.")]

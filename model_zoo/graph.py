@@ -196,7 +196,8 @@ def _trace_layer(
 ) -> None:
     path = f"architecture[{index}]"
     for place, address in enumerate(conf.inputs):
-        if sentence := graph.reference_problem(address):
+        known = address.partition(".")[0] in graph.names  # others were reported with the order
+        if known and (sentence := graph.reference_problem(address)):
             graph.refuse(f"{path}.inputs[{place}]", sentence)
     found = [graph.spec_at(address) for address in conf.inputs]
     inputs = [spec for spec in found if spec is not None]

@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+import block_zoo  # noqa: F401  (fills the registry)
+from core.config import LayerConf
+from core.types import Features, Spec
+from model_zoo.graph import Model, parameter_counts, trace
+
+BRANCHES = {
+    branch: Spec("BT", parts={f"{branch}_text": Spec("BT", {"V": 11}, ids=True)}, ids=True)
+    for branch in ("question", "answer")
+}
+EMBEDDING = LayerConf(
+    layer="Embedding", conf={"word": {"cols": ["question_text", "answer_text"], "dim": 6}}
+)  # fmt: skip
+
+
+def layer(layer_id, block, inputs, output=False, **conf):
+    return LayerConf(layer_id=layer_id, layer=block, conf=conf, inputs=inputs, output_layer_flag=output)
+
+
+def shared(layer_id, other, inputs):
+    return LayerConf(layer_id=layer_id, layer=other, inputs=inputs)
+
+
+SIAMESE = [
+    EMBEDDING,
+    layer("q", "BiLSTM", ["question"], hidden_dim=4),
+    shared("a", "q", ["answer"]),
+    layer("qv", "Pooling", ["q"]),
+    layer("av", "Pooling", ["a"]),
+    layer("pair", "Combination", ["qv", "av"]),
+    layer("output", "Linear", ["pair"], output=True, hidden_dim=[5, "#target#"], batch_norm=False),
+]
+
+
+def findings(layers, **more):
+    return [str(finding) for finding in trace(layers, BRANCHES, 3, **more).findings]
+
+
+def texts(rows=4, length=5):
+    lengths = torch.arange(rows) % length + 1
+    mask = torch.arange(length) < lengths[:, None]
+    ids = torch.randint(4, 11, (rows, length)) * mask
+    return {
+        branch: Features(ids, mask, lengths, {f"{branch}_text": ids}) for branch in BRANCHES
+    }  # fmt: skip
+
+
+def test_specs_are_followed_to_the_output():
+    graph = trace(SIAMESE, BRANCHES, 3)
+    assert graph.findings == []
+    assert str(graph.specs["q"]) == "B x T x 8"
+    assert str(graph.specs["pair"]) == "B x 32"
+    assert str(graph.specs["output"]) == "B x 3"
+
+
+def test_the_model_gives_what_the_specs_say():
+    graph = trace(SIAMESE, BRANCHES, 3)
+    outputs = Model(graph)(texts())
+    for address, spec in graph.specs.items():
+        assert outputs[address].values.dim() == len(spec.axes)
+    assert outputs["output"].values.shape == (4, 3)
+
+
+def test_a_layer_named_as_a_block_shares_its_weights():
+    model = Model(trace(SIAMESE, BRANCHES, 3))
+    inputs = texts()
+    question = inputs["question"]
+    inputs["answer"] = Features(question.values, question.mask, question.lengths, {"answer_text": question.values})
+    outputs = model(inputs)
+    assert torch.equal(outputs["q"].values, outputs["a"].values)
+    assert not any(name.startswith("blocks.a:") for name in model.state_dict())
+
+
+def test_counted_parameters_are_those_of_the_model():
+    graph = trace(SIAMESE, BRANCHES, 3)
+    model = Model(graph)
+    assert sum(parameter_counts(graph).values()) == sum(p.numel() for p in model.parameters())
+    assert parameter_counts(graph)["a"] == 0
+
+
+def test_layers_may_stand_in_any_order():
+    jumbled = [
+        SIAMESE[0],
+        layer("output", "Linear", ["v"], output=True, hidden_dim=2),
+        layer("v", "Pooling", ["question"]),
+    ]
+    assert findings(jumbled) == ["inputs.model_inputs.answer: no layer reads this branch."]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({3: layer("qv", "Poling", ["q"])}, "architecture[3].layer: no block and no earlier layer is called 'Poling'. Did you mean 'Pooling'?"),
+        ({3: layer("qv", "Pooling", ["qq"])}, "architecture[3].inputs[0]: no layer or input is called 'qq'. Did you mean 'q'?"),
+        ({4: layer("qv", "Pooling", ["a"])}, "architecture[4].layer_id: 'qv' is already the id of architecture[3]."),
+        ({3: layer("answer", "Pooling", ["q"])}, "architecture[3].layer_id: 'answer' is already the name of a branch of inputs.model_inputs."),
+        ({3: layer("q.v", "Pooling", ["q"])}, "architecture[3].layer_id: 'q.v' has a dot: dots separate a layer from its inner states."),
+        ({3: layer(None, "Pooling", ["q"])}, "architecture[3].layer_id: this Pooling layer needs a layer_id."),
+        ({3: layer("qv", "Pooling", [])}, "architecture[3].inputs: a layer needs at least one input."),
+        ({3: layer("qv", "Pooling", ["q", "a"])}, "architecture[3].inputs: Pooling takes 1 (states), got 2."),
+        ({5: layer("pair", "Pooling", ["qv"])}, "architecture[5].inputs: Pooling expects"),
+        ({3: layer("qv", "Pooling", ["q.nothing"])}, "architecture[3].inputs[0]: 'q' has no inner state 'nothing'."),
+        ({6: layer("output", "Linear", ["pair"], hidden_dim=2)}, 'architecture: no layer has "output_layer_flag": true.'),
+        ({0: layer("e", "Linear", ["question"])}, "architecture[0].layer: the first layer must be the Embedding."),
+        ({2: shared("a", "q", ["qv"])}, "architecture[2].inputs: BiLSTM expects"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_sentence_with_its_path(change, expected):
+    layers = [change.get(index, layer) for index, layer in enumerate(SIAMESE)]
+    assert any(found.startswith(expected) for found in findings(layers)), findings(layers)
+
+
+def test_a_cycle_is_shown():
+    layers = [
+        SIAMESE[0],
+        layer("x", "Concat3D", ["question", "y"]),
+        layer("y", "Concat3D", ["answer", "x"]),
+        layer("output", "Pooling", ["y"], output=True),
+    ]
+    assert "architecture[1].inputs: a cycle: x <- y <- x." in findings(layers)
+
+
+def test_a_layer_that_nobody_reads_is_reported_unless_a_loss_does():
+    layers = [*SIAMESE, layer("idle", "Pooling", ["q"])]
+    assert findings(layers) == ["architecture[7]: nothing reads 'idle' and it is not an output layer."]
+    assert findings(layers, also_used=["idle"]) == []
+
+
+def test_one_unsound_layer_does_not_hide_another():
+    layers = list(SIAMESE)
+    layers[3] = layer("qv", "Poling", ["q"])
+    layers[6] = layer("output", "Linear", ["nowhere"], output=True, hidden_dim=3)
+    assert findings(layers) == [
+        "architecture[3].layer: no block and no earlier layer is called 'Poling'. Did you mean 'Pooling'?",
+        "architecture[6].inputs[0]: no layer or input is called 'nowhere'. Did you mean 'answer'?",
+    ]
