@@ -1,0 +1,141 @@
+"""The run folder: all that testing, prediction and resuming need; each file is there whole or not at all.
+
+config.json            the config, every default written out
+problem.json           vocabularies and labels, with the version of this layout
+weights.safetensors    the best model so far
+scores.json            its validation scores (and the test scores, once test.py ran)
+training_state.pt      the last state of training, for --resume only
+metrics.jsonl          one line per record of the training;  tensorboard/ the same
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.conf import JSON
+from core.document import read_json
+from core.errors import UserError
+from core.files import written_aside
+
+VERSION = 1
+CONFIG, PROBLEM, WEIGHTS, SCORES = "config.json", "problem.json", "weights.safetensors", "scores.json"
+STATE, METRICS, TENSORBOARD = "training_state.pt", "metrics.jsonl", "tensorboard"
+
+
+class RunFolder:
+    """A run on disc. Every reading method raises a UserError that says what is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def holds_a_run(self) -> bool:
+        """Whether a training has begun here."""
+        return (self / CONFIG).exists() or (self / WEIGHTS).exists()
+
+    def refuse_if_taken(self, force: bool) -> None:
+        """UserError where a run lies here already and nobody asked to replace it."""
+        if self.holds_a_run() and not force:
+            raise UserError(
+                f"{self.path}: holds a run already. Use --resume to continue it, --force to replace it, "
+                "or name another folder in outputs.save_base_dir."
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: is a file, but outputs.save_base_dir must name a folder.")
+
+    def begin(self, config: JSON) -> None:
+        """Make the folder for a new training; an earlier run in it goes, other files stay."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, SCORES, STATE, METRICS, PROBLEM):
+            (self / name).unlink(missing_ok=True)
+        shutil.rmtree(self / TENSORBOARD, ignore_errors=True)
+        self.write_json(CONFIG, config)
+
+    def write_json(self, name: str, value: JSON) -> None:
+        """Write one of the JSON files."""
+        with written_aside(self / name) as aside:
+            aside.write_text(json_text(value), encoding="utf-8")
+
+    def read_json(self, name: str) -> JSON:
+        """One of the JSON files."""
+        return read_json(self / name)
+
+    def read_config(self) -> JSON:
+        """The config that the run was trained with."""
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such run folder.")
+        if not (self / CONFIG).exists():
+            raise UserError(f"{self.path}: not a run folder, {CONFIG} is missing.")
+        return read_json(self / CONFIG)
+
+    def write_problem(self, state: Mapping[str, JSON]) -> None:
+        """Keep the fitted state: vocabularies and labels."""
+        self.write_json(PROBLEM, {"version": VERSION, **state})
+
+    def read_problem(self) -> dict[str, JSON]:
+        """The fitted state."""
+        if not (self / PROBLEM).exists():
+            raise UserError(f"{self.path}: the run is not complete, {PROBLEM} is missing. Train it again.")
+        state = read_json(self / PROBLEM)
+        version = state.get("version") if isinstance(state, dict) else None
+        if not isinstance(version, int):
+            raise UserError(f"{self / PROBLEM}: damaged, it has no version.")
+        if version > VERSION:
+            raise UserError(
+                f"{self.path}: written by a newer version (layout {version}, this one reads up to {VERSION}). Update."
+            )
+        return dict(state)
+
+    def write_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Keep a model."""
+        with written_aside(self / WEIGHTS) as aside:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, aside)
+            aside.chmod((self / CONFIG).stat().st_mode)  # safetensors makes files that only the owner may read
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """The best model of the run."""
+        if not (self / WEIGHTS).exists():
+            raise UserError(f"{self.path}: has no model yet: training stopped before the first validation.")
+        try:
+            return load_file(self / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{self / WEIGHTS}: damaged ({error}).") from error
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Keep the state of training."""
+        with written_aside(self / STATE) as aside:
+            torch.save(dict(state), aside)
+
+    def read_state(self) -> dict[str, Any]:
+        """The state of training, loaded without running any code it may hold."""
+        if not (self / STATE).exists():
+            raise UserError(f"{self.path}: nothing to resume, {STATE} is missing.")
+        try:
+            state = torch.load(self / STATE, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways inside torch and zip
+            reason = str(error).split("\n")[0]
+            raise UserError(f"{self / STATE}: damaged ({reason}). Train again with --force.") from error
+        return dict(state)
+
+
+def json_text(value: JSON) -> str:
+    """Strict JSON; a number that is not finite becomes null."""
+
+    def strict(item: JSON) -> JSON:
+        if isinstance(item, Mapping):
+            return {key: strict(inner) for key, inner in item.items()}
+        if isinstance(item, list | tuple):
+            return [strict(inner) for inner in item]
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    return json.dumps(strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,323 @@
+"""The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import core.conf
+import core.schema
+from block_zoo import BLOCKS, CHAR_EMBEDDINGS
+from core.conf import JSON, Conf
+from core.config import (
+    DataPathsConf,
+    ExperimentConf,
+    InputsConf,
+    LayerConf,
+    LossConf,
+    LossesConf,
+    OutputsConf,
+    TrainingConf,
+)
+from core.document import read_document
+from core.errors import ConfigError, Finding, did_you_mean, known_names
+from core.registry import Registry
+from core.types import Spec
+from engine.objective import Term, trace_losses
+from engine.optimizers import check_optimizer
+from engine.trainers.base import TRAINERS
+from losses import LOSSES
+from model_zoo.graph import Graph, trace
+from problems import PROBLEMS
+from problems.base import Problem
+from text.encoder import InputPlan
+
+REGISTRIES: Mapping[str, Registry] = {
+    registry.kind: registry for registry in (BLOCKS, CHAR_EMBEDDINGS, LOSSES, PROBLEMS, TRAINERS)
+}
+UNFITTED_SIZE = 2
+"""Stands for the number of labels and of vocabulary entries until the training rows are read."""
+
+
+@dataclass
+class Experiment:
+    """A config whose parts fit."""
+
+    conf: ExperimentConf
+    source: str
+    notices: list[Finding] = field(default_factory=list)
+
+    def trace(self, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
+        """Graph and losses for fitted data. ConfigError where the data does not suit the config."""
+        graph, terms = trace_all(_Draft.of(self.conf), branches, problem, problem.num_targets or UNFITTED_SIZE)
+        if graph.findings:
+            raise ConfigError(self.source, graph.findings)
+        return graph, terms
+
+    def trace_sizes(self, branches: Mapping[str, Spec], num_targets: int) -> Graph:
+        """The graph as it would be with so many labels."""
+        return trace(_Draft.of(self.conf).layers, branches, num_targets)
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read and check a config file."""
+    return checked(read_document(path, overrides), str(path))
+
+
+def checked(document: JSON, source: str, files: bool = True) -> Experiment:
+    """Check a config document whole; no data is read and no weight is made. `files`: whether data files must exist.
+
+    ConfigError with every problem at once.
+    """
+    problems = _import_plugins(document)
+    problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
+    draft = _Draft.read(document, problems)
+    notices = _notices(document, ExperimentConf, "")
+    _check_inputs(draft, problems, notices, files)
+    if draft.training:
+        problems += check_optimizer(draft.training.optimizer)
+    if draft.inputs and draft.training and draft.embedding and not any(p.path.startswith("inputs") for p in problems):
+        problem = make_problem(draft.inputs)
+        branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
+        graph, _ = trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)
+        problems += graph.findings
+        notices += graph.notices
+        _check_scores(draft, document, problem, problems)
+    if problems:
+        raise ConfigError(source, problems)
+    conf: ExperimentConf = core.conf.read(ExperimentConf, document)
+    return Experiment(conf, source, notices)
+
+
+@dataclass
+class _Draft:
+    """The sound parts of a config that may have unsound ones (None)."""
+
+    language: str
+    inputs: InputsConf | None
+    outputs: OutputsConf | None
+    training: TrainingConf | None
+    layers: list[LayerConf | None]
+    layer_ids: list[str | None]
+    loss: LossesConf | None
+    losses: list[LossConf | None]
+
+    @classmethod
+    def of(cls, conf: ExperimentConf) -> "_Draft":
+        """All parts of a sound config."""
+        layers: list[LayerConf | None] = [*conf.architecture]
+        losses: list[LossConf | None] = [*conf.loss.losses] if conf.loss else []
+        return cls(
+            conf.language, conf.inputs, conf.outputs, conf.training_params, layers, [None] * len(layers), conf.loss,
+            losses,
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, document: JSON, problems: list[Finding]) -> "_Draft":
+        """The parts of a document that no problem lies in."""
+        if not isinstance(document, dict):
+            return cls("english", None, None, None, [], [], None, [])
+
+        def part(kind: type[Conf], value: JSON, path: str) -> JSON:
+            inside = any(p.path == path or p.path.startswith((f"{path}.", f"{path}[")) for p in problems)
+            if inside or not isinstance(value, dict):
+                return None
+            try:
+                return core.conf.read(kind, value)
+            except ValueError as error:
+                problems.append(Finding(path, str(error)))
+                return None
+
+        def parts(kind: type[Conf], values: JSON, path: str) -> list[JSON]:
+            return [part(kind, value, f"{path}[{i}]") for i, value in enumerate(values)] if _is_list(values) else []
+
+        layers: JSON = document.get("architecture")
+        loss: JSON = document.get("loss")
+        losses = loss.get("losses") if isinstance(loss, dict) else None
+        language = document.get("language")
+        return cls(
+            language if isinstance(language, str) else "english",
+            part(InputsConf, document.get("inputs"), "inputs"),
+            part(OutputsConf, document.get("outputs"), "outputs"),
+            part(TrainingConf, document.get("training_params"), "training_params"),
+            parts(LayerConf, layers, "architecture"),
+            [_text(layer, "layer_id") for layer in layers] if _is_list(layers) else [],
+            part(LossesConf, loss, "loss"),
+            parts(LossConf, losses, "loss.losses"),
+        )
+
+    @property
+    def embedding(self) -> Conf | None:
+        """The settings of the layer that reads the branches, where they are sound."""
+        first = self.layers[0] if self.layers else None
+        if first is None or first.layer not in BLOCKS or not BLOCKS[first.layer].Conf.reads_branches:  # type: ignore[attr-defined]
+            return None
+        try:
+            conf: Conf = core.conf.read(BLOCKS[first.layer].Conf, first.conf or {})  # type: ignore[attr-defined]
+        except ValueError:
+            return None
+        return conf
+
+
+def _is_list(value: JSON) -> bool:
+    return isinstance(value, list)
+
+
+def _text(value: JSON, key: str) -> str | None:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _import_plugins(document: JSON) -> list[Finding]:
+    """Import the modules that register blocks, losses and problems of the user's own."""
+    names = document.get("plugins", []) if isinstance(document, dict) else []
+    problems = []
+    for index, name in enumerate(names if isinstance(names, list) else []):
+        try:
+            importlib.import_module(str(name))
+        except Exception as error:  # a plugin may fail in any way; whatever it says is the user's to mend
+            problems.append(Finding(f"plugins[{index}]", f"cannot import '{name}': {type(error).__name__}: {error}."))
+    return problems
+
+
+def _notices(document: JSON, cls: type[Conf], path: str) -> list[Finding]:
+    """The keys of a document that no longer have an effect, section by section."""
+    if not isinstance(document, dict):
+        return []
+    found = []
+    for key, value in document.items():
+        here = f"{path}.{key}".removeprefix(".")
+        if cls.ignored.get(key):
+            found.append(Finding(here, f"has no effect. {cls.ignored[key]}"))
+        kind = core.conf.annotations(cls).get(key)
+        if isinstance(kind, type) and issubclass(kind, Conf):
+            found += _notices(value, kind, here)
+    return found
+
+
+def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding], files: bool) -> None:
+    """Columns, targets and files that inputs name."""
+    conf = draft.inputs
+    if conf is None:
+        return
+
+    def refuse(path: str, message: str) -> None:
+        problems.append(Finding(f"inputs.{path}", message))
+
+    if not conf.model_inputs:
+        refuse("model_inputs", "names no branch.")
+    if not conf.target:
+        refuse("target", "names no column.")
+    if conf.file_header is not None:
+        virtual = set(make_plan(draft).sources) if draft.embedding and draft.training else set()
+        wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
+        wanted += [("target", column) for column in conf.target]
+        wanted += [("group_by", conf.group_by)] if conf.group_by else []
+        for path, column in wanted:
+            if column not in conf.file_header and column not in virtual:
+                known = [*conf.file_header, *virtual]
+                hint = did_you_mean(column, known) or known_names(known)
+                refuse(path, f"file_header has no column '{column}'.{hint}")
+    if conf.positive_label is not None and conf.labels and conf.positive_label not in conf.labels:
+        refuse("positive_label", f"'{conf.positive_label}' is none of labels: {', '.join(conf.labels)}.")
+    for branch in {**((draft.training and draft.training.max_lengths) or {})}:
+        columns = {c for cols in conf.model_inputs.values() for c in cols}
+        if branch not in conf.model_inputs and branch not in columns:
+            notices.append(Finding(f"training_params.max_lengths.{branch}", "has no effect. No branch is called so."))
+    if files:
+        _check_files(conf.data_paths, problems, notices)
+
+
+def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:
+    if paths.train_data_path is None:
+        problems.append(Finding("inputs.data_paths", "'train_data_path' is missing."))
+    if paths.valid_data_path is None:
+        if paths.test_data_path is None:
+            problems.append(Finding("inputs.data_paths", "'valid_data_path' is missing (and 'test_data_path' too)."))
+        else:
+            notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
+            notices.append(Finding("inputs.data_paths.valid_data_path", notice))
+    for name, path in core.conf.to_json(paths).items():
+        if path is not None and not Path(path).is_file():
+            folder = Path(path).parent
+            hint = did_you_mean(Path(path).name, [f.name for f in folder.iterdir()]) if folder.is_dir() else ""
+            what = "is a folder, not a file" if Path(path).is_dir() else "no such file"
+            problems.append(Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{hint}"))
+
+
+def _check_scores(draft: _Draft, document: JSON, problem: Problem, problems: list[Finding]) -> None:
+    """Metrics and prediction fields against the problem; what depends on unknown labels is checked again later."""
+    metrics = document.get("metrics", [])
+    for index, name in enumerate(metrics if _is_list(metrics) else []):
+        if isinstance(name, str) and (sentence := problem.check_metric(name)):
+            problems.append(Finding(f"metrics[{index}]", sentence))
+    fields = draft.outputs.predict_fields if draft.outputs else None
+    for index, name in enumerate(fields or []):
+        if sentence := problem.check_fields([name]):
+            problems.append(Finding(f"outputs.predict_fields[{index}]", sentence))
+
+
+def make_problem(conf: InputsConf) -> Problem:
+    """The problem that the inputs describe, not fitted yet."""
+    problem: Problem = PROBLEMS[conf.dataset_type](conf.target, conf.labels, conf.positive_label, conf.group_by)
+    return problem
+
+
+def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = ()) -> InputPlan:
+    """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
+    draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
+    inputs, training, embedding = draft.inputs, draft.training, draft.embedding
+    assert inputs is not None and training is not None and embedding is not None
+    clusters = {name: cluster.cols for name, cluster in embedding.clusters.items()}  # type: ignore[attr-defined]
+    kinds = {column: "word" for columns in inputs.model_inputs.values() for column in columns}
+    kinds |= {c: name if name in ("word", "char") else "feature" for name, cols in clusters.items() for c in cols}
+    sources = {}
+    for columns in inputs.model_inputs.values():
+        words = [column for column in columns if kinds[column] == "word"]
+        for column in columns:
+            if kinds[column] == "char" and words:
+                named = [word for word in words if f"{word.split('_')[0]}_char" == column]
+                sources[column] = (named or words)[0]
+    tokenizer = training.tokenizer or ("jieba" if draft.language.lower() == "chinese" else "nltk")
+    return InputPlan(
+        branches=inputs.model_inputs,
+        kinds=kinds,
+        sources=sources,
+        clusters={column: name for name, columns in clusters.items() for column in columns},
+        tokenizer=tokenizer,
+        preprocessing=list(training.text_preprocessing),
+        max_lengths={} if training.fixed_lengths else training.max_lengths or {},
+        fixed_lengths=training.fixed_lengths or {},
+        add_start_end=inputs.add_start_end_for_seq,
+        min_word_frequency=training.vocabulary.min_word_frequency,
+        max_vocabulary=training.vocabulary.max_vocabulary,
+        extra_words=extra_words,
+    )
+
+
+def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:
+    """The specs of the branches before any vocabulary is known."""
+    return plan.specs(dict.fromkeys(set(plan.clusters.values()), vocabulary))
+
+
+def trace_all(
+    draft: _Draft, branches: Mapping[str, Spec], problem: Problem, num_targets: int
+) -> tuple[Graph, list[Term]]:
+    """Graph and losses with every problem in `graph.findings`."""
+    read_by_losses = [a for conf in draft.losses if conf is not None for a in conf.inputs]
+    graph = trace(draft.layers, branches, num_targets, read_by_losses, draft.layer_ids)
+    targets = problem.target_specs()
+    terms = trace_losses(draft.losses, draft.loss, graph, targets)
+    if not draft.losses:
+        graph.refuse("loss", "names no loss.")
+    for layer in graph.outputs:
+        index = next(i for i, conf in enumerate(draft.layers) if conf is not None and conf.layer_id == layer)
+        try:
+            problem.check_output(graph.specs[layer])
+        except ValueError as error:
+            graph.refuse(f"architecture[{index}]", str(error))
+    if len(graph.outputs) > 1:
+        graph.refuse(
+            "architecture", f"{' and '.join(graph.outputs)} are output layers, but this problem has one answer."
+        )
+    return graph, terms

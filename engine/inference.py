@@ -1,0 +1,111 @@
+"""What test.py and predict.py do with a trained model: score a file, answer for a file."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.conf import JSON
+from core.document import read_document
+from core.errors import UserError
+from core.files import written_aside
+from core.types import Prediction, Scores
+from engine.checkpoint import SCORES, RunFolder, json_text
+from engine.predictor import Predictor
+from engine.training import cache_folder, row_file
+from text.encoded import EncodedRows, encode_file
+from text.readers import RowFile
+from text.writers import PredictionWriter
+
+SHOWN_BAD_ROWS = 10
+
+
+def run_folder_of(conf_path: Path, overrides: Sequence[str] = ()) -> Path:
+    """The run folder that a config trains into."""
+    outputs = read_document(conf_path, overrides).get("outputs")
+    folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
+    if not isinstance(folder, str):
+        raise UserError(f"{conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
+    return Path(folder)
+
+
+def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, Path]:
+    """The scores of a file with right answers (by default the config's test file), its rows and its name."""
+    conf = predictor.conf
+    paths = conf.inputs.data_paths
+    named = path or paths.test_data_path or paths.valid_data_path
+    if named is None:
+        raise UserError("inputs.data_paths: names no test file. Use --input.")
+    file = row_file(conf, named)
+    rows = encode_file(file, predictor.encoder, predictor.problem, cache_folder(conf), conf.inputs.on_bad_row)
+    metrics = conf.metrics or predictor.problem.default_metrics
+    return predictor.score(rows, metrics), rows, Path(named)
+
+
+def keep_scores(run: RunFolder, scores: Scores, file: Path, rows: int, output: Path | None) -> Path:
+    """Write the test scores: into scores.json of the run beside the validation scores, or to a file of their own."""
+    tested: JSON = {"file": str(file), "rows": rows, **scores}
+    if output is None:
+        before = run.read_json(SCORES) if (run / SCORES).exists() else {}
+        run.write_json(SCORES, {**before, "test": tested})
+        return run / SCORES
+    with written_aside(output) as aside:
+        aside.write_text(json_text(tested), encoding="utf-8")
+    return output
+
+
+@dataclass
+class Answered:
+    """What became of a file to predict."""
+
+    output: str
+    rows: int = 0
+    bad: int = 0
+    bad_rows: list[str] = field(default_factory=list)
+    """The first ten rows without an answer, each with its place and reason."""
+
+    def counted(self, predictions: Iterable[Prediction], source: str) -> Iterator[Prediction]:
+        """The same predictions, counted as they pass."""
+        for prediction in predictions:
+            self.rows += 1
+            if prediction.row.error:
+                self.bad += 1
+                if self.bad <= SHOWN_BAD_ROWS:
+                    self.bad_rows.append(f"{source}:{prediction.row.number}: {prediction.row.error}")
+            yield prediction
+
+
+def predict_file(
+    predictor: Predictor,
+    run: Path,
+    source: str | None = None,
+    output: str | None = None,
+    file_format: str | None = None,
+    fields: Sequence[str] | None = None,
+) -> Answered:
+    """One output row for each input row, in order, in constant memory; `-` stands for standard input and output."""
+    conf = predictor.conf
+    paths = conf.inputs.data_paths
+    source = source or paths.predict_data_path or paths.test_data_path
+    if source is None:
+        raise UserError("inputs.data_paths: names no file to predict. Use --input.")
+    if output is None:
+        output = "-" if source == "-" else str(run / conf.outputs.predict_output_name)
+    file = _input_file(predictor, source, file_format)
+    done = Answered("standard output" if output == "-" else output)
+    with PredictionWriter(None if output == "-" else Path(output), file.format, file.header) as writer:
+        writer.write(done.counted(predictor.predict(file, fields), str(file.path)))
+    return done
+
+
+def _input_file(predictor: Predictor, source: str, file_format: str | None) -> RowFile:
+    """The file to predict: it needs the text columns only."""
+    inputs = predictor.conf.inputs
+    return RowFile(
+        Path("standard input" if source == "-" else source),
+        inputs.predict_file_header or inputs.file_header or {},
+        inputs.file_with_col_header,
+        file_format or (inputs.data_format if source != "-" else inputs.data_format or "tsv"),
+        predictor.encoder.text_columns,
+        sys.stdin.buffer if source == "-" else None,
+    )

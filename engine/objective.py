@@ -1,0 +1,92 @@
+"""What training minimises: the losses of a config, each with its addresses and its weight, added up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+import core.conf
+from core.config import LossConf, LossesConf
+from core.errors import Finding
+from core.types import Batch, Outputs, Spec, lookup
+from losses import LOSSES
+from losses.base import Loss
+from model_zoo.graph import Graph
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss that fits: its Conf, its addresses, the specs that stand there, its factor."""
+
+    name: str
+    conf: Loss.Conf
+    inputs: tuple[str, ...]
+    specs: tuple[Spec, ...]
+    weight: float
+
+
+def trace_losses(
+    losses: list[LossConf | None], section: LossesConf | None, graph: Graph, targets: Mapping[str, Spec]
+) -> list[Term]:
+    """The terms of the sum; what does not fit is added to the graph's findings. None = refused by the schema."""
+    factors = section.weights if section is not None else None
+    if factors is not None and len(factors) != len(losses):
+        graph.refuse("loss.weights", f"{len(factors)} weights for {len(losses)} losses.")
+        factors = None
+    terms = []
+    for index, conf in enumerate(losses):
+        if conf is None:
+            continue
+        path = f"loss.losses[{index}]"
+        if conf.type not in LOSSES:
+            graph.refuse(f"{path}.type", LOSSES.unknown(conf.type))
+            continue
+        found = []
+        for place, address in enumerate(conf.inputs):
+            if address not in targets and (sentence := graph.reference_problem(address, targets)):
+                graph.refuse(f"{path}.inputs[{place}]", sentence)
+            found.append(targets.get(address) or graph.spec_at(address))
+        specs = tuple(spec for spec in found if spec is not None)
+        if len(specs) < len(conf.inputs):
+            continue
+        loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
+        try:
+            read = core.conf.read(loss_conf, conf.conf)
+        except ValueError as error:
+            graph.refuse(f"{path}.conf", str(error))
+            continue
+        try:
+            read.check(*specs)
+        except TypeError:
+            graph.refuse(f"{path}.inputs", f"{conf.type} takes two addresses, the layer and the target column.")
+            continue
+        except ValueError as error:
+            graph.refuse(path, str(error))
+            continue
+        weight = conf.weight * (factors[index] if factors else 1.0)
+        terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight))
+        graph.notices += [
+            Finding(f"{path}.conf.{key}", f"has no effect. {loss_conf.ignored[key]}")
+            for key in conf.conf
+            if loss_conf.ignored.get(key)
+        ]
+    return terms
+
+
+class Objective(nn.Module):
+    """The weighted sum of losses."""
+
+    def __init__(self, terms: list[Term]) -> None:
+        super().__init__()
+        self.terms = terms
+        self.losses = nn.ModuleList([term.conf.build(*term.specs) for term in terms])
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """A scalar in float32."""
+        total: Tensor | None = None
+        for term, loss in zip(self.terms, self.losses, strict=True):
+            inputs = [batch.targets[a] if a in batch.targets else lookup(outputs, a) for a in term.inputs]
+            value = loss(*inputs) * term.weight
+            total = value if total is None else total + value
+        assert total is not None
+        return total

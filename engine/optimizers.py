@@ -1,0 +1,95 @@
+"""Optimizers of torch.optim by name, and the learning rate as a function of step and epoch."""
+
+import inspect
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.config import OptimizerConf, ScheduleConf, TrainingConf
+from core.errors import Finding, did_you_mean, known_names
+
+PATH = "training_params.optimizer"
+
+
+def _classes() -> dict[str, type[torch.optim.Optimizer]]:
+    return {
+        name: cls
+        for name, cls in vars(torch.optim).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+    }
+
+
+def check_optimizer(conf: OptimizerConf) -> list[Finding]:
+    """What is wrong with an optimizer's name and arguments."""
+    classes = _classes()
+    if conf.name not in classes:
+        hint = did_you_mean(conf.name, classes) or known_names(classes)
+        return [Finding(f"{PATH}.name", f"torch.optim has no optimizer '{conf.name}'.{hint}")]
+    accepted = set(inspect.signature(classes[conf.name]).parameters) - {"params"}
+    unknown = [name for name in conf.params if name not in accepted]
+    if unknown:
+        return [
+            Finding(
+                f"{PATH}.params.{name}",
+                f"unknown argument of {conf.name}.{did_you_mean(name, accepted) or known_names(accepted)}",
+            )
+            for name in unknown
+        ]
+    try:
+        make_optimizer(conf, [nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError, RuntimeError) as error:
+        return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {error}.")]
+    return []
+
+
+def make_optimizer(conf: OptimizerConf, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer; its fused form where torch has one, unless the config says otherwise."""
+    cls = _classes()[conf.name]
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in conf.params.items()
+    }
+    accepted = inspect.signature(cls).parameters
+    if "fused" in accepted and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):
+        arguments["fused"] = True
+    return cls([p for p in parameters if p.requires_grad], **arguments)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The factor on the optimizer's learning rate: warm-up and schedule by step, decay by epoch."""
+
+    schedule: ScheduleConf
+    total_steps: int
+    decay: float
+    decay_from: int
+    floor: float
+    """Smallest factor that the decay by epoch gives, at most 1."""
+
+    @classmethod
+    def of(cls, conf: TrainingConf, base: float, total_steps: int) -> "LearningRate":
+        """From the config; `base` is the optimizer's own learning rate."""
+        floor = min(1.0, conf.minimum_lr / base) if base > 0 else 0.0
+        return cls(conf.schedule, total_steps, conf.lr_decay, conf.epoch_start_lr_decay, floor)
+
+    def factor(self, step: int, epoch: int) -> float:
+        """For the update `step` (from 0) in `epoch` (from 0)."""
+        decays = max(0, epoch - self.decay_from + 1)
+        by_epoch = self.decay**decays
+        if self.decay < 1:
+            by_epoch = max(by_epoch, self.floor)
+        return by_epoch * self._by_step(step)
+
+    def _by_step(self, step: int) -> float:
+        warmup = max(self.schedule.warmup_steps, round(self.schedule.warmup_ratio * self.total_steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(1, self.total_steps - warmup)
+        if self.schedule.name == "linear":
+            return max(0.0, 1.0 - progress)
+        if self.schedule.name == "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return 1.0

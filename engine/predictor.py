@@ -1,0 +1,113 @@
+"""From rows to answers: the one way that validation, test.py and predict.py go."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from core.config import ExperimentConf
+from core.errors import UserError
+from core.types import Prediction, Row, Scores
+from engine.checkpoint import PROBLEM, WEIGHTS, RunFolder
+from engine.experiment import checked, make_problem
+from model_zoo.graph import Model
+from problems.base import Decoded, Problem
+from text.batching import prediction_batches
+from text.encoded import EncodedRows
+from text.encoder import InputEncoder
+
+WINDOW = 8192
+"""Rows that are held, sorted by length and answered together."""
+
+
+class Predictor:
+    """A trained model with all it needs to answer for rows. Use `Predictor.load(run)`."""
+
+    def __init__(
+        self,
+        conf: ExperimentConf,
+        model: Model,
+        problem: Problem,
+        encoder: InputEncoder,
+        device: torch.device,
+        batch_size: int | None = None,
+    ) -> None:
+        self.conf, self.model, self.problem, self.encoder, self.device = conf, model, problem, encoder, device
+        self.batch_size = batch_size or conf.training_params.batch_size
+        self.output = model.outputs[0]
+
+    @classmethod
+    def load(cls, run: str | Path, device: str | None = None, batch_size: int | None = None) -> Self:
+        """The predictor of a run folder. Runs no code that the folder may hold. UserError where it is damaged."""
+        folder = RunFolder(Path(run))
+        experiment = checked(folder.read_config(), f"{folder / 'config.json'}", files=False)
+        state = folder.read_problem()
+        problem = make_problem(experiment.conf.inputs)
+        try:
+            encoder = InputEncoder.from_state(state["inputs"])
+            problem.restore(state["target"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{folder / PROBLEM}: damaged ({error!r}).") from error
+        graph, _ = experiment.trace(encoder.specs(), problem)
+        model = Model(graph)
+        weights = folder.read_weights()
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+            raise UserError(f"{folder / WEIGHTS}: does not fit the run's config: {reason}") from error
+        where = pick_device(device or experiment.conf.training_params.device)
+        return cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
+
+    def decoded(self, rows: EncodedRows) -> Decoded:
+        """The answers for encoded rows, in their order. Rows of like length are answered together."""
+        self.model.eval()
+        batches = prediction_batches(rows.lengths, self.batch_size)
+        with torch.inference_mode():
+            parts = [self._answer(rows, indices) for indices in batches]
+        order = np.empty(len(rows), dtype=np.int64)
+        order[np.concatenate(batches)] = np.arange(len(rows))
+        return type(parts[0]).concatenate(parts).taken(order)
+
+    def _answer(self, rows: EncodedRows, indices: np.ndarray) -> Decoded:
+        batch = rows.batch(indices).to(self.device)
+        return self.problem.decode(self.model(batch.inputs)[self.output])
+
+    def score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scores:
+        """The scores of encoded rows against their targets."""
+        return self.problem.score(metrics, self.decoded(rows), rows.targets)
+
+    def predict(
+        self, rows: Iterable[Row | Mapping[str, Any]], fields: Sequence[str] | None = None
+    ) -> Iterator[Prediction]:
+        """One prediction for each row, in order, in constant memory. Rows are `Row`s or mappings column -> text.
+
+        A row that cannot be read gets empty cells and says why in `prediction.row.error`.
+        """
+        fields = list(fields or self.conf.outputs.predict_fields or self.problem.default_fields)
+        numbered = (
+            row if isinstance(row, Row) else Row(number, {key: str(value) for key, value in row.items()})
+            for number, row in enumerate(rows, start=1)
+        )
+        while window := list(islice(numbered, WINDOW)):
+            yield from self._predict_window(window, fields)
+
+    def _predict_window(self, window: list[Row], fields: list[str]) -> Iterator[Prediction]:
+        encoded, errors = self.encoder.encode_rows(window)
+        good = [row for row, error in zip(window, errors, strict=True) if not error]
+        answers = iter(self.problem.predictions(good, self.decoded(encoded), fields) if good else ())
+        blank = dict.fromkeys(fields, "")
+        for row, error in zip(window, errors, strict=True):
+            yield Prediction(row._replace(error=error), blank) if error else next(answers)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` = CUDA where there is one. UserError where CUDA is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "training_params.device: cuda is asked for, but torch finds no CUDA device here. Use auto or cpu."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,80 @@
+"""What a training says: a progress bar, one line per validation, JSON lines, TensorBoard."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from core.files import written_aside
+from core.types import Scores
+from engine.checkpoint import METRICS, TENSORBOARD, RunFolder
+from engine.trainers.base import Report
+
+
+class Reporter:
+    """Writes the records of a training to its run folder and to the terminal."""
+
+    def __init__(self, run: RunFolder, total_steps: int, first_step: int, say: Callable[[str], None]) -> None:
+        _forget_after(first_step, run / METRICS)
+        from torch.utils.tensorboard import SummaryWriter  # costs time that only a training has
+
+        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=first_step or None)
+        self._lines = (run / METRICS).open("a", encoding="utf-8")
+        self._bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=None, file=sys.stderr)
+        self._say = say
+
+    def training(self, report: Report) -> None:
+        """What a trainer reports: its loss, learning rate and speed."""
+        self._bar.update(report.step - self._bar.n)
+        self._bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
+        values = {
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "rows_per_second": round(report.rows_per_second, 1),
+        }
+        self._record("train", report, values)
+
+    def validation(self, report: Report, scores: Scores, best: bool) -> None:
+        """The scores of a validation, in one line."""
+        self._record("validation", report, scores)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        with tqdm.external_write_mode(file=sys.stderr):
+            mark = " *best" if best else ""
+            self._say(f"epoch {report.epoch + 1}, step {report.step}: loss {report.loss:.4f}, {shown}{mark}")
+
+    def _record(self, kind: str, report: Report, values: Mapping[str, float]) -> None:
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._lines.write(json.dumps({"kind": kind, "step": report.step, "epoch": report.epoch + 1, **known}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, report.step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._board.close()
+        self._lines.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _forget_after(step: int, path: Path) -> None:
+    """Drop what an interrupted training wrote after the state that it goes on from."""
+    if path.exists():
+        kept = [line for line in path.read_text("utf-8").splitlines(keepends=True) if _step_of(line) <= step]
+        with written_aside(path) as aside:
+            aside.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,58 @@
+"""What a trainer is given and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from core.config import TrainingConf
+from core.registry import Registry
+from engine.objective import Objective
+from engine.optimizers import LearningRate
+from text.encoded import EncodedRows
+
+TRAINERS = Registry("trainer")
+
+
+@dataclass
+class Progress:
+    """Where a training stands: enough, with weights, optimizer and random state, to go on exactly."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch that are done."""
+    step: int = 0
+    """Updates of the weights that are done."""
+    best_score: float | None = None
+    validations_without_gain: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a trainer yields: the mean training loss since the last report; `validate` asks for a validation now."""
+
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    rows_per_second: float
+    validate: bool = False
+
+
+@dataclass
+class Workplace:
+    """All that a trainer works with; the experiment assembles it."""
+
+    accelerator: Accelerator
+    model: torch.nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    learning_rate: LearningRate
+    rows: EncodedRows
+    conf: TrainingConf
+    batches_of: Callable[[int], list[np.ndarray]]
+    """Epoch -> its batches as arrays of row indices, a pure function of seed and epoch."""
+    progress: Progress = field(default_factory=Progress)

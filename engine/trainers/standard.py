@@ -1,0 +1,106 @@
+"""Gradient descent on the objective, epoch after epoch."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import core.conf
+from core.errors import UserError
+from engine.trainers.base import TRAINERS, Report, Workplace
+
+
+class NaNLossError(UserError):
+    """The loss is not a number any more; the last checkpoint is kept."""
+
+
+@TRAINERS.register
+class Standard:
+    """One model, one objective: the ordinary training loop."""
+
+    class Conf(core.conf.Conf):
+        """No settings of its own: `training_params` has them all."""
+
+    def __init__(self, conf: Conf, place: Workplace) -> None:
+        self.place = place
+        self.base_rates = [group["lr"] for group in place.optimizer.param_groups]
+        self.waiting = _Waiting()
+
+    def run(self) -> Iterator[Report]:
+        """Train from `progress` on. A generator: validating, logging and saving happen outside, between two steps."""
+        place, conf, progress = self.place, self.place.conf, self.place.progress
+        for epoch in range(progress.epoch, conf.max_epoch):
+            batches = place.batches_of(epoch)
+            stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
+            place.model.train()
+            for start in range(progress.batch, len(batches), conf.accumulation_steps):
+                window = batches[start : start + conf.accumulation_steps]
+                rate = self._update(window, epoch)
+                done = start + len(window)
+                last = done == len(batches)
+                progress.epoch, progress.batch, progress.step = (
+                    (epoch + 1, 0, progress.step + 1) if last else (epoch, done, progress.step + 1)
+                )
+                by_steps = conf.steps_per_validation and progress.step % conf.steps_per_validation == 0
+                validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
+                if validate or progress.step % conf.batch_num_to_show_results == 0:
+                    yield self.waiting.report(progress.step, epoch, rate, validate)
+                    if progress.finished:
+                        return
+                    self.waiting = _Waiting()
+                    place.model.train()
+
+    def _update(self, window: list[np.ndarray], epoch: int) -> float:
+        """One update from the mean gradient of a window of batches; the learning rate that it used.
+
+        The loss stays on the device until a report is due, so that no step waits for another.
+        """
+        place = self.place
+        factor = place.learning_rate.factor(place.progress.step, epoch)
+        for group, base in zip(place.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * factor
+        for indices in window:
+            batch = place.rows.batch(indices).to(place.accelerator.device)
+            loss = place.objective(place.model(batch.inputs), batch)
+            place.accelerator.backward(loss / len(window))
+            self.waiting.add(loss, batch.lines, place.progress.step + 1)
+        if place.conf.clip_grad_norm_max_norm > 0:
+            place.accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
+        place.optimizer.step()
+        place.optimizer.zero_grad()
+        return self.base_rates[0] * factor
+
+
+def _validation_stops(count: int, times: int | None) -> set[int]:
+    """Batches after which to validate: `times` evenly spread over an epoch."""
+    return {math.ceil(count * i / times) for i in range(1, times + 1)} if times else set()
+
+
+class _Waiting:
+    """Losses that nobody has looked at yet, with the lines of their batches."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.batches: list[tuple[int, np.ndarray]] = []
+        self.since = time.perf_counter()
+
+    def add(self, loss: Tensor, lines: np.ndarray, step: int) -> None:
+        self.losses.append(loss.detach())
+        self.batches.append((step, lines))
+
+    def report(self, step: int, epoch: int, rate: float, validate: bool) -> Report:
+        """The report on them; NaNLossError where one is not finite."""
+        values = torch.stack(self.losses).tolist()
+        for value, (at, lines) in zip(values, self.batches, strict=True):
+            if not math.isfinite(value):
+                shown = ", ".join(map(str, np.sort(lines)[:20])) + (", ..." if len(lines) > 20 else "")
+                raise NaNLossError(
+                    f"the loss is {value} at step {at} (lines {shown} of the training file). "
+                    "Lower the learning rate or set clip_grad_norm_max_norm; the last checkpoint is kept."
+                )
+        rows = sum(len(lines) for _, lines in self.batches)
+        rows_per_second = rows / (time.perf_counter() - self.since)
+        return Report(step, epoch, sum(values) / len(values), rate, rows_per_second, validate)

@@ -1,0 +1,264 @@
+"""Training from start to end: data, model, trainer, validations, checkpoints; and how it goes on where it stopped."""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+import core.conf
+from core.conf import JSON
+from core.config import ExperimentConf
+from core.errors import ConfigError, Finding, UserError
+from core.seeding import seed_everything
+from core.types import Scores
+from engine.checkpoint import SCORES, RunFolder
+from engine.experiment import Experiment, make_plan, make_problem
+from engine.objective import Objective
+from engine.optimizers import LearningRate, make_optimizer
+from engine.predictor import Predictor, pick_device
+from engine.reporter import Reporter
+from engine.trainers import TRAINERS
+from engine.trainers.base import Progress, Workplace
+from model_zoo.graph import Model
+from problems.base import Problem
+from problems.metrics import higher_is_better
+from text.batching import training_batches
+from text.encoded import EncodedRows, encode_file, encode_training_file
+from text.encoder import InputEncoder
+from text.readers import RowFile
+from text.vectors import load_vectors, vector_words
+
+
+def train(experiment: Experiment, say: Callable[[str], None], force: bool = False, resume: bool = False) -> Scores:
+    """Train to the end, keep the best model in the run folder; its validation scores.
+
+    UserError where the run folder is taken, data cannot be used, CUDA is absent, the loss is not finite;
+    KeyboardInterrupt after Ctrl-C, once the state is kept.
+    """
+    conf = experiment.conf
+    run = RunFolder(Path(conf.outputs.save_base_dir))
+    state = _state_to_resume(run, conf) if resume else None
+    if state is None:
+        run.refuse_if_taken(force)
+    device = pick_device(conf.training_params.device)
+    data = read_data(conf, say)
+    seed_everything(conf.training_params.seed)
+    graph, terms = experiment.trace(data.encoder.specs(), data.problem)
+    metrics = checked_metrics(experiment, data.problem)
+    model = Model(graph)
+    load_pretrained(conf, model, data.encoder)
+    accelerator = make_accelerator(conf, device)
+    optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
+    rate = optimizer.param_groups[0]["lr"]
+    objective = Objective(terms).to(device)
+
+    def batches_of(epoch: int) -> list[np.ndarray]:
+        return training_batches(data.train.lengths, conf.training_params.batch_size, conf.training_params.seed, epoch)
+
+    steps = math.ceil(len(batches_of(0)) / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
+    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
+    place = Workplace(
+        accelerator=accelerator,
+        model=prepared_model,
+        objective=objective,
+        optimizer=prepared_optimizer,
+        learning_rate=LearningRate.of(conf.training_params, rate, steps),
+        rows=data.train,
+        conf=conf.training_params,
+        batches_of=batches_of,
+    )
+    trainer_class = TRAINERS[conf.trainer.type]
+    trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
+    if state is None:
+        run.begin(core.conf.to_json(conf))
+        run.write_problem({"inputs": data.encoder.state(), "target": data.problem.state()})
+    else:
+        _restore(place, model, state)
+    predictor = Predictor(conf, model, data.problem, data.encoder, device)
+    with _interruptible() as interrupted, Reporter(run, steps, place.progress.step, say) as reporter:
+        for report in trainer.run():
+            reporter.training(report)
+            if report.validate:
+                scores = predictor.score(data.valid, metrics)
+                best = _note_scores(place.progress, scores, metrics[0], conf.training_params.early_stop_patience)
+                reporter.validation(report, scores, best)
+                if best:
+                    run.write_weights(model.state_dict())
+                    run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
+            if report.validate or interrupted():
+                run.write_state(_state(place, model))
+            if interrupted():
+                say(f"stopped after step {report.step}; --resume goes on from here")
+                raise KeyboardInterrupt
+    kept: JSON = run.read_json(SCORES)
+    score = kept["validation"][metrics[0]]
+    shown = "undefined" if score is None else f"{score:.4f}"
+    say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
+    return dict(kept["validation"])
+
+
+@dataclass(frozen=True)
+class Data:
+    """Encoded training and validation rows, and what was fitted on the training rows."""
+
+    train: EncodedRows
+    valid: EncodedRows
+    encoder: InputEncoder
+    problem: Problem
+
+
+def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
+    """Encode the training and validation files (or find them encoded); vocabularies and labels are fitted on train."""
+    inputs, paths = conf.inputs, conf.inputs.data_paths
+    problem = make_problem(inputs)
+    valid_path = paths.valid_data_path or paths.test_data_path
+    assert paths.train_data_path is not None and valid_path is not None
+    extra = vector_words(*_vector_source(conf)) if inputs.involve_all_words_in_pretrained_emb else ()
+    train, encoder = encode_training_file(
+        row_file(conf, paths.train_data_path),
+        make_plan(conf, tuple(extra)),
+        problem,
+        cache_folder(conf),
+        inputs.on_bad_row,
+    )
+    valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
+    for name, rows in (("training", train), ("validation", valid)):
+        skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
+        say(f"{name} rows: {len(rows):,}{skipped}")
+    return Data(train, valid, encoder, problem)
+
+
+def cache_folder(conf: ExperimentConf) -> Path | None:
+    """Where encoded data is kept between runs; None where the config wants none."""
+    if not conf.inputs.use_cache:
+        return None
+    named = os.environ.get("BLOCKSMITH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "blocksmith"
+
+
+def row_file(conf: ExperimentConf, path: str | Path, **more: Any) -> RowFile:
+    """A data file with the columns and the format of a config."""
+    inputs = conf.inputs
+    more = {"columns": inputs.file_header or {}, "format": inputs.data_format, **more}
+    return RowFile(Path(path), has_header=inputs.file_with_col_header, **more)
+
+
+def checked_metrics(experiment: Experiment, problem: Problem) -> list[str]:
+    """The metrics of the config, checked against the labels that are known now; by default the problem's own."""
+    metrics = list(experiment.conf.metrics) or list(problem.default_metrics)
+    found = [(index, problem.check_metric(name)) for index, name in enumerate(metrics)]
+    problems = [Finding(f"metrics[{index}]", sentence) for index, sentence in found if sentence]
+    if problems:
+        raise ConfigError(experiment.source, problems)
+    return metrics
+
+
+def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder) -> None:
+    """Put pretrained word vectors into the embedding, if the config names some."""
+    if conf.inputs.data_paths.pre_trained_emb is None or "word" not in encoder.vocabularies:
+        return
+    path, kind, binary = _vector_source(conf)
+    vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
+    try:
+        model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
+    inputs = conf.inputs
+    path = inputs.data_paths.pre_trained_emb
+    if path is None:
+        raise UserError("inputs.involve_all_words_in_pretrained_emb: needs inputs.data_paths.pre_trained_emb.")
+    return Path(path), inputs.pretrained_emb_type, inputs.pretrained_emb_binary_or_text == "binary"
+
+
+def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
+    """Devices and mixed precision by accelerate."""
+    best = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+    precision = conf.training_params.precision or (best if device.type == "cuda" else "fp32")
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
+
+
+def _note_scores(progress: Progress, scores: Scores, metric: str, patience: int | None) -> bool:
+    """Whether this validation is the best so far; early stopping is decided here too."""
+    score, best = scores[metric], progress.best_score
+    sign = 1 if higher_is_better(metric) else -1
+    gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
+    if gained:
+        progress.best_score, progress.validations_without_gain = score, 0
+    else:
+        progress.validations_without_gain += 1
+        progress.finished = patience is not None and progress.validations_without_gain >= patience
+    return gained
+
+
+def _state(place: Workplace, model: Model) -> dict[str, Any]:
+    """Everything that the rest of the training depends on."""
+    scaler = place.accelerator.scaler
+    return {
+        "progress": asdict(place.progress),
+        "model": model.state_dict(),
+        "optimizer": place.optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else {},
+        "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
+    model.load_state_dict(state["model"])
+    place.optimizer.load_state_dict(state["optimizer"])
+    if place.accelerator.scaler is not None and state["scaler"]:
+        place.accelerator.scaler.load_state_dict(state["scaler"])
+    for name, value in state["progress"].items():
+        setattr(place.progress, name, value)
+    torch.set_rng_state(state["random"])
+    if torch.cuda.is_available() and state["cuda_random"]:
+        torch.cuda.set_rng_state_all(state["cuda_random"])
+
+
+def _state_to_resume(run: RunFolder, conf: ExperimentConf) -> dict[str, Any]:
+    """The kept state; UserError where the run was trained with another config (more epochs are allowed)."""
+
+    def essence(config: JSON) -> dict[str, JSON]:
+        training = {**config["training_params"], "max_epoch": None, "early_stop_patience": None}
+        return {**config, "training_params": training, "outputs": None}
+
+    before, now = essence(run.read_config()), essence(core.conf.to_json(conf))
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise UserError(f"{run.path}: cannot resume, the config has changed since: {', '.join(changed)}.")
+    return run.read_state()
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM are noted instead of obeyed at once; a second one is obeyed."""
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,67 @@
+"""Answer for new rows: `python predict.py --model runs/demo_matching --input questions.tsv --output answers.tsv`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import run_door
+
+if TYPE_CHECKING:
+    from engine.predictor import Predictor
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Answer for new rows: a file, standard input, or interactively.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", type=Path, help="the run folder")
+    which.add_argument("--conf_path", type=Path, help="or the config that it was trained with")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help="as for train.py"
+    )
+    parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
+    parser.add_argument("--output", help="the file, or - for standard output; with --input - that is the default")
+    parser.add_argument("--format", choices=["tsv", "csv", "jsonl", "parquet"], help="format of the input")
+    parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
+    parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
+    parser.add_argument("--batch_size", type=int, help="rows per batch; changes the speed only")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where to compute")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the run, answer for every row."""
+    options = arguments()
+    from engine.inference import predict_file, run_folder_of  # late: --help must not wait for torch
+    from engine.predictor import Predictor
+
+    run = options.model or run_folder_of(options.conf_path, options.overrides)
+    predictor = Predictor.load(run, options.device, options.batch_size)
+    if options.interactive:
+        interact(predictor, options.fields)
+        return
+    done = predict_file(predictor, run, options.input, options.output, options.format, options.fields)
+    for line in done.bad_rows:
+        print(line, file=sys.stderr)
+    print(f"{done.rows:,} rows, {done.bad:,} without an answer; written to {done.output}", file=sys.stderr)
+
+
+def interact(predictor: "Predictor", fields: list[str] | None) -> None:
+    """Ask for each column of a row, print the answer, until the input ends."""
+    print("One row at a time; end with Ctrl-D.", file=sys.stderr)
+    while True:
+        try:
+            row = {column: input(f"{column}: ") for column in predictor.encoder.text_columns}
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        (answer,) = predictor.predict([row], fields)
+        if answer.row.error:
+            print(f"  {answer.row.error}")
+        for name, value in {} if answer.row.error else answer.cells.items():
+            print(f"  {name}: {value:.6f}" if isinstance(value, float) else f"  {name}: {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_door(main))

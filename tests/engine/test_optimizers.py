@@ -1,0 +1,72 @@
+import math
+
+import pytest
+import torch
+
+from core.config import OptimizerConf, ScheduleConf, TrainingConf
+from engine.optimizers import LearningRate, check_optimizer, make_optimizer
+
+
+def rate(base=0.1, total=100, **conf):
+    training = TrainingConf(optimizer=OptimizerConf(name="SGD"), max_epoch=1, **conf)
+    return LearningRate.of(training, base, total)
+
+
+def test_decay_by_epoch_starts_where_the_config_says():
+    factor = rate(lr_decay=0.5, epoch_start_lr_decay=2).factor
+    assert [factor(0, epoch) for epoch in range(5)] == [1, 1, 0.5, 0.25, 0.125]
+
+
+def test_the_floor_stops_the_decay_but_never_raises_the_rate():
+    assert rate(base=0.1, lr_decay=0.1, minimum_lr=0.05).factor(0, 3) == pytest.approx(0.5)
+    assert rate(base=0.01, lr_decay=0.1, minimum_lr=0.05).factor(0, 3) == pytest.approx(1.0)
+
+
+def test_warm_up_grows_to_one_and_then_the_schedule_falls_to_zero():
+    linear = rate(schedule=ScheduleConf(name="linear", warmup_steps=10)).factor
+    assert [linear(step, 0) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert linear(10, 0) == 1.0
+    assert linear(55, 0) == pytest.approx(0.5)
+    assert linear(100, 0) == 0.0
+    cosine = rate(schedule=ScheduleConf(name="cosine")).factor
+    assert cosine(25, 0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+
+
+def test_warmup_ratio_is_a_share_of_all_steps():
+    factor = rate(schedule=ScheduleConf(warmup_ratio=0.2)).factor
+    assert factor(9, 0) == pytest.approx(0.5)
+    assert factor(20, 0) == 1.0
+
+
+def test_the_fused_form_is_used_where_torch_has_one_and_gives_the_same_weights():
+    def after(params):
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(7))
+        optimizer = make_optimizer(OptimizerConf(name="Adam", params={"lr": 0.1, **params}), [weight])
+        for _ in range(5):
+            (weight**2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return weight.detach(), optimizer.defaults.get("fused")
+
+    fused, is_fused = after({})
+    plain, _ = after({"foreach": False})
+    assert is_fused
+    torch.testing.assert_close(fused, plain)
+
+
+@pytest.mark.parametrize(
+    ("conf", "expected"),
+    [
+        ({"name": "Adm"}, "training_params.optimizer.name: torch.optim has no optimizer 'Adm'. Did you mean 'Adam'?"),
+        (
+            {"name": "Adam", "params": {"lrate": 1}},
+            "training_params.optimizer.params.lrate: unknown argument of Adam. Did you mean 'lr'?",
+        ),
+        ({"name": "Adam", "params": {"lr": -1}}, "training_params.optimizer.params: Adam refuses them: Invalid"),
+        ({"name": "SGD", "params": {"lr": "fast"}}, "training_params.optimizer.params: SGD refuses them"),
+    ],
+)
+def test_a_wrong_optimizer_is_refused(conf, expected):
+    (finding,) = check_optimizer(OptimizerConf(**conf))
+    assert str(finding).startswith(expected)

@@ -1,0 +1,44 @@
+"""Train the model that a config describes: `python train.py --conf_path configs/demo/matching.json`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from core.errors import run_door
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Train the model that a config describes.")
+    parser.add_argument("--conf_path", required=True, type=Path, help="the config, a JSON file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+        help="override a value of the config, for example training_params.batch_size=64; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="only check the config and show its layers")
+    parser.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, then train."""
+    options = arguments()
+    from engine.experiment import load_experiment  # late: --help must not wait for torch
+
+    experiment = load_experiment(options.conf_path, options.overrides)
+    for notice in experiment.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    if options.check:
+        from engine.summary import summary
+
+        print(summary(experiment))
+        print(f"{options.conf_path}: no problems")
+        return
+    from engine.training import train
+
+    train(experiment, say=print, force=options.force, resume=options.resume)
+
+
+if __name__ == "__main__":
+    sys.exit(run_door(main))
