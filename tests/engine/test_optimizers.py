@@ -60,8 +60,8 @@ def test_the_fused_form_is_used_where_torch_has_one_and_gives_the_same_weights()
     [
         ({"name": "Adm"}, "training_params.optimizer.name: torch.optim has no optimizer 'Adm'. Did you mean 'Adam'?"),
         (
-            {"name": "Adam", "params": {"lrate": 1}},
-            "training_params.optimizer.params.lrate: unknown argument of Adam. Did you mean 'lr'?",
+            {"name": "Adam", "params": {"weight_decy": 1}},
+            "training_params.optimizer.params.weight_decy: unknown argument of Adam. Did you mean 'weight_decay'?",
         ),
         ({"name": "Adam", "params": {"lr": -1}}, "training_params.optimizer.params: Adam refuses them: Invalid"),
         ({"name": "SGD", "params": {"lr": "fast"}}, "training_params.optimizer.params: SGD refuses them"),

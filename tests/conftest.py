@@ -1,0 +1,99 @@
+"""What tests of several rooms share: a small task, written to files, and its config."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+WORDS = "red green blue cat dog bird runs sleeps eats house tree river small large".split()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test meets the cache of another, or of the user."""
+    monkeypatch.setenv("BLOCKSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data; the test is skipped where there is none."""
+    folder = Path(os.environ.get("BLOCKSMITH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set BLOCKSMITH_DATA")
+    return folder
+
+
+def sentences(count: int, seed: int) -> list[tuple[str, str]]:
+    """Rows (text, label): the label says whether the first word comes before the last in the alphabet."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        words = [rng.choice(WORDS) for _ in range(rng.randint(2, 9))]
+        rows.append((" ".join(words), "up" if words[0] <= words[-1] else "down"))
+    return rows
+
+
+class Task:
+    """A small classification task in a folder: files, config, and shortcuts to change and run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+            rows = sentences(count, seed)
+            (folder / f"{name}.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows))
+        self.config = {
+            "inputs": {
+                "dataset_type": "classification",
+                "data_paths": {f"{name}_data_path": str(folder / f"{name}.tsv") for name in ("train", "valid", "test")},
+                "file_header": {"text": 0, "label": 1},
+                "model_inputs": {"sentence": ["text"]},
+                "target": ["label"],
+            },
+            "outputs": {"save_base_dir": str(folder / "run")},
+            "training_params": {
+                "vocabulary": {"min_word_frequency": 1},
+                "tokenizer": "whitespace",
+                "optimizer": {"name": "Adam", "params": {"lr": 0.01}},
+                "batch_size": 16,
+                "max_epoch": 2,
+            },
+            "architecture": [
+                {"layer": "Embedding", "conf": {"word": {"cols": ["text"], "dim": 8}}},
+                {"layer_id": "states", "layer": "BiLSTM", "conf": {"hidden_dim": 8}, "inputs": ["sentence"]},
+                {"layer_id": "dropped", "layer": "Dropout", "conf": {"dropout": 0.2}, "inputs": ["states"]},
+                {"layer_id": "vector", "layer": "Pooling", "conf": {"pool_type": "max"}, "inputs": ["dropped"]},
+                {
+                    "layer_id": "output",
+                    "layer": "Linear",
+                    "conf": {"hidden_dim": "#target#"},
+                    "inputs": ["vector"],
+                    "output_layer_flag": True,
+                },
+            ],
+            "loss": {"losses": [{"type": "CrossEntropyLoss", "inputs": ["output", "label"]}]},
+            "metrics": ["accuracy", "macro_f1"],
+        }
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def path(self) -> Path:
+        """The config, written to its file as it is now."""
+        path = self.folder / "config.json"
+        path.write_text(json.dumps(self.config, indent=2))
+        return path
+
+    def file(self, name: str, text: str | bytes) -> str:
+        """A file in the folder."""
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+
+@pytest.fixture
+def task(tmp_path) -> Task:
+    return Task(tmp_path)

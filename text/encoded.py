@@ -1,0 +1,224 @@
+"""Files to ids, kept on disc: each file is tokenised once, later runs map what they find."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from core.conf import JSON
+from core.types import Row
+from text import store
+from text.encoded_rows import EncodedRows
+from text.encoder import InputEncoder, InputPlan
+from text.ragged import Ragged
+from text.readers import SHOWN_BAD_ROWS, RowFile, bad_rows_error
+from text.token_splitter import TokenSplitter
+from text.tokens import Tokens
+
+__all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"]
+
+CHUNK = 10_000
+"""Rows that are encoded at a time."""
+OnBadRow = Literal["error", "skip"]
+_BLOCK = 1 << 20
+Report = Callable[[int], None]
+
+
+class TargetEncoder(Protocol):
+    """What makes arrays of the target columns: a problem."""
+
+    target_columns: list[str]
+    group_by: str | None
+
+    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
+        """One array per column, and one error per row ("" = none), that of the row itself included."""
+
+    def finish(self) -> Mapping[str, np.ndarray]:
+        """End of growing: column -> the final id of each provisional one; columns that keep their values are absent."""
+
+    def state(self) -> Mapping[str, JSON]:
+        """What was fitted, as JSON."""
+
+    def restore(self, state: Mapping[str, JSON]) -> None:
+        """Fitted as the encoder whose `state` this was."""
+
+
+def encode_training_file(
+    file: RowFile,
+    plan: InputPlan,
+    target: TargetEncoder,
+    cache_dir: Path | None,
+    on_bad_row: OnBadRow = "error",
+    progress: Report | None = None,
+) -> tuple[EncodedRows, InputEncoder]:
+    """The training rows as ids; vocabularies and `target` are fitted on them in the same pass.
+
+    cache_dir   where encoded files are kept; None: in a temporary folder, as long as the rows are used
+    on_bad_row  "error": a UserError that lists bad rows; "skip": leave them out and count them
+    progress    called with the number of rows done, now and then
+
+    UserError for a file without good rows, and for a disc that does not take the data.
+    """
+    encoder = InputEncoder(plan)
+    _require(file, encoder, target)
+    name = _key(file, [plan.state(), list(plan.extra_words)], target, on_bad_row, cache_dir)
+    found = None if cache_dir is None else store.open_store(cache_dir / name)
+    if found is not None:
+        encoder = InputEncoder.from_state(found.extra["encoder"])
+        target.restore(found.extra["target"])
+        return _rows(encoder.plan, found), encoder
+    return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=True), encoder
+
+
+def encode_file(
+    file: RowFile,
+    encoder: InputEncoder,
+    target: TargetEncoder,
+    cache_dir: Path | None,
+    on_bad_row: OnBadRow = "error",
+    progress: Report | None = None,
+) -> EncodedRows:
+    """The rows of a file as ids, by what was fitted before; arguments and errors as for the training file."""
+    _require(file, encoder, target)
+    name = _key(file, encoder.state(), target, on_bad_row, cache_dir)
+    found = None if cache_dir is None else store.open_store(cache_dir / name)
+    if found is not None:
+        return _rows(encoder.plan, found)
+    return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=False)
+
+
+def _require(file: RowFile, encoder: InputEncoder, target: TargetEncoder) -> None:
+    file.require([*encoder.text_columns, *target.target_columns])
+
+
+def _key(file: RowFile, inputs: JSON, target: TargetEncoder, on_bad_row: str, cache_dir: Path | None) -> str:
+    """Everything that the encoded rows depend on; where nothing is kept, any name does."""
+    if cache_dir is None:
+        return "encoded"
+    kind = type(target)
+    wanted = [f"{kind.__module__}.{kind.__qualname__}", target.target_columns, target.group_by, dict(target.state())]
+    return store.key("rows", store.content_key(file.path), file.settings(), inputs, wanted, on_bad_row)
+
+
+def _encode(
+    file: RowFile,
+    encoder: InputEncoder,
+    target: TargetEncoder,
+    cache_dir: Path | None,
+    name: str,
+    on_bad_row: OnBadRow,
+    progress: Report | None,
+    growing: bool,
+) -> EncodedRows:
+    """Encode into the folder `name` of the cache, or of a temporary folder that goes with the rows."""
+    folder = cache_dir or Path(tempfile.mkdtemp(prefix="blocksmith-"))
+    try:
+        with store.StoreWriter(folder / name) as writer:
+            skipped = _write(writer, file, encoder, target, on_bad_row, progress, growing)
+            fitted = {"encoder": encoder.state(), "target": dict(target.state())} if growing else {}
+            encoded = _rows(encoder.plan, writer.finish({"skipped": skipped, **fitted}))
+    except BaseException:
+        if cache_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if cache_dir is None:
+        weakref.finalize(encoded, shutil.rmtree, folder, True)
+    return encoded
+
+
+def _write(
+    writer: store.StoreWriter,
+    file: RowFile,
+    encoder: InputEncoder,
+    target: TargetEncoder,
+    on_bad_row: OnBadRow,
+    progress: Report | None,
+    growing: bool,
+) -> int:
+    """Write the good rows of a file; the number of bad ones."""
+    plan = encoder.plan
+    bad = done = 0
+    first_bad: list[tuple[int, str]] = []
+    ends: dict[str, int] = {}
+    for rows, tokens, errors in _split(file, encoder.splitter):
+        marked = [row._replace(error=error) if error else row for row, error in zip(rows, errors, strict=True)]
+        targets, errors = target.encode(marked, growing)
+        good = np.flatnonzero([not error for error in errors])
+        lines = np.fromiter((row.number for row in rows), np.int64, len(rows))
+        if len(good) < len(rows):
+            bad += len(rows) - len(good)
+            first_bad += [(row.number, error) for row, error in zip(rows, errors, strict=True) if error]
+            del first_bad[SHOWN_BAD_ROWS:]
+            tokens = {column: part.taken(good) for column, part in tokens.items()}
+            targets = {column: values[good] for column, values in targets.items()}
+            lines = lines[good]
+        if len(good):
+            _append(writer, plan, encoder.ids(tokens), ends)
+            writer.append("lines", lines)
+            for column, values in targets.items():
+                writer.append(f"target {column}", values)
+        done += len(rows)
+        if progress is not None:
+            progress(done)
+    if bad and (on_bad_row == "error" or bad == done):
+        raise bad_rows_error(file.path, first_bad, bad)
+    if growing:
+        kinds = plan.kinds
+        for column, remap in encoder.finish().items():
+            _replace(writer, f"{'characters' if kinds[column] == 'char' else 'values'} {column}", remap)
+        for column, remap in target.finish().items():
+            _replace(writer, f"target {column}", remap)
+    return bad
+
+
+def _split(file: RowFile, splitter: TokenSplitter) -> Iterator[tuple[list[Row], dict[str, Tokens], list[str]]]:
+    """Chunks of rows with their tokens and errors."""
+    rows = iter(file)
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk, *splitter.split(chunk)
+
+
+def _append(writer: store.StoreWriter, plan: InputPlan, columns: Mapping[str, Ragged], ends: dict[str, int]) -> None:
+    """Add lists to those already written; `ends` is where each flat array ends so far."""
+
+    def offsets(name: str, ragged: Ragged) -> None:
+        if name not in ends:
+            writer.append(name, np.zeros(1, np.int64))
+        writer.append(name, ragged.offsets[1:] + ends.get(name, 0))
+        ends[name] = ends.get(name, 0) + int(ragged.offsets[-1])
+
+    for column, ragged in columns.items():
+        if plan.words_of[column] == column:
+            offsets(f"offsets {column}", ragged)
+        if ragged.inner is None:
+            writer.append(f"values {column}", ragged.values)
+            continue
+        words = ends.get(f"number of {column}", 0)
+        writer.append(f"values {column}", ragged.values + np.int32(words))
+        ends[f"number of {column}"] = words + len(ragged.inner)
+        writer.append(f"characters {column}", ragged.inner.values)
+        offsets(f"words {column}", ragged.inner)
+
+
+def _replace(writer: store.StoreWriter, name: str, remap: np.ndarray) -> None:
+    """Put final ids in the place of provisional ones."""
+    values = writer.writable(name)
+    for start in range(0, len(values), _BLOCK):
+        values[start : start + _BLOCK] = remap[values[start : start + _BLOCK]]
+
+
+def _rows(plan: InputPlan, stored: store.Stored) -> EncodedRows:
+    arrays = stored.arrays
+    columns = {}
+    for column, words in plan.words_of.items():
+        inner = None
+        if plan.kinds[column] == "char":
+            inner = Ragged(arrays[f"characters {column}"], arrays[f"words {column}"])
+        columns[column] = Ragged(arrays[f"values {column}"], arrays[f"offsets {words}"], inner)
+    targets = {name.removeprefix("target "): values for name, values in arrays.items() if name.startswith("target ")}
+    return EncodedRows(plan, columns, targets, arrays["lines"], stored.extra["skipped"])

@@ -1,0 +1,62 @@
+"""EncodedRows: the rows of a file as ids, ready to be made to batches."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from core.types import Batch, Features
+from text.input_plan import InputPlan
+from text.padding import pad, pad_inner
+from text.ragged import Ragged
+
+
+class EncodedRows:
+    """Rows as ids, in memory or memory-mapped.
+
+    columns  column -> the ids of its texts
+    targets  target column -> its values, one for each row
+    lines    int64, the line number of each row in its file
+    skipped  how many bad rows of the file are left out
+    """
+
+    def __init__(
+        self,
+        plan: InputPlan,
+        columns: Mapping[str, Ragged],
+        targets: Mapping[str, np.ndarray],
+        lines: np.ndarray,
+        skipped: int = 0,
+    ) -> None:
+        self.plan = plan
+        self.columns = columns
+        self.targets = targets
+        self.lines = lines
+        self.skipped = skipped
+        lengths = [columns[plan.words_of[names[0]]].lengths for names in plan.branches.values()]
+        self.lengths: np.ndarray = np.maximum.reduce(lengths)
+        """int64 of N: tokens in the longest branch; rows of like length belong together."""
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """These rows as tensors in host memory."""
+        inputs = {branch: self._branch(branch, indices) for branch in self.plan.branches}
+        targets = {column: torch.from_numpy(values[indices]) for column, values in self.targets.items()}
+        return Batch(self.lines[indices], inputs, targets)
+
+    def _branch(self, branch: str, indices: np.ndarray) -> Features:
+        names, size = self.plan.branches[branch], self.plan.size(branch)
+        words = self.plan.words_of[names[0]]
+        ids_BT, mask_BT = pad(self.columns[words], indices, size)
+        parts = {}
+        for name in names:
+            if name == words:
+                parts[name] = torch.from_numpy(ids_BT)
+            elif self.plan.kinds[name] == "char":
+                parts[name] = torch.from_numpy(pad_inner(self.columns[name], indices, size, self.plan.word_length)[0])
+            else:
+                parts[name] = torch.from_numpy(pad(self.columns[name], indices, size)[0])
+        lengths = torch.from_numpy(mask_BT.sum(1))
+        return Features(parts[words], torch.from_numpy(mask_BT), lengths, parts)

@@ -1,0 +1,111 @@
+"""InputEncoder: texts to ids, a chunk of rows at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from core.types import Row, Spec
+from text.encoded_rows import EncodedRows
+from text.input_plan import InputPlan
+from text.ragged import Ragged
+from text.token_splitter import TokenSplitter
+from text.tokens import Tokens
+from text.vocabulary import EOS, START, Vocabulary, VocabularyBuilder
+
+__all__ = ["InputEncoder", "InputPlan"]
+
+
+class InputEncoder:
+    """Texts to ids: born with vocabularies, or grows them with each chunk until `finish`.
+
+    ValueError where the plan is not sound.
+    """
+
+    def __init__(self, plan: InputPlan, vocabularies: Mapping[str, Vocabulary] | None = None) -> None:
+        for branch, complaint in plan.complaints().items():
+            raise ValueError(f"model_inputs.{branch}: {complaint}")
+        self.plan = plan
+        self.splitter = TokenSplitter(plan)
+        self.vocabularies: dict[str, Vocabulary] = dict(vocabularies or {})
+        """Cluster -> its vocabulary."""
+        clusters = {plan.cluster(column) for column in plan.words_of}
+        self._builders = {} if vocabularies is not None else {cluster: VocabularyBuilder() for cluster in clusters}
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns of the file that are read."""
+        return self.plan.text_columns
+
+    def specs(self) -> dict[str, Spec]:
+        """The spec of each branch."""
+        return self.plan.specs({cluster: len(vocabulary) for cluster, vocabulary in self.vocabularies.items()})
+
+    def encode(self, rows: Sequence[Row]) -> tuple[dict[str, Ragged], list[str]]:
+        """The ids of each column, and one error per row ("" = none); the lists of bad rows mean nothing."""
+        tokens, errors = self.splitter.split(rows)
+        return self.ids(tokens), errors
+
+    def encode_rows(self, rows: Sequence[Row]) -> tuple[EncodedRows, list[str]]:
+        """The good rows as ids, without targets, and one error per row ("" = none)."""
+        tokens, errors = self.splitter.split(rows)
+        good = np.flatnonzero([not error for error in errors])
+        if len(good) < len(rows):
+            tokens = {column: part.taken(good) for column, part in tokens.items()}
+        lines = np.fromiter((row.number for row in rows), np.int64, len(rows))[good]
+        return EncodedRows(self.plan, self.ids(tokens), {}, lines), errors
+
+    def ids(self, tokens: Mapping[str, Tokens]) -> dict[str, Ragged]:
+        """The ids of each column; provisional ones while growing."""
+        plan = self.plan
+        views = {
+            column: tokens[words].characters() if plan.kinds[column] == "char" else tokens[column]
+            for column, words in plan.words_of.items()
+        }
+        for cluster, builder in self._builders.items():
+            columns = [column for column in views if plan.cluster(column) == cluster]
+            builder.add([self._by_row(column, views, tokens) for column in columns])
+        encoded = {}
+        for column, view in views.items():
+            lookup = (self._builders or self.vocabularies)[plan.cluster(column)].lookup
+            ids = view.index.with_values(lookup(view.words)[view.index.values])
+            if plan.kinds[column] == "char":
+                encoded[column] = self._with_characters(tokens[plan.words_of[column]].index, ids)
+            else:
+                encoded[column] = ids.wrapped(START, EOS) if plan.add_start_end else ids
+        return encoded
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """End of growing: column -> the final id of each provisional one."""
+        plan, remaps = self.plan, {}
+        for cluster, builder in self._builders.items():
+            self.vocabularies[cluster], remaps[cluster] = builder.finish(
+                plan.min_word_frequency, plan.max_vocabulary, plan.extra_words if cluster == "word" else ()
+            )
+        self._builders = {}
+        return {column: remaps[plan.cluster(column)] for column in plan.words_of}
+
+    def state(self) -> dict[str, Any]:
+        """As JSON."""
+        vocabularies = {cluster: vocabulary.state() for cluster, vocabulary in self.vocabularies.items()}
+        return {"plan": self.plan.state(), "vocabularies": vocabularies}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The encoder whose `state` this was."""
+        vocabularies = {cluster: Vocabulary.from_state(part) for cluster, part in state["vocabularies"].items()}
+        return cls(InputPlan.from_state(state["plan"]), vocabularies)
+
+    def _by_row(self, column: str, views: Mapping[str, Tokens], tokens: Mapping[str, Tokens]) -> Tokens:
+        """What a column brings to the vocabulary, row by row."""
+        if self.plan.kinds[column] == "char":
+            return tokens[self.plan.words_of[column]].with_characters(views[column])
+        return views[column]
+
+    def _with_characters(self, words: Ragged, ids: Ragged) -> Ragged:
+        """Texts as indices into the characters of the different words; <start> and <eos> are words of one sign."""
+        if not self.plan.add_start_end:
+            return Ragged(words.values, words.offsets, ids)
+        values = np.append(ids.values, np.array([START, EOS], ids.values.dtype))
+        wrapped = words.wrapped(len(ids), len(ids) + 1)
+        return Ragged(wrapped.values, wrapped.offsets, Ragged.of_lengths(values, np.append(ids.lengths, [1, 1])))

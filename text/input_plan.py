@@ -1,0 +1,135 @@
+"""What the branches of a model read, and how it becomes ids."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from core.types import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPlan:
+    """How the columns of a file become the inputs of a model.
+
+    A branch has one column of words; its other columns are views of these words: their characters, or features that a
+    column of the file gives for each of them.
+
+    branches       branch -> its columns
+    kinds          column -> "word", "char" or "feature"
+    sources        column of characters -> the column of words that they belong to
+    clusters       column -> its cluster; the columns of a cluster share a vocabulary
+    max_lengths    branch or column -> tokens at most (<start> and <eos> come on top)
+    fixed_lengths  branch or column -> tokens exactly, by cutting and padding; "word" -> characters of a word exactly
+    extra_words    words that get an id however rare they are
+    """
+
+    branches: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: str = "whitespace"
+    preprocessing: Sequence[str] = ()
+    max_lengths: Mapping[str, int] = field(default_factory=dict)
+    fixed_lengths: Mapping[str, int] = field(default_factory=dict)
+    add_start_end: bool = False
+    min_word_frequency: int = 1
+    max_vocabulary: int = 800000
+    extra_words: Sequence[str] = ()
+
+    def complaints(self) -> dict[str, str]:
+        """Branch -> what is wrong with its columns, in one sentence."""
+        found: dict[str, str] = {}
+        cuts: dict[str, tuple[int | None, int | None]] = {}
+        for branch, columns in self.branches.items():
+            words = self._of_kind(branch, "word")
+            if len(words) != 1:
+                said = f"has {len(words)} ({', '.join(words)})" if words else "has none"
+                found[branch] = f"a branch needs one column of words, but this one {said}."
+                continue
+            for column in self._of_kind(branch, "char"):
+                if self.sources.get(column) != words[0]:
+                    found[branch] = f"column '{column}' must hold the characters of '{words[0]}', the words here."
+            for column in columns:
+                lengths = (self.max_length(branch), self.fixed_length(branch))
+                if cuts.setdefault(column, lengths) != lengths:
+                    found[branch] = f"column '{column}' stands in two branches of different length."
+        return found
+
+    @cached_property
+    def words_of(self) -> dict[str, str]:
+        """Column -> the column of words that it is a view of; columns in the order of the branches."""
+        return {c: self._of_kind(b, "word")[0] for b, columns in self.branches.items() for c in columns}
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns of the file that are read: words and features."""
+        columns = (column for columns in self.branches.values() for column in columns)
+        return [column for column in dict.fromkeys(columns) if self.kinds[column] != "char"]
+
+    @property
+    def aligned(self) -> set[str]:
+        """The columns of words to which features belong: split at spaces, so that each token has its feature."""
+        return {self.words_of[column] for column in self.words_of if self.kinds[column] == "feature"}
+
+    @property
+    def word_length(self) -> int | None:
+        """Characters of a word, where fixed."""
+        return self.fixed_lengths.get("word")
+
+    def cluster(self, column: str) -> str:
+        """The cluster of a column."""
+        return self.clusters.get(column, self.kinds[column])
+
+    def max_length(self, branch: str) -> int | None:
+        """Tokens of a text of this branch at most, before <start> and <eos>; None = any number."""
+        return _first(self.max_lengths, (branch, *self.branches[branch]))
+
+    def fixed_length(self, branch: str) -> int | None:
+        """Tokens of a text of this branch exactly, before <start> and <eos>; None = any number."""
+        lengths = {name: length for name, length in self.fixed_lengths.items() if name != "word"}
+        return _first(lengths, (branch, *self.branches[branch]))
+
+    def cut(self, words: str) -> int | None:
+        """At how many tokens the texts of a column of words are cut."""
+        branch = next(branch for branch, columns in self.branches.items() if words in columns)
+        limits = [limit for limit in (self.max_length(branch), self.fixed_length(branch)) if limit is not None]
+        return min(limits, default=None)
+
+    def size(self, branch: str) -> int | None:
+        """The size of axis T, where fixed."""
+        fixed = self.fixed_length(branch)
+        return None if fixed is None else fixed + 2 * self.add_start_end
+
+    def specs(self, sizes: Mapping[str, int]) -> dict[str, Spec]:
+        """The spec of each branch for vocabularies of these sizes by cluster."""
+        return {branch: self._spec(branch, sizes) for branch in self.branches}
+
+    def _spec(self, branch: str, sizes: Mapping[str, int]) -> Spec:
+        length = self.size(branch)
+        fixed = {} if length is None else {"T": length}
+        parts = {}
+        for column in self.branches[branch]:
+            known = {**fixed, "V": sizes[self.cluster(column)]} if self.cluster(column) in sizes else dict(fixed)
+            if self.kinds[column] == "char" and self.word_length is not None:
+                known["K"] = self.word_length
+            parts[column] = Spec("BTK" if self.kinds[column] == "char" else "BT", known, ids=True)
+        return Spec("BT", fixed, parts, ids=True)
+
+    def state(self) -> dict[str, Any]:
+        """As JSON, without the extra words: they are in the vocabulary."""
+        state = asdict(self)
+        del state["extra_words"]
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The plan whose `state` this was."""
+        return cls(**state)
+
+    def _of_kind(self, branch: str, kind: str) -> list[str]:
+        return [column for column in self.branches[branch] if self.kinds[column] == kind]
+
+
+def _first(lengths: Mapping[str, int], names: Sequence[str]) -> int | None:
+    return next((lengths[name] for name in names if name in lengths), None)

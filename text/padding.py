@@ -1,0 +1,37 @@
+"""Lists of different length to rectangles: the only place that pads, always on the right, always with 0."""
+
+import numpy as np
+
+from text.ragged import Ragged
+
+
+def pad(ragged: Ragged, rows: np.ndarray, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """int64 ids B x T and the mask (True = real) of these rows; T = the longest, or `size` by cutting and padding."""
+    return _rectangle(ragged, *_spans(ragged, rows), size)
+
+
+def pad_inner(
+    ragged: Ragged, rows: np.ndarray, size: int | None = None, inner_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64 ids B x T x K of the inner lists of these rows, and their mask; padding items have no inner list."""
+    assert ragged.inner is not None
+    items_BT, mask_BT = pad(ragged, rows, size)
+    starts_BT, lengths_BT = _spans(ragged.inner, items_BT)
+    return _rectangle(ragged.inner, starts_BT, lengths_BT * mask_BT, inner_size)
+
+
+def _spans(ragged: Ragged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    starts = ragged.offsets[rows]
+    return starts, ragged.offsets[rows + 1] - starts
+
+
+def _rectangle(
+    ragged: Ragged, starts: np.ndarray, lengths: np.ndarray, size: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The spans as one more axis."""
+    steps = np.arange(lengths.max(initial=0) if size is None else size)
+    mask = steps < lengths[..., None]
+    if not len(ragged.values):
+        return np.zeros(mask.shape, np.int64), mask
+    index = (starts[..., None] + steps) * mask
+    return ragged.values[index] * mask.astype(np.int64), mask

@@ -1,0 +1,62 @@
+"""Lists of different length in flat arrays."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """N lists of integers, one after the other: list i is `values[offsets[i]:offsets[i + 1]]`.
+
+    With `inner`, the integers are indices into its lists. So the characters of a text are the words of the text, and
+    the characters of each different word once.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    inner: "Ragged | None" = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 of N."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of_lengths(cls, values: np.ndarray, lengths: np.ndarray, inner: "Ragged | None" = None) -> "Ragged":
+        """Consecutive lists of these lengths."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(values, offsets, inner)
+
+    def with_values(self, values: np.ndarray) -> "Ragged":
+        """Other integers in lists of the same lengths."""
+        return replace(self, values=values)
+
+    def taken(self, indices: np.ndarray) -> "Ragged":
+        """The lists at these places, in this order."""
+        lengths = self.lengths[indices]
+        taken = Ragged.of_lengths(self.values, lengths, self.inner)
+        steps = np.arange(taken.offsets[-1]) - np.repeat(taken.offsets[:-1], lengths)
+        return taken.with_values(self.values[np.repeat(self.offsets[indices], lengths) + steps])
+
+    def cut(self, limit: int) -> "Ragged":
+        """At most so many integers of each list."""
+        lengths = self.lengths
+        if not len(lengths) or lengths.max() <= limit:
+            return self
+        steps = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], lengths)
+        return Ragged.of_lengths(self.values[steps < limit], np.minimum(lengths, limit), self.inner)
+
+    def wrapped(self, first: int, last: int) -> "Ragged":
+        """Each list with one integer before it and one after it."""
+        offsets = self.offsets + 2 * np.arange(len(self.offsets))
+        values = np.empty(len(self.values) + 2 * len(self), self.values.dtype)
+        inside = np.ones(len(values), bool)
+        inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
+        values[offsets[:-1]], values[offsets[1:] - 1] = first, last
+        values[inside] = self.values
+        return Ragged(values, offsets, self.inner)

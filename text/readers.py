@@ -1,0 +1,363 @@
+"""Rows of a file: TSV, CSV, JSONL or Parquet, each also gzipped, one after the other in constant memory."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.errors import UserError, did_you_mean
+from core.types import Row
+
+FORMATS = ("tsv", "csv", "jsonl", "parquet")
+SHOWN_BAD_ROWS = 10
+_BLOCK = 8192
+_BOM = b"\xef\xbb\xbf"
+
+
+class JsonText(str):
+    """The JSON of a value that is no text (a number, a list); a writer of JSON gives the value back."""
+
+    __slots__ = ()
+
+
+class RowFile:
+    """A file of rows: iterating gives one Row for each record, in order; a bad one has `error` set and keeps its place.
+
+    columns     column name -> its index from 0 or its name in the file; empty: every column by its name in the file
+    has_header  whether the first line of a TSV or CSV file holds the names; implied where a needed column is named
+    format      tsv, csv, jsonl or parquet; by default the suffix says it, tsv if it does not
+    needed      the columns that must be there; by default all of `columns`
+    stream      read this instead of the file (once); `path` then only names it in messages
+
+    Cells stand in file order: configured columns under their own name, others under the file's name for them, or
+    "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet they are row numbers.
+    TSV: a quote is a character, only a line feed ends a line. CSV: quotes as in RFC 4180. JSONL: values that are no
+    text are written as JSON. A null is an empty text.
+
+    UserError where the file as a whole cannot be used: missing, a folder, without rows, binary, damaged, or without a
+    needed column.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Mapping[str, int | str],
+        has_header: bool = False,
+        format: str | None = None,
+        needed: Collection[str] | None = None,
+        stream: BinaryIO | None = None,
+    ) -> None:
+        self.path = path
+        self.columns = dict(columns)
+        self.format = format or _format_of(path)
+        assert self.format in FORMATS, self.format
+        self.header: list[str] | None = None
+        """The file's own names of its columns; None where it has none."""
+        self._needed = list(columns if needed is None else needed)
+        self._has_names = self.format in ("jsonl", "parquet")
+        by_name = any(isinstance(self.columns.get(name, name), str) for name in self._needed)
+        self._has_header = not self._has_names and (has_header or by_name or not columns)
+        self._stream = stream
+        self._names: list[str] = []
+        """The name of each column's cell, as far as known."""
+        self._width = 0
+        """How many columns every line must have; 0 while no line has said it."""
+        self._width_line = 1
+        self._required = 0
+        """How many columns a line must have to hold all that are needed."""
+
+        records = self._records()
+        first = next(records, None)
+        if first is None:
+            raise UserError(f"{path}: is empty.")
+        if self._has_names or self._has_header:
+            if first[2]:
+                raise UserError(f"{path}:1: {first[2]}")
+            self.header = list(first[1])
+            self._width = len(self.header)
+        self._own_names = frozenset(self.header or ())
+        self._place_columns()
+        if stream is None:
+            records.close()
+        self._pending = None if stream is None else chain([first], records)
+
+    def settings(self) -> list[Any]:
+        """What decides, beside the file itself, which rows come out; as JSON."""
+        return [self.format, self.columns, self._needed, self._has_header]
+
+    def require(self, columns: Iterable[str]) -> None:
+        """UserError unless every row has these columns."""
+        known = self._names if self.header is not None else list(self.columns)
+        for column in columns:
+            if column not in known:
+                raise UserError(f"{self.path}: has no column '{column}'.{_choices(column, known)}")
+
+    def __iter__(self) -> Iterator[Row]:
+        records: Iterator[tuple[int, Any, str]]
+        if self._stream is None:
+            records = self._records()
+        else:
+            assert self._pending is not None, "a stream can be read only once"
+            records, self._pending = iter(self._pending), None
+        if self._has_header:
+            next(records)
+        number = 0
+        make = self._row_of_object if self._has_names else self._row_of_cells
+        for number, cells, error in records:
+            yield make(number, cells, error)
+        if not number:
+            raise UserError(f"{self.path}: has a header, but no rows.")
+
+    def _place_columns(self) -> None:
+        """Work out the name of each column's cell from the config and the header."""
+        named: dict[int, str] = {}
+        for name in dict.fromkeys([*self.columns, *self._needed]):
+            index = self._index(name, self.columns.get(name, name))
+            if index is None:
+                continue
+            if index in named:
+                raise UserError(f"{self.path}: '{named[index]}' and '{name}' are the same column ({index}, from 0).")
+            named[index] = name
+            if name in self._needed:
+                self._required = max(self._required, index + 1)
+        self._named = named
+        self._extend_names(max(self._width, self._required))
+
+    def _index(self, name: str, place: int | str) -> int | None:
+        """The index of a column; None for one that is neither in the file nor needed."""
+        header = self.header
+        if isinstance(place, str):
+            if header is not None and header.count(place) == 1:
+                return header.index(place)
+            if name not in self._needed:
+                return None
+            if header is not None and place in header:
+                raise UserError(f"{self.path}: the header has '{place}' more than once. Give its index from 0.")
+            raise UserError(f"{self.path}: the header has no column '{place}'.{_choices(place, header or [])}")
+        if header is not None and place >= len(header):
+            if name not in self._needed:
+                return None
+            raise UserError(
+                f"{self.path}: has {len(header)} columns ({', '.join(header)}), but '{name}' is column {place} "
+                "(counted from 0)."
+            )
+        return place
+
+    def _extend_names(self, width: int) -> None:
+        taken = {*self._named.values(), *self._names}
+        for index in range(len(self._names), width):
+            own = self.header[index] if self.header is not None and index < len(self.header) else None
+            name = self._named.get(index) or (own if own and own not in taken else f"column {index + 1}")
+            taken.add(name)
+            self._names.append(name)
+
+    def _row_of_cells(self, number: int, cells: Sequence[str], error: str) -> Row:
+        found = len(cells)
+        if not self._width and not error and found >= self._required:
+            self._width, self._width_line = found, number
+            self._extend_names(found)
+        if found == self._width and not error:
+            return Row(number, dict(zip(self._names, cells, strict=True)))
+        if not error and found < self._required:
+            needed = [name for index, name in sorted(self._named.items()) if name in self._needed]
+            asked = f"names {len(needed)}" if len(needed) == self._required else f"asks for column {self._required}"
+            error = f"{found} column{'s' * (found != 1)}, but the config {asked} ({', '.join(needed)})."
+        elif not error:
+            error = f"{found} column{'s' * (found != 1)}, but line {self._width_line} has {self._width}."
+        width = max(self._width, self._required)
+        names = [*self._names[:width], *(f"column {index + 1}" for index in range(width, found))]
+        return Row(number, dict(zip(names, [*cells, *[""] * (width - found)], strict=True)), error)
+
+    def _row_of_object(self, number: int, texts: Mapping[str, str], error: str) -> Row:
+        assert self.header is not None
+        cells = {name: texts.get(own, "") for name, own in zip(self._names, self.header, strict=True)}
+        for index, name in self._named.items():
+            if not error and name in self._needed and self.header[index] not in texts:
+                error = f"key '{self.header[index]}' is missing."
+        if not texts.keys() <= self._own_names:
+            cells |= {own: text for own, text in texts.items() if own not in self._own_names and own not in cells}
+        return Row(number, cells, error)
+
+    def _records(self) -> Generator[tuple[int, Any, str]]:
+        """(line number, cells, error) of each record; the first of a format with names carries the names."""
+        if self.format == "parquet":
+            yield from self._parquet()
+            return
+        with self._open() as file:
+            lines = self._lines(file)
+            if self.format == "tsv":
+                yield from _tsv(lines)
+            elif self.format == "csv":
+                yield from _csv(lines)
+            else:
+                yield from _jsonl(lines)
+
+    def _lines(self, file: Iterable[bytes]) -> Iterator[bytes]:
+        """Lines as they are, without a byte order mark."""
+        seen = 0
+        for raw in file:
+            if seen < _BLOCK:
+                if not seen and raw.startswith(b"\x1f\x8b"):
+                    raise UserError(f"{self.path}: looks gzipped, but its name does not end in .gz.")
+                if b"\0" in raw:
+                    raise UserError(f"{self.path}: is binary (or UTF-16), but {self.format} in UTF-8 is expected.")
+                raw = raw if seen else raw.removeprefix(_BOM)
+                seen += len(raw)
+            if raw:
+                yield raw
+
+    def _parquet(self) -> Iterator[tuple[int, Any, str]]:
+        import pyarrow as pa  # late: only Parquet pays for it
+        import pyarrow.parquet
+
+        with self._open() as file:
+            try:
+                whole = self._stream is not None or self.path.suffix == ".gz"  # Parquet must be able to seek
+                table = pyarrow.parquet.ParquetFile(io.BytesIO(file.read()) if whole else file)
+                names = table.schema_arrow.names
+                if not table.metadata.num_rows:
+                    raise UserError(f"{self.path}: has no rows.")
+                numbers = count(1)
+                for batch in table.iter_batches(8192):
+                    columns = [map(_text, column.to_pylist()) for column in batch.columns]
+                    for texts in zip(*columns, strict=True):
+                        yield next(numbers), dict(zip(names, texts, strict=True)), ""
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{self.path}: damaged, or no Parquet file ({str(error).splitlines()[0]}).") from error
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The bytes of the file, unpacked."""
+        if self._stream is not None:
+            yield self._stream
+            return
+        with opened(self.path) as file:
+            yield file
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, unpacked if its name ends in .gz. UserError where it is missing, a folder, locked, or damaged."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a file.")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        names = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
+        raise UserError(f"{path}: no such file.{did_you_mean(path.name, names)}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    with file:
+        if path.suffix != ".gz":
+            yield file
+            return
+        try:
+            yield io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path}: broken gzip ({error}).") from error
+
+
+def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int) -> UserError:
+    """The one message for rows that cannot be used: the first ones as (line number, reason), and how many there are."""
+    shown = first[:SHOWN_BAD_ROWS]
+    lines = [f"{path}: {count:,} row{'s' * (count != 1)} cannot be used"]
+    lines += [f"{path}:{number}: {reason}" for number, reason in shown]
+    if count > len(shown):
+        lines.append(f"... and {count - len(shown):,} more")
+    return UserError("\n  ".join(lines))
+
+
+def _format_of(path: Path) -> str:
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix[1:]
+    return suffix if suffix in FORMATS else "tsv"
+
+
+def _choices(name: str, known: Sequence[str]) -> str:
+    return did_you_mean(name, known) or f" It has: {', '.join(known)}."
+
+
+def _decode(raw: bytes) -> tuple[str, str]:
+    """(text, error): what is no UTF-8 becomes a replacement character and an error."""
+    try:
+        return raw.decode(), ""
+    except UnicodeDecodeError as error:
+        what = f"byte 0x{raw[error.start]:02x} at position {error.start + 1}"
+        return raw.decode(errors="replace"), f"not valid UTF-8 ({what})."
+
+
+def _tsv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
+    for number, raw in enumerate(lines, start=1):
+        text, error = _decode(raw.removesuffix(b"\n").removesuffix(b"\r"))
+        if text:
+            yield number, text.split("\t"), error
+        else:
+            yield number, [], "blank line."
+
+
+def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
+    errors: list[str] = []
+
+    def decoded() -> Iterator[str]:
+        for raw in lines:
+            text, error = _decode(raw)
+            if error:
+                errors.append(error)
+            yield text
+
+    reader = csv.reader(decoded())
+    while True:
+        number = reader.line_num + 1
+        errors.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            hint = " Is a quote not closed?" if "limit" in str(error) else ""
+            yield number, [], f"not valid CSV: {error}.{hint}"
+        else:
+            yield number, cells, errors[0] if errors else "" if cells else "blank line."
+
+
+def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
+    for number, raw in enumerate(lines, start=1):
+        text, error = _decode(raw)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as problem:
+            yield number, {}, error or ("not valid JSON: " + str(problem) + "." if text.strip() else "blank line.")
+            continue
+        if not isinstance(value, dict):
+            yield number, {}, "not a JSON object; JSONL has one object per line."
+            continue
+        if "\\ud" in text.lower() and not _is_unicode(str(value)):
+            yield number, {}, "not valid Unicode (half of a surrogate pair)."
+            continue
+        yield number, {key: _text(item) for key, item in value.items()}, error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    """A value of JSON or Parquet as the text of a cell."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return JsonText("")
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, bool | int | float | list | dict):
+        return JsonText(json.dumps(value, ensure_ascii=False, default=str))
+    return str(value)

@@ -1,0 +1,87 @@
+"""TokenSplitter: rows to tokens, the part of the encoding that needs no vocabulary."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from core.types import Row
+from text.input_plan import InputPlan
+from text.tokenizers import REMOVE_STOP_WORDS, Split, preprocessor, stop_words, tokenizer
+from text.tokens import Tokens
+
+
+class TokenSplitter:
+    """Splits the text columns of a plan. The tokenizer is loaded when the first text comes."""
+
+    def __init__(self, plan: InputPlan) -> None:
+        self.plan = plan
+        self._aligned = plan.aligned
+        self._cuts = {words: plan.cut(words) for words in plan.words_of.values()}
+
+    def split(self, rows: Sequence[Row]) -> tuple[dict[str, Tokens], list[str]]:
+        """The tokens of each column of the file, and one error per row ("" = none); bad rows have no tokens."""
+        plan, errors = self.plan, [row.error for row in rows]
+        lists = {column: self._column(column, rows, errors) for column in plan.text_columns}
+        for column, words in plan.words_of.items():
+            if plan.kinds[column] == "feature":
+                _compare(column, lists[column], words, lists[words], errors)
+        for at, error in enumerate(errors):
+            if error:
+                for tokens in lists.values():
+                    tokens[at] = []
+        return {column: self._cut(column, tokens) for column, tokens in lists.items()}, errors
+
+    def _column(self, column: str, rows: Sequence[Row], errors: list[str]) -> list[list[str]]:
+        """The tokens of one column; notes the rows that have none."""
+        split: Split
+        if self.plan.kinds[column] == "feature":
+            split = _at_spaces
+        else:
+            split = self._aligned_words if column in self._aligned else self._words
+        lists: list[list[str]] = []
+        for at, row in enumerate(rows):
+            text = "" if errors[at] else row.cells.get(column)
+            tokens = split(text) if text else []
+            if not tokens and not errors[at]:
+                errors[at] = _nothing(column, text)
+            lists.append(tokens)
+        return lists
+
+    def _cut(self, column: str, lists: list[list[str]]) -> Tokens:
+        limit = self._cuts[self.plan.words_of[column]]
+        return Tokens.of_lists(lists if limit is None else [tokens[:limit] for tokens in lists])
+
+    @cached_property
+    def _words(self) -> Split:
+        split, steps = tokenizer(self.plan.tokenizer), self.plan.preprocessing
+        if not steps:
+            return split
+        prepare = preprocessor(steps)
+        if REMOVE_STOP_WORDS not in steps:
+            return lambda text: split(prepare(text))
+        dropped = stop_words()
+        return lambda text: [token for token in split(prepare(text)) if token.lower() not in dropped]
+
+    @cached_property
+    def _aligned_words(self) -> Split:
+        """As many words as there are features: no step may change their number."""
+        if not self.plan.preprocessing:
+            return _at_spaces
+        prepare = preprocessor(self.plan.preprocessing)
+        return lambda text: [prepare(token) or token for token in _at_spaces(text)]
+
+
+def _at_spaces(text: str) -> list[str]:
+    return [token for token in text.split(" ") if token]
+
+
+def _nothing(column: str, text: str | None) -> str:
+    if text is None:
+        return f"column {column} is missing."
+    return f"{column} has no words left after preprocessing." if text.strip() else f"{column} is empty."
+
+
+def _compare(column: str, features: list[list[str]], words: str, tokens: list[list[str]], errors: list[str]) -> None:
+    """Note the rows that do not have one feature for each token."""
+    for at, (given, wanted) in enumerate(zip(features, tokens, strict=True)):
+        if len(given) != len(wanted) and not errors[at]:
+            errors[at] = f"{column} has {len(given)} features, but {words} has {len(wanted)} tokens."

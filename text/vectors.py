@@ -1,0 +1,175 @@
+"""Pretrained word vectors: texts of GloVe, word2vec and fastText, binaries of word2vec, each also gzipped."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from core.errors import UserError
+from text import store
+from text.readers import opened
+
+_BLOCK = 1 << 22
+
+
+def load_vectors(
+    path: Path, kind: str, binary: bool, words: Sequence[str], cache_dir: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 of len(words) x D, and which of the words have a vector; the rows of the others are zero.
+
+    A cased word without a vector of its own takes that of its lower-case form. With `cache_dir` the result is kept
+    there and memory-mapped. Only the numbers of wanted words are read.
+    UserError for a file that is missing, empty, damaged, or of another kind.
+    """
+    if cache_dir is None:
+        return _load(path, kind, binary, words)
+    with opened(path):  # says at once what is wrong with the path
+        folder = cache_dir / store.key("vectors", store.content_key(path), kind, binary, list(words))
+    stored = store.open_store(folder)
+    if stored is None:
+        vectors, found = _load(path, kind, binary, words)
+        with store.StoreWriter(folder) as writer:
+            writer.append("vectors", vectors)
+            writer.append("found", found)
+            stored = writer.finish(None)
+    return stored.arrays["vectors"], stored.arrays["found"]
+
+
+def vector_words(path: Path, kind: str, binary: bool) -> Iterator[str]:
+    """Every word that has a vector, in the order of the file."""
+    with _entries(path, kind, binary) as (_, entries):
+        for entry in entries:
+            try:
+                yield entry.word.decode()
+            except UnicodeDecodeError:
+                continue  # no text can have this word
+
+
+def vector_dim(path: Path, kind: str, binary: bool) -> int:
+    """The number of features of a vector."""
+    with _entries(path, kind, binary) as (dim, _):
+        return dim
+
+
+class _Entry(NamedTuple):
+    place: int
+    """Number of the line, or of the word in a binary."""
+    word: bytes
+    numbers: bytes
+
+
+def _load(path: Path, kind: str, binary: bool, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    own: dict[bytes, int] = {}
+    cased: dict[bytes, list[int]] = {}
+    for number, word in enumerate(words):
+        own[word.encode(errors="surrogatepass")] = number
+        if word.lower() != word:
+            cased.setdefault(word.lower().encode(errors="surrogatepass"), []).append(number)
+    with _entries(path, kind, binary) as (dim, entries):
+        vectors = np.zeros((len(words), dim), np.float32)
+        exact, found = np.zeros(len(words), bool), np.zeros(len(words), bool)
+        for entry in entries:
+            at, lower = own.get(entry.word), cased.get(entry.word, ())
+            if at is None and not lower:
+                continue
+            vector = _parse(path, entry, binary)
+            rows = [row for row in lower if not exact[row]]
+            vectors[rows], found[rows] = vector, True
+            if at is not None and not exact[at]:
+                vectors[at], found[at], exact[at] = vector, True, True
+    return vectors, found
+
+
+def _parse(path: Path, entry: _Entry, binary: bool) -> np.ndarray:
+    try:
+        vector = np.frombuffer(entry.numbers, "<f4") if binary else np.array(entry.numbers.split(), np.float32)
+    except ValueError as error:
+        raise UserError(f"{path}:{entry.place}: not all numbers ({error}).") from error
+    if not np.isfinite(vector).all():
+        raise UserError(f"{path}:{entry.place}: not all numbers are finite.")
+    return vector
+
+
+@contextmanager
+def _entries(path: Path, kind: str, binary: bool) -> Iterator[tuple[int, Iterator[_Entry]]]:
+    """The number of features, and the entries of the file."""
+    if binary and kind != "word2vec":
+        raise UserError(f"{path}: only word2vec has a binary format that is read, not {kind}. Use its text format.")
+    with opened(path) as file:
+        first = file.readline(_BLOCK)
+        if not first.strip():
+            raise UserError(f"{path}: is empty, or begins with an empty line.")
+        header = _header(first)
+        if binary:
+            if header is None:
+                raise UserError(
+                    f"{path}:1: a word2vec binary begins with two numbers, words and features. Is it a text?"
+                )
+            yield header[1], _binary_entries(path, file, *header)
+            return
+        number = 1 if header is None else 2
+        line = first if header is None else file.readline(_BLOCK)
+        dim = len(line.split()) - 1 if header is None else header[1]
+        if not _is_text(line):
+            raise UserError(f"{path}: is binary. Set inputs.pretrained_emb_binary_or_text to binary.")
+        if dim < 1 or not line:
+            raise UserError(f"{path}:{number}: a word and its numbers are expected, separated by spaces.")
+        yield dim, _text_entries(path, chain([line], file), number, line.count(b" "), dim)
+
+
+def _header(line: bytes) -> tuple[int, int] | None:
+    """(words, features), if that is what a line says."""
+    fields = line.split()
+    return (int(fields[0]), int(fields[1])) if len(fields) == 2 and all(map(bytes.isdigit, fields)) else None
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        return "\0" not in line.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _text_entries(path: Path, lines: Iterable[bytes], number: int, spaces: int, dim: int) -> Iterator[_Entry]:
+    """number: of the first line; spaces: how many it has, so that other lines need only be compared."""
+    for place, line in enumerate(lines, start=number):
+        if line.count(b" ") == spaces:
+            end = line.find(b" ")
+            yield _Entry(place, line[:end], line[end:])
+        elif line.strip():
+            yield _unusual(path, place, line, number, dim)
+
+
+def _unusual(path: Path, place: int, line: bytes, first: int, dim: int) -> _Entry:
+    """The entry of a line whose word has spaces (GloVe 840B has some). UserError for other surprises."""
+    word, *numbers = line.rstrip().rsplit(b" ", dim)
+    if len(numbers) != dim or (b" " in word and all(map(_is_number, word.split(b" ")[1:]))):
+        count = len(line.split()) - 1
+        raise UserError(f"{path}:{place}: {count} numbers, but line {first} has {dim}.")
+    return _Entry(place, word, b" ".join(numbers))
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _binary_entries(path: Path, file: BinaryIO, count: int, dim: int) -> Iterator[_Entry]:
+    """A word, a space, its numbers as little-endian float32, perhaps a line feed; and so on."""
+    buffer, start = b"", 0
+    for place in range(1, count + 1):
+        while (end := buffer.find(b" ", start)) < 0 or len(buffer) < end + 1 + 4 * dim:
+            block = file.read(_BLOCK)
+            if not block:
+                raise UserError(f"{path}: ends after {place - 1:,} of {count:,} words. It is damaged, or a text.")
+            buffer, start = buffer[start:] + block, 0
+        numbers = end + 1
+        start_of_next = numbers + 4 * dim
+        yield _Entry(place, buffer[start:end].lstrip(b"\n"), buffer[numbers:start_of_next])
+        start = start_of_next
