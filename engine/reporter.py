@@ -27,9 +27,14 @@ class Reporter:
         self._lines = (run / METRICS).open("a", encoding="utf-8")
         self._bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=None, file=sys.stderr)
         self._say = say
+        self._seen_step = first_step
+        self._losses: list[tuple[float, int]] = []
+        """(mean loss, steps) of the training reports since the last validation."""
 
     def training(self, report: Report) -> None:
         """What a trainer reports: its loss, learning rate and speed."""
+        self._losses.append((report.loss, report.step - self._seen_step))
+        self._seen_step = report.step
         self._bar.update(report.step - self._bar.n)
         self._bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
         values = {
@@ -40,12 +45,15 @@ class Reporter:
         self._record("train", report, values)
 
     def validation(self, report: Report, scores: Scores, best: bool) -> None:
-        """The scores of a validation, in one line."""
+        """The scores of a validation, in one line with the mean training loss since the last one."""
         self._record("validation", report, scores)
+        steps = sum(count for _, count in self._losses)
+        loss = sum(mean * count for mean, count in self._losses) / steps
+        self._losses.clear()
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         with tqdm.external_write_mode(file=sys.stderr):
             mark = " *best" if best else ""
-            self._say(f"epoch {report.epoch + 1}, step {report.step}: loss {report.loss:.4f}, {shown}{mark}")
+            self._say(f"epoch {report.epoch + 1}, step {report.step}: loss {loss:.4f}, {shown}{mark}")
 
     def _record(self, kind: str, report: Report, values: Mapping[str, float]) -> None:
         known = {name: value if math.isfinite(value) else None for name, value in values.items()}
