@@ -14,6 +14,7 @@ from core.types import Features, Spec
 
 TARGET = "#target#"
 """Stands for the number of labels."""
+Width = Literal[-1, "#target#"] | PositiveInt
 
 
 @BLOCKS.register
@@ -21,14 +22,14 @@ class Linear(Block):
     """Fully connected layers, each followed by batch norm and an activation where the settings ask for them.
 
     Shape: B x ... x D -> B x ... x D', D' the last hidden_dim; with keep_dim false a D' of 1 is dropped.
-    Part `logits` (last_hidden_softmax): what the softmax was taken of.
+    Part `logits`, where the last layer ends in softmax or sigmoid: what that was taken of.
     Masking: every token for itself; the output is zero at padding.
     `{"layer_id": "output", "layer": "Linear", "conf": {"hidden_dim": [64, 2]}, "inputs": ["question_vector"]}`
     Reference: He et al. 2015, Delving Deep into Rectifiers, equation 1 (PReLU); Ioffe and Szegedy 2015 (batch norm).
     """
 
     class Conf(Block.Conf):
-        hidden_dim: Literal[-1, "#target#"] | PositiveInt | list[Any] = 128
+        hidden_dim: Width | list[Width] = 128
         """Features of the layer, or of each layer of a stack; "#target#", or -1 at the end = the number of labels."""
         batch_norm: bool = True
         """Batch norm before every activation, for inputs of B x D."""
@@ -45,9 +46,6 @@ class Linear(Block):
             super().__post_init__()
             if not self.widths:
                 raise ValueError("hidden_dim is empty.")
-            for width in self.widths:
-                if width not in (-1, TARGET) and (type(width) is not int or width < 1):
-                    raise ValueError(f'hidden_dim must be at least 1, -1 or "{TARGET}", got {width!r}.')
             if -1 in self.widths[:-1]:
                 raise ValueError(f'hidden_dim is -1 before the last place; write "{TARGET}" for the number of labels.')
 
@@ -65,6 +63,11 @@ class Linear(Block):
                 last_hidden_activation=not is_output if activated is None else activated,
             )
 
+        @property
+        def ends_in_sigmoid(self) -> bool:
+            """Whether the output is the sigmoid of the last layer."""
+            return self.activation == "Sigmoid" and self.last_hidden_activation is not False
+
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BD", "BTD", "BTSD").size("D")
             width = self.widths[-1]
@@ -73,7 +76,8 @@ class Linear(Block):
             if not self.keep_dim and width != 1:
                 raise ValueError(f"drops (keep_dim false) a last axis of size 1 only, but hidden_dim ends in {width}.")
             spec = states.resized(D=width) if self.keep_dim else states.resized(states.axes[:-1])
-            return dataclasses.replace(spec, parts={"logits": spec}) if self.last_hidden_softmax else spec
+            squashed = self.last_hidden_softmax or self.ends_in_sigmoid
+            return dataclasses.replace(spec, parts={"logits": spec}) if squashed else spec
 
     def __init__(self, conf: Conf, states: Spec) -> None:
         super().__init__()
@@ -87,13 +91,15 @@ class Linear(Block):
                     layers.append(MaskedBatchNorm(width))
                 layers.append(activation(conf.activation))
             dim = width
+        squash = layers.pop() if conf.ends_in_sigmoid and not conf.last_hidden_softmax else nn.Identity()
         self.layers = nn.Sequential(*layers)
+        self.squash = nn.Softmax(-1) if conf.last_hidden_softmax else squash
 
     def forward(self, states: Features) -> Features:
         logits = zero_padding(self.layers(zero_padding(states.values, states.mask)), states.mask)
-        if not self.conf.last_hidden_softmax:
+        if isinstance(self.squash, nn.Identity):
             return states.with_values(self._kept(logits))
-        probabilities = zero_padding(logits.float().softmax(-1), states.mask)
+        probabilities = zero_padding(self.squash(logits.float()), states.mask)
         return states.with_values(self._kept(probabilities), logits=self._kept(logits))
 
     def _kept(self, values: Tensor) -> Tensor:

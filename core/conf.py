@@ -186,7 +186,7 @@ def _read_value(annotation: Any, value: JSON) -> Any:
 
 
 def _fits(annotation: Any, value: JSON) -> bool:
-    """Whether a JSON value is of an annotation's kind: picks the member of a union."""
+    """Whether a value, JSON or read already, is of an annotation's kind: picks the member of a union."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _fits(args[0], value)
@@ -196,7 +196,9 @@ def _fits(annotation: Any, value: JSON) -> bool:
         return any(value == option and type(value) is type(option) for option in args)
     if origin is list:
         return isinstance(value, list) and all(_fits(args[0], item) for item in value)
-    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Conf)):
+    if isinstance(annotation, type) and issubclass(annotation, Conf):
+        return isinstance(value, dict | annotation)
+    if origin is dict:
         return isinstance(value, dict)
     if annotation is type(None):
         return value is None
@@ -213,7 +215,7 @@ def _complaint(annotation: Any, value: Any) -> str:
         return next((said for bound in args[1:] if isinstance(bound, Range) and (said := bound.complaint(value))), "")
     if origin in (Union, types.UnionType):
         fitting = [option for option in args if _fits(option, value)]
-        return _complaint(fitting[0], value) if fitting else ""
+        return _complaint(fitting[0], value) if fitting else f"cannot be {value!r}"
     if origin is list:
         return next((said for item in value if (said := _complaint(args[0], item))), "")
     return ""

@@ -76,13 +76,15 @@ def checked(document: JSON, source: str, files: bool = True) -> Experiment:
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
-    if draft.inputs and draft.training and draft.embedding and not any(p.path.startswith("inputs") for p in problems):
-        problem = make_problem(draft.inputs)
+    problem = _sound_problem(draft, problems)
+    if problem and draft.training and draft.embedding and not any(p.path.startswith("inputs") for p in problems):
         branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
         graph, _ = trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)
         problems += graph.findings
         notices += graph.notices
-        _check_scores(draft, document, problem, problems)
+    if problem:
+        fields = draft.outputs.predict_fields if draft.outputs else None
+        problems += score_problems(problem, _texts(document.get("metrics")), fields or [])
     if problems:
         raise ConfigError(source, problems)
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
@@ -163,6 +165,10 @@ def _is_list(value: JSON) -> bool:
     return isinstance(value, list)
 
 
+def _texts(value: JSON) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if _is_list(value) else []
+
+
 def _text(value: JSON, key: str) -> str | None:
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, str) else None
@@ -218,8 +224,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
                 known = [*conf.file_header, *virtual]
                 hint = did_you_mean(column, known) or known_names(known)
                 refuse(path, f"file_header has no column '{column}'.{hint}")
-    if conf.positive_label is not None and conf.labels and conf.positive_label not in conf.labels:
-        refuse("positive_label", f"'{conf.positive_label}' is none of labels: {', '.join(conf.labels)}.")
+    if draft.embedding and draft.training:
+        for branch, complaint in make_plan(draft).complaints().items():
+            refuse(f"model_inputs.{branch}", complaint)
     for branch in {**((draft.training and draft.training.max_lengths) or {})}:
         columns = {c for cols in conf.model_inputs.values() for c in cols}
         if branch not in conf.model_inputs and branch not in columns:
@@ -245,16 +252,24 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
             problems.append(Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{hint}"))
 
 
-def _check_scores(draft: _Draft, document: JSON, problem: Problem, problems: list[Finding]) -> None:
-    """Metrics and prediction fields against the problem; what depends on unknown labels is checked again later."""
-    metrics = document.get("metrics", [])
-    for index, name in enumerate(metrics if _is_list(metrics) else []):
-        if isinstance(name, str) and (sentence := problem.check_metric(name)):
-            problems.append(Finding(f"metrics[{index}]", sentence))
-    fields = draft.outputs.predict_fields if draft.outputs else None
-    for index, name in enumerate(fields or []):
-        if sentence := problem.check_fields([name]):
-            problems.append(Finding(f"outputs.predict_fields[{index}]", sentence))
+def _sound_problem(draft: _Draft, problems: list[Finding]) -> Problem | None:
+    """The problem that the inputs describe, where they describe one; what it refuses goes to `problems`."""
+    if draft.inputs is None or not draft.inputs.target:
+        return None
+    try:
+        return make_problem(draft.inputs)
+    except ValueError as error:
+        problems.append(Finding("inputs", str(error)))
+        return None
+
+
+def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[str]) -> list[Finding]:
+    """What a problem has against metrics and predict_fields; ask again once the labels are known."""
+    checks = [
+        *((f"metrics[{index}]", problem.check_metric(name)) for index, name in enumerate(metrics)),
+        *((f"outputs.predict_fields[{index}]", problem.check_fields([name])) for index, name in enumerate(fields)),
+    ]
+    return [Finding(path, sentence) for path, sentence in checks if sentence]
 
 
 def make_problem(conf: InputsConf) -> Problem:

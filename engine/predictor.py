@@ -85,9 +85,12 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """One prediction for each row, in order, in constant memory. Rows are `Row`s or mappings column -> text.
 
-        A row that cannot be read gets empty cells and says why in `prediction.row.error`.
+        A row that cannot be read gets empty cells and says why in `prediction.row.error`. UserError for an unknown
+        field.
         """
         fields = list(fields or self.conf.outputs.predict_fields or self.problem.default_fields)
+        if sentence := self.problem.check_fields(fields):
+            raise UserError(sentence)
         numbered = (
             row if isinstance(row, Row) else Row(number, {key: str(value) for key, value in row.items()})
             for number, row in enumerate(rows, start=1)

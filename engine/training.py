@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 import core.conf
 from core.conf import JSON
 from core.config import ExperimentConf
-from core.errors import ConfigError, Finding, UserError
+from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
-from engine.experiment import Experiment, make_plan, make_problem
+from engine.experiment import Experiment, make_plan, make_problem, score_problems
 from engine.objective import Objective
 from engine.optimizers import LearningRate, make_optimizer
 from engine.predictor import Predictor, pick_device
@@ -53,7 +54,7 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
-    metrics = checked_metrics(experiment, data.problem)
+    metrics = checked_scores(experiment, data.problem)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder)
     accelerator = make_accelerator(conf, device)
@@ -152,14 +153,12 @@ def row_file(conf: ExperimentConf, path: str | Path, **more: Any) -> RowFile:
     return RowFile(Path(path), has_header=inputs.file_with_col_header, **more)
 
 
-def checked_metrics(experiment: Experiment, problem: Problem) -> list[str]:
-    """The metrics of the config, checked against the labels that are known now; by default the problem's own."""
-    metrics = list(experiment.conf.metrics) or list(problem.default_metrics)
-    found = [(index, problem.check_metric(name)) for index, name in enumerate(metrics)]
-    problems = [Finding(f"metrics[{index}]", sentence) for index, sentence in found if sentence]
-    if problems:
+def checked_scores(experiment: Experiment, problem: Problem) -> list[str]:
+    """The metrics of the config (by default the problem's own), checked again now that the labels are known."""
+    conf = experiment.conf
+    if problems := score_problems(problem, conf.metrics, conf.outputs.predict_fields or []):
         raise ConfigError(experiment.source, problems)
-    return metrics
+    return list(conf.metrics) or list(problem.default_metrics)
 
 
 def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder) -> None:
@@ -188,6 +187,7 @@ def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
     precision = conf.training_params.precision or (best if device.type == "cuda" else "fp32")
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
+    AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 

@@ -1,5 +1,6 @@
 """What every problem is: target columns in, answers out, scores."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,7 +35,7 @@ class Decoded:
         return type(self)(self.scores[order])
 
 
-class Problem:
+class Problem(ABC):
     """What a task is. Fitted by the training rows that go through `encode(growing=True)`, ended by `finish`.
 
     The first target column is the one that is predicted and scored; further ones serve losses.
@@ -59,9 +60,9 @@ class Problem:
         self.group_by = group_by
 
     @property
+    @abstractmethod
     def num_targets(self) -> int | None:
         """The size of an answer ("#target#"); None while it is not known."""
-        raise NotImplementedError
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -73,13 +74,13 @@ class Problem:
         """The label that auc, f1 and the ranking metrics look for; None where there is none."""
         return None
 
+    @abstractmethod
     def target_specs(self) -> dict[str, Spec]:
         """The spec of each target column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_output(self, spec: Spec) -> None:
         """ValueError if a layer with this output cannot answer the problem."""
-        raise NotImplementedError
 
     def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
         """One array per target column, and the group column as int64 where rows have it; one error per row ("" = none).
@@ -103,9 +104,9 @@ class Problem:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Fitted as the problem whose `state` this was."""
 
+    @abstractmethod
     def decode(self, output: Features) -> Decoded:
         """The answers of a batch, copied to host memory once."""
-        raise NotImplementedError
 
     def check_fields(self, fields: Iterable[str]) -> str | None:
         """A sentence for the first of these predict_fields that is not known, or None."""
@@ -143,9 +144,9 @@ class Problem:
         )
         return metrics.score(names, self.name, answers)
 
+    @abstractmethod
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
         """The array of a target column; adds to errors where they are empty."""
-        raise NotImplementedError
 
     def _encode_groups(self, column: str, rows: Sequence[Row], errors: list[str]) -> np.ndarray:
         cells = [row.cells.get(column, "") for row in rows]
@@ -163,9 +164,9 @@ class Problem:
         """Whether a field may turn out to be known later."""
         return False
 
+    @abstractmethod
     def _field(self, field: str, decoded: Decoded) -> list[Any]:
         """The cells of one predict_field, one for each row."""
-        raise NotImplementedError
 
 
 def _hash(text: str) -> int:

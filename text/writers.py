@@ -5,6 +5,7 @@ import io
 import json
 import math
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -66,7 +67,7 @@ class PredictionWriter:
             self._sheet.close()
 
 
-class _Sheet:
+class _Sheet(ABC):
     """A file of one format; begun with its first predictions."""
 
     def __init__(self, file: BinaryIO, header: list[str] | None, first: Sequence[Prediction]) -> None:
@@ -82,9 +83,9 @@ class _Sheet:
     def begin(self) -> None:
         """Write what stands before the rows."""
 
+    @abstractmethod
     def write(self, chunk: Sequence[Prediction]) -> None:
         """Write rows."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Write what stands after the rows."""

@@ -27,7 +27,8 @@ def test_output_layer_has_no_activation_unless_asked_for():
     hidden = [nn.Linear, MaskedBatchNorm, nn.PReLU]
     assert kinds(Linear.Conf(hidden_dim=[3, -1]).resolved(2, is_output=True)) == [*hidden, nn.Linear]
     asked = Linear.Conf(hidden_dim=-1, activation="Sigmoid", batch_norm=False, last_hidden_activation=True)
-    assert kinds(asked.resolved(1, is_output=True)) == [nn.Linear, nn.Sigmoid]
+    block: Any = asked.resolved(1, is_output=True).build(VECTOR)
+    assert [type(layer) for layer in (*block.layers, block.squash)] == [nn.Linear, nn.Sigmoid]
     assert kinds(Linear.Conf(hidden_dim=3).resolved(2, is_output=False)) == hidden
 
 
@@ -61,6 +62,17 @@ def test_softmax_keeps_its_logits():
     logits = F.linear(x, block.layers[0].weight, block.layers[0].bias)
     torch.testing.assert_close(output.parts["logits"], logits)
     torch.testing.assert_close(output.values, logits.exp() / logits.exp().sum(1, keepdim=True))
+
+
+def test_sigmoid_keeps_its_logits():
+    conf = Linear.Conf(hidden_dim=1, activation="Sigmoid", batch_norm=False, last_hidden_activation=True)
+    block: Any = conf.build(VECTOR)
+    x = torch.randn(2, 4)
+    output = block(Features(x))
+    logits = F.linear(x, block.layers[0].weight, block.layers[0].bias)
+    assert conf.output_spec(VECTOR).parts == {"logits": Spec("BD", {"D": 1})}
+    torch.testing.assert_close(output.parts["logits"], logits)
+    torch.testing.assert_close(output.values, 1 / (1 + (-logits).exp()))
 
 
 def test_keep_dim_false_drops_a_single_feature():
