@@ -120,6 +120,11 @@ def _annotations(cls: type[Conf]) -> dict[str, Any]:
 
 def field_docs(cls: type[Conf]) -> dict[str, str]:
     """Field name -> the docstring under it, own and inherited."""
+    return _field_docs(cls)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _field_docs(cls: type[Conf]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if not (issubclass(base, Conf) and base is not Conf):

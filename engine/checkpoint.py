@@ -11,7 +11,8 @@ metrics.jsonl          one line per record of the training;  tensorboard/ the sa
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: JSON) -> None:
         """Write one of the JSON files."""
-        with written_aside(self / name) as aside:
+        with _written(self / name) as aside:
             aside.write_text(json_text(value), encoding="utf-8")
 
     def read_json(self, name: str) -> JSON:
@@ -98,8 +99,9 @@ class RunFolder:
 
     def write_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Keep a model."""
-        with written_aside(self / WEIGHTS) as aside:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, aside)
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        with _written(self / WEIGHTS) as aside:
+            save_file(kept, aside)
             aside.chmod((self / CONFIG).stat().st_mode)  # safetensors makes files that only the owner may read
 
     def read_weights(self) -> dict[str, Tensor]:
@@ -113,7 +115,7 @@ class RunFolder:
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Keep the state of training."""
-        with written_aside(self / STATE) as aside:
+        with _written(self / STATE) as aside:
             torch.save(dict(state), aside)
 
     def read_state(self) -> dict[str, Any]:
@@ -126,6 +128,18 @@ class RunFolder:
             reason = str(error).split("\n")[0]
             raise UserError(f"{self / STATE}: damaged ({reason}). Train again with --force.") from error
         return dict(state)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """`written_aside`; each library tells of a full disc in its own way, here it is one UserError."""
+    try:
+        with written_aside(path) as aside:
+            yield aside
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: cannot be written ({error}). Is the disc full? What was kept before is safe."
+        ) from error
 
 
 def json_text(value: JSON) -> str:

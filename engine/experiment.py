@@ -16,6 +16,7 @@ from core.config import (
     LayerConf,
     LossConf,
     LossesConf,
+    OptimizerConf,
     OutputsConf,
     TrainingConf,
 )
@@ -77,7 +78,7 @@ def checked(document: JSON, source: str, files: bool = True) -> Experiment:
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
     problem = _sound_problem(draft, problems)
-    if problem and draft.training and draft.embedding and not any(p.path.startswith("inputs") for p in problems):
+    if problem and draft.embedding and not any(p.path.startswith("inputs.model_inputs") for p in problems):
         branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
         graph, _ = trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)
         problems += graph.findings
@@ -120,18 +121,31 @@ class _Draft:
         if not isinstance(document, dict):
             return cls("english", None, None, None, [], [], None, [])
 
-        def part(kind: type[Conf], value: JSON, path: str) -> JSON:
-            inside = any(p.path == path or p.path.startswith((f"{path}.", f"{path}[")) for p in problems)
-            if inside or not isinstance(value, dict):
-                return None
+        refused = [problem.path for problem in problems]
+
+        def is_sound(path: str) -> bool:
+            return not any(place == path or place.startswith((f"{path}.", f"{path}[")) for place in refused)
+
+        def read(kind: type[Conf], value: JSON, path: str) -> JSON:
             try:
                 return core.conf.read(kind, value)
             except ValueError as error:
                 problems.append(Finding(path, str(error)))
+            except TypeError:  # a required key is missing, as the schema has said
+                assert not is_sound(path)
+            return None
+
+        def section(kind: type[Conf], path: str) -> JSON:
+            """Without the keys that have a problem, so that the rest of the config can still be checked."""
+            value = document.get(path)
+            if not isinstance(value, dict):
                 return None
+            return read(kind, {key: item for key, item in value.items() if is_sound(f"{path}.{key}")}, path)
 
         def parts(kind: type[Conf], values: JSON, path: str) -> list[JSON]:
-            return [part(kind, value, f"{path}[{i}]") for i, value in enumerate(values)] if _is_list(values) else []
+            """Each whole, or None: a layer without one of its settings is another layer."""
+            places = {f"{path}[{i}]": value for i, value in enumerate(values if _is_list(values) else [])}
+            return [read(kind, value, place) if is_sound(place) else None for place, value in places.items()]
 
         layers: JSON = document.get("architecture")
         loss: JSON = document.get("loss")
@@ -139,12 +153,12 @@ class _Draft:
         language = document.get("language")
         return cls(
             language if isinstance(language, str) else "english",
-            part(InputsConf, document.get("inputs"), "inputs"),
-            part(OutputsConf, document.get("outputs"), "outputs"),
-            part(TrainingConf, document.get("training_params"), "training_params"),
+            section(InputsConf, "inputs"),
+            section(OutputsConf, "outputs"),
+            section(TrainingConf, "training_params"),
             parts(LayerConf, layers, "architecture"),
             [_text(layer, "layer_id") for layer in layers] if _is_list(layers) else [],
-            part(LossesConf, loss, "loss"),
+            section(LossesConf, "loss") if is_sound("loss.losses") else None,
             parts(LossConf, losses, "loss.losses"),
         )
 
@@ -215,7 +229,7 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if not conf.target:
         refuse("target", "names no column.")
     if conf.file_header is not None:
-        virtual = set(make_plan(draft).sources) if draft.embedding and draft.training else set()
+        virtual = set(make_plan(draft).sources) if draft.embedding else set()
         wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
         wanted += [("target", column) for column in conf.target]
         wanted += [("group_by", conf.group_by)] if conf.group_by else []
@@ -224,7 +238,7 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
                 known = [*conf.file_header, *virtual]
                 hint = did_you_mean(column, known) or known_names(known)
                 refuse(path, f"file_header has no column '{column}'.{hint}")
-    if draft.embedding and draft.training:
+    if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
     for branch in {**((draft.training and draft.training.max_lengths) or {})}:
@@ -281,8 +295,9 @@ def make_problem(conf: InputsConf) -> Problem:
 def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = ()) -> InputPlan:
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
-    inputs, training, embedding = draft.inputs, draft.training, draft.embedding
-    assert inputs is not None and training is not None and embedding is not None
+    inputs, embedding = draft.inputs, draft.embedding
+    training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""), max_epoch=1)  # refused: only checked
+    assert inputs is not None and embedding is not None
     clusters = {name: cluster.cols for name, cluster in embedding.clusters.items()}  # type: ignore[attr-defined]
     kinds = {column: "word" for columns in inputs.model_inputs.values() for column in columns}
     kinds |= {c: name if name in ("word", "char") else "feature" for name, cols in clusters.items() for c in cols}

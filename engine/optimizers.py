@@ -40,7 +40,7 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
             for name in unknown
         ]
     try:
-        make_optimizer(conf, [nn.Parameter(torch.zeros(1))])
+        _made(_without_groups(classes[conf.name]), conf, [nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
         return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {error}.")]
     return []
@@ -48,7 +48,17 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
 
 def make_optimizer(conf: OptimizerConf, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer; its fused form where torch has one, unless the config says otherwise."""
-    cls = _classes()[conf.name]
+    return _made(_classes()[conf.name], conf, parameters)
+
+
+def _without_groups(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The class for checking arguments only: torch imports its compiler (over a second) when a group is added."""
+    return type(cls.__name__, (cls,), {"add_param_group": lambda *_: None})
+
+
+def _made(
+    cls: type[torch.optim.Optimizer], conf: OptimizerConf, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in conf.params.items()
     }

@@ -1,12 +1,13 @@
 """Blocks wired by a config: first traced (specs through the whole graph, every problem at once), then built."""
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import core.conf
 from block_zoo.base import BLOCKS, Block
@@ -254,11 +255,23 @@ def _check_connections(graph: Graph, confs: Sequence[LayerConf | None], also_use
 def parameter_counts(graph: Graph) -> dict[str, int]:
     """Parameters of each layer, counted on the meta device (no weight is made); shared ones count once."""
     counts = {}
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutInit():
         for layer in _with_embedding(graph):
             built = None if layer.shares else layer.conf.build(*layer.input_specs)
             counts[layer.id] = sum(p.numel() for p in built.parameters()) if built is not None else 0
     return counts
+
+
+class _WithoutInit(TorchFunctionMode):
+    """Skips the initialisation of weights: on the meta device torch would import its compiler for it (over a second)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return next(iter((*args, *kwargs.values())))
+        return func(*args, **kwargs)
 
 
 def _with_embedding(graph: Graph) -> Iterable[Layer]:

@@ -1,11 +1,17 @@
 """What tests of several rooms share: a small task, written to files, and its config."""
 
+import importlib.util
 import json
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
+
+from core.errors import run_door
+
+ROOT = Path(__file__).resolve().parents[1]
 
 WORDS = "red green blue cat dog bird runs sleeps eats house tree river small large".split()
 
@@ -19,7 +25,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data; the test is skipped where there is none."""
-    folder = Path(os.environ.get("BLOCKSMITH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("BLOCKSMITH_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set BLOCKSMITH_DATA")
     return folder
@@ -92,6 +98,24 @@ class Task:
         path = self.folder / name
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(path)
+
+
+@pytest.fixture
+def door(monkeypatch, capsys):
+    """Runs train.py, test.py or predict.py in this process, as the command line would: exit code, output, errors."""
+
+    def run(name: str, *options: str | Path) -> tuple[int, str, str]:
+        spec = importlib.util.spec_from_file_location(f"door_{name}", ROOT / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
+        capsys.readouterr()
+        code = run_door(module.main)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

@@ -1,0 +1,362 @@
+"""The three commands, as a user meets them: what they write, and what they say to a mistake."""
+
+import gzip
+import io
+import json
+import resource
+
+import pytest
+import torch
+from conftest import ROOT, sentences
+
+
+def refused(result, *sentences: str) -> None:
+    """Exit code 2, these sentences, no stack trace."""
+    code, _, err = result
+    assert code == 2, err
+    assert "Traceback" not in err
+    for sentence in sentences:
+        assert sentence in err, err
+
+
+def test_train_test_and_predict_from_the_command_line(door, task):
+    code, out, _ = door("train", "--conf_path", task.path)
+    assert code == 0
+    assert "training rows: 120" in out and "epoch 2, step 16: loss" in out
+    code, out, _ = door("test", "--model", task.run)
+    assert code == 0 and "37 rows" in out
+    scores = json.loads((task.run / "scores.json").read_text())
+    assert set(scores) == {"validation", "step", "epoch", "test"}
+    answers = task.folder / "answers.tsv"
+    code, _, err = door("predict", "--model", task.run, "--input", task.folder / "test.tsv", "--output", answers)
+    assert code == 0 and "37 rows, 0 without an answer" in err
+    given = [line.split("\t") for line in answers.read_text().splitlines()]
+    assert [line[:2] for line in given] == [[text, label] for text, label in sentences(37, 2)]
+    accuracy = sum(line[1] == line[2] for line in given) / 37
+    assert scores["test"]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_the_config_finds_its_run_too(door, task):
+    door("train", "--conf_path", task.path)
+    assert door("test", "--conf_path", task.path)[0] == 0
+    assert door("predict", "--conf_path", task.path)[0] == 0
+    assert (task.run / "predict.tsv").exists()
+
+
+def test_check_prints_the_table_and_writes_nothing(door, task):
+    code, out, _ = door("train", "--conf_path", task.path, "--check")
+    assert code == 0
+    assert "BiLSTM" in out and "B x T x 16" in out and "no problems" in out
+    assert not task.run.exists()
+
+
+def test_set_overrides_the_config(door, task):
+    code, out, _ = door("train", "--conf_path", task.path, "--set", "training_params.max_epoch=1")
+    assert code == 0 and "epoch 2" not in out
+
+
+def test_stdin_to_stdout(door, task, monkeypatch):
+    door("train", "--conf_path", task.path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"cat runs\nred dog\n")))
+    code, out, _ = door("predict", "--model", task.run, "--input", "-")
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["cat runs", "red dog"]
+
+
+def test_interactive_mode_asks_for_each_column(door, task, monkeypatch):
+    door("train", "--conf_path", task.path)
+    typed = iter(["cat runs", "  "])
+    asked = []
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", answer)
+    code, out, _ = door("predict", "--model", task.run, "--interactive")
+    assert code == 0
+    assert asked == ["text: "] * 3
+    assert "prediction: " in out and "text is empty." in out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "tsv.gz", "jsonl.gz"])
+def test_every_format_trains_tests_and_predicts(door, task, suffix):
+    paths = task.config["inputs"]["data_paths"]
+    for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+        rows = [{"text": text, "label": label} for text, label in sentences(count, seed)]
+        paths[f"{name}_data_path"] = str(task.folder / f"{name}.{suffix}")
+        write(task.folder / f"{name}.{suffix}", rows)
+    if not suffix.startswith("tsv"):
+        task.config["inputs"]["file_header"] = {"text": "text", "label": "label"}
+    for command in (["train", "--conf_path", task.path], ["test", "--model", task.run]):
+        code, _, err = door(*command)
+        assert code == 0, err
+    output = task.folder / f"answers.{suffix}"
+    code, _, err = door("predict", "--model", task.run, "--output", output)
+    assert code == 0 and "37 rows, 0 without" in err
+
+
+def write(path, rows) -> None:
+    """Rows in the format of the suffix."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)
+        return
+    lines = {
+        "csv": ["text,label", *(f'"{row["text"]}",{row["label"]}' for row in rows)],
+        "jsonl": [json.dumps(row) for row in rows],
+        "tsv": [f"{row['text']}\t{row['label']}" for row in rows],
+    }[path.name.split(".")[1]]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def test_invalid_json_is_named_with_line_and_column(door, task):
+    config = task.file("broken.json", '{\n  "inputs": {"target": ["label"],}\n}')
+    refused(door("train", "--conf_path", config), f"{config}:2:", "not valid JSON")
+
+
+def test_a_missing_config_says_what_lies_beside_it(door, task):
+    assert task.path.exists()
+    refused(door("train", "--conf_path", task.folder / "confg.json"), "no such file. Did you mean 'config.json'?")
+
+
+def test_all_problems_of_a_config_come_at_once(door, task):
+    config = task.config
+    config["training_params"]["batch_size"] = "64"
+    config["training_params"]["learning_rate"] = 0.1
+    config["architecture"][1]["conf"] = {"hiden_dim": 8}
+    config["architecture"][2]["layer"] = "Dropuot"
+    config["architecture"][4]["inputs"] = ["vektor"]
+    config["inputs"]["data_paths"]["train_data_path"] = str(task.folder / "trian.tsv")
+    config["metrics"] = ["acuracy"]
+    result = door("train", "--conf_path", task.path)
+    refused(
+        result,
+        'training_params.batch_size: must be a whole number, got "64".',
+        "training_params.learning_rate: unknown field of training.",
+        "architecture[1].conf.hiden_dim: unknown field of BiLSTM. Did you mean 'hidden_dim'?",
+        "architecture[2].layer: no block and no earlier layer is called 'Dropuot'. Did you mean 'Dropout'?",
+        "architecture[4].inputs[0]: no layer or input is called 'vektor'. Did you mean 'vector'?",
+        "inputs.data_paths.train_data_path: no such file:",
+        "Did you mean 'train.tsv'?",
+        "metrics[0]",
+        "Did you mean 'accuracy'?",
+    )
+    assert "problems" in result[2].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"inputs": ["states"]}, "architecture[4].inputs: "),
+        ({"conf": {"hidden_dim": 3}}, "architecture[4]: must give one score for each of the 2 labels, but gives 3."),
+        ({"inputs": ["vector", "vector"]}, "architecture[4].inputs: Linear takes 1 (states), got 2."),
+        ({"layer_id": "states"}, "'states' is already the id of architecture[1]."),
+    ],
+)
+def test_layers_that_do_not_fit(door, task, change, sentence):
+    task.config["inputs"]["labels"] = ["up", "down"]
+    task.config["architecture"][4] |= change
+    if change.get("inputs") == ["states"]:  # B x T x 2 cannot answer for a row
+        sentence = "architecture[4]: "
+    refused(door("train", "--conf_path", task.path), sentence)
+
+
+TRAIN = "cat runs\tup\ndog eats\tdown\n" * 10
+
+
+@pytest.mark.parametrize(
+    ("data", "sentences"),
+    [
+        (b"", ["train.tsv: is empty."]),
+        (b"\x00\x01\x02\x03" * 50, ["train.tsv: is binary"]),
+        (TRAIN.encode() + b"caf\xe9\tup\n", ["train.tsv:21: not valid UTF-8"]),
+        (TRAIN + "one\ttwo\tthree\n", ["train.tsv:21: 3 columns, but line 1 has 2."]),
+        (TRAIN + "alone\n", ["train.tsv:21: 1 column, but the config names 2 (text, label)."]),
+        (TRAIN + "  \tup\n", ["train.tsv:21: text is empty."]),
+        (TRAIN + "cat\t\n", ["train.tsv:21: the label in column label is empty."]),
+        ("cat\tup\n" * 9, ["column label needs two or more labels in train, but has only 'up'."]),
+    ],
+    ids=["empty", "binary", "latin-1", "more-columns", "fewer-columns", "empty-text", "empty-label", "one-label"],
+)
+def test_training_files_that_cannot_be_used(door, task, data, sentences):
+    task.file("train.tsv", data)
+    refused(door("train", "--conf_path", task.path), *sentences)
+    assert not task.run.exists()
+
+
+def test_a_missing_column_is_named(door, task):
+    task.config["inputs"]["file_header"] = {"text": "sentence", "label": "label"}
+    task.file("train.tsv", "sentnce\tlabel\ncat\tup\n")
+    refused(door("train", "--conf_path", task.path), "train.tsv: the header has no column 'sentence'. Did you mean")
+
+
+def test_the_first_ten_bad_rows_are_listed(door, task):
+    task.file("train.tsv", TRAIN + "broken\n" * 12)
+    result = door("train", "--conf_path", task.path)
+    refused(result, "12 rows cannot be used", "train.tsv:30: ", "... and 2 more")
+    assert "train.tsv:31" not in result[2]
+
+
+def test_bad_rows_can_be_skipped_and_are_counted(door, task):
+    task.config["inputs"]["on_bad_row"] = "skip"
+    task.file("train.tsv", TRAIN + "broken\n" * 12)
+    code, out, _ = door("train", "--conf_path", task.path)
+    assert code == 0 and "training rows: 20, 12 bad rows skipped" in out
+
+
+def test_an_unknown_label_in_the_validation_file(door, task):
+    task.file("valid.tsv", "cat runs\tupp\n")
+    refused(
+        door("train", "--conf_path", task.path), "valid.tsv:1: unknown label 'upp' in column label. Did you mean 'up'?"
+    )
+
+
+@pytest.fixture
+def regression(task):
+    """The task with numbers for labels."""
+    for name in ("train", "valid", "test"):
+        task.file(f"{name}.tsv", "".join(f"{text}\t{len(text) / 40}\n" for text, _ in sentences(60, 5)))
+    task.config["inputs"]["dataset_type"] = "regression"
+    task.config["loss"]["losses"][0]["type"] = "MSELoss"
+    task.config["metrics"] = ["rmse", "pearson"]
+    return task
+
+
+def test_regression_learns_a_length(door, regression):
+    code, _, err = door("train", "--conf_path", regression.path, "--set", "training_params.max_epoch=15")
+    assert code == 0, err
+    scores = json.loads((regression.run / "scores.json").read_text())
+    assert scores["validation"]["pearson"] > 0.8
+    assert door("predict", "--model", regression.run)[0] == 0
+    lines = (regression.run / "predict.tsv").read_text().splitlines()
+    assert all(float(line.split("\t")[2]) < 3 for line in lines)
+
+
+def test_regression_needs_numbers(door, regression):
+    regression.file("train.tsv", "cat runs\t1.5\ndog eats\tmany\n")
+    refused(door("train", "--conf_path", regression.path), "train.tsv:2: 'many' in column label is not a number.")
+
+
+def test_a_run_is_never_overwritten_unasked(door, task):
+    door("train", "--conf_path", task.path)
+    before = (task.run / "weights.safetensors").read_bytes()
+    refused(
+        door("train", "--conf_path", task.path), "holds a run already. Use --resume to continue it, --force to replace"
+    )
+    assert (task.run / "weights.safetensors").read_bytes() == before
+    assert door("train", "--conf_path", task.path, "--force")[0] == 0
+
+
+def test_force_with_a_mistake_in_the_data_keeps_the_old_run(door, task):
+    door("train", "--conf_path", task.path)
+    before = (task.run / "weights.safetensors").read_bytes()
+    task.file("train.tsv", "broken\n")
+    refused(door("train", "--conf_path", task.path, "--force"), "train.tsv")
+    assert (task.run / "weights.safetensors").read_bytes() == before
+
+
+def test_a_run_of_a_newer_version_and_a_missing_run(door, task):
+    refused(door("test", "--model", task.folder / "nowhere"), "nowhere: no such run folder.")
+    door("train", "--conf_path", task.path)
+    state = json.loads((task.run / "problem.json").read_text())
+    (task.run / "problem.json").write_text(json.dumps({**state, "version": 99}))
+    refused(door("predict", "--model", task.run), "written by a newer version (layout 99")
+
+
+def test_a_prediction_that_fails_leaves_the_old_answers(door, task):
+    door("train", "--conf_path", task.path)
+    output = task.folder / "out.tsv"
+    output.write_text("old")
+    refused(
+        door("predict", "--model", task.run, "--input", task.folder / "none.tsv", "--output", output), "no such file"
+    )
+    refused(
+        door("predict", "--model", task.run, "--output", output, "--fields", "confidence@upp"),
+        "unknown field 'confidence@upp'. Did you mean 'confidence@up'?",
+    )
+    assert output.read_text() == "old"
+
+
+@pytest.mark.parametrize("kept", ["weights.safetensors", "training_state.pt"])
+def test_a_full_disc_is_one_sentence_and_keeps_the_last_checkpoint(door, task, kept):
+    """The largest file that may be written is a little smaller than the file asked for, as when a disc fills up."""
+    door("train", "--conf_path", task.path)
+    before = {name: (task.run / name).read_bytes() for name in ("weights.safetensors", "training_state.pt")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before[kept]) - 100, limits[1]))
+    try:
+        options = ["--resume", "--set", "training_params.max_epoch=30"]
+        result = door("train", "--conf_path", task.path, *options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused(result, f"{kept}: cannot be written", "What was kept before is safe.")
+    assert (task.run / kept).read_bytes() == before[kept]
+    assert not list(task.run.glob(".*.part"))
+    assert door("test", "--model", task.run)[0] == 0
+
+
+@pytest.mark.parametrize("device", ["cuda"])
+@pytest.mark.parametrize("name", ["train", "predict"])
+def test_cuda_asked_for_and_absent(door, task, monkeypatch, name, device):
+    door("train", "--conf_path", task.path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    options = {
+        "train": ["--conf_path", task.path, "--force", "--set", f"training_params.device={device}"],
+        "predict": ["--model", task.run, "--device", device],
+    }
+    refused(door(name, *options[name]), "cuda is asked for, but torch finds no CUDA device here.")
+
+
+def test_a_plugin_brings_a_block_of_ones_own(door, task, monkeypatch):
+    task.file(
+        "my_block.py",
+        '''
+from block_zoo.base import BLOCKS, Block
+from core.types import Features, Spec
+
+@BLOCKS.register
+class Doubled(Block):
+    """Twice its input."""
+    class Conf(Block.Conf):
+        times: int = 2
+        def output_spec(self, states: Spec) -> Spec:
+            return states
+    def __init__(self, conf, states):
+        super().__init__()
+        self.times = conf.times
+    def forward(self, states: Features) -> Features:
+        return states.with_values(states.values * self.times)
+''',
+    )
+    monkeypatch.syspath_prepend(str(task.folder))
+    task.config["plugins"] = ["my_block"]
+    task.config["architecture"][2] = {
+        "layer_id": "dropped",
+        "layer": "Doubled",
+        "conf": {"times": 3},
+        "inputs": ["states"],
+    }
+    try:
+        assert door("train", "--conf_path", task.path)[0] == 0
+        task.config["architecture"][2]["conf"] = {"tims": 3}
+        refused(door("train", "--conf_path", task.path), "unknown field of Doubled. Did you mean 'times'?")
+    finally:
+        from block_zoo import BLOCKS
+
+        BLOCKS._classes.pop("Doubled", None)
+    task.config["plugins"] = ["no_such_module"]
+    refused(door("train", "--conf_path", task.path), "plugins[0]: cannot import 'no_such_module'")
+
+
+@pytest.mark.parametrize("name", ["train", "test", "predict"])
+def test_help_is_there_at_once(name):
+    text = (ROOT / f"{name}.py").read_text()
+    head = text.split("def main")[0]
+    assert "import torch" not in head and "from engine" not in head.split("if TYPE_CHECKING")[0]

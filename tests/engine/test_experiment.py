@@ -1,0 +1,122 @@
+"""The check of a config as a whole."""
+
+import copy
+import json
+
+import pytest
+from conftest import ROOT
+
+from core.document import read_document
+from core.errors import ConfigError
+from engine.experiment import checked, load_experiment
+from engine.summary import summary
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.json"))
+ARCHITECTURES = sorted((ROOT / "model_zoo").rglob("*.json"))
+
+
+def findings(config) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        checked(config, "config.json")
+    return [str(finding) for finding in refused.value.findings]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_config_that_ships_checks_and_builds(path):
+    experiment = checked(read_document(path), str(path), files=False)
+    assert experiment.notices == []
+    assert "parameters" in summary(experiment)
+
+
+@pytest.mark.parametrize("path", ARCHITECTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_architecture_is_used_by_a_config(path):
+    name = f"{path.parent.name}/{path.name}"
+    assert any(f'"{name}"' in config.read_text() for config in CONFIGS)
+
+
+def places(value, path=()):
+    """The path of every value inside a document."""
+    if path:
+        yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(item, (*path, key))
+
+
+WRONG = (None, True, -1, 0.5, "x", "", [], [1], ["x"], {}, {"x": 1})
+
+
+def test_whatever_stands_anywhere_in_a_config_the_check_answers(task):
+    """Every value replaced by every kind of wrong one, or missing: a report, never an exception of another kind."""
+    task.config["loss"]["weights"] = [1.0]
+    task.config["outputs"]["predict_fields"] = ["prediction"]
+    task.config["inputs"] |= {"labels": ["up", "down"], "positive_label": "up", "group_by": None}
+    task.config["training_params"] |= {"max_lengths": {"sentence": 5}, "text_preprocessing": ["lowercase"]}
+    tried = refused = 0
+    for path in list(places(task.config)):
+        for wrong in (*WRONG, KeyError):
+            config = copy.deepcopy(task.config)
+            place = config
+            for step in path[:-1]:
+                place = place[step]
+            if wrong is KeyError:
+                del place[path[-1]]
+            else:
+                place[path[-1]] = wrong
+            tried += 1
+            try:
+                checked(config, "config.json")
+            except ConfigError as error:
+                refused += 1
+                assert error.findings
+    assert refused > tried / 2
+
+
+def test_a_broken_section_does_not_hide_what_is_wrong_elsewhere(task):
+    del task.config["training_params"]["optimizer"]
+    task.config["outputs"]["save_base_dir"] = 5
+    task.config["architecture"][4]["inputs"] = ["vektor"]
+    task.config["metrics"] = ["f2"]
+    assert [finding.split(":")[0] for finding in findings(task.config)] == [
+        "outputs.save_base_dir",
+        "training_params",
+        "architecture[4].inputs[0]",
+        "architecture[3]",  # which nothing reads now
+        "metrics[0]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": ["up"]}, "inputs: labels must be two or more different ones, got up."),
+        ({"labels": ["up", "down"], "positive_label": "sideways"}, "inputs: positive_label 'sideways' is no label."),
+        ({"group_by": "label"}, "inputs: column 'label' cannot be a target and group rows at the same time."),
+        ({"target": []}, "inputs.target: names no column."),
+        ({"target": ["lable"]}, "inputs.target: file_header has no column 'lable'. Did you mean 'label'?"),
+        ({"model_inputs": {}}, "inputs.model_inputs: names no branch."),
+        ({"model_inputs": {"sentence": ["txt"]}}, "file_header has no column 'txt'. Did you mean 'text'?"),
+        ({"model_inputs": {"sentence": ["text", "label"]}}, "a branch needs one column of words, but this one has 2"),
+        ({"dataset_type": "clasification"}, "no problem is called \"clasification\". Did you mean 'classification'?"),
+    ],
+)
+def test_inputs_that_cannot_be_right(task, change, sentence):
+    task.config["inputs"] |= change
+    assert any(sentence in finding for finding in findings(task.config)), findings(task.config)
+
+
+def test_a_missing_validation_file_is_noticed_and_the_test_file_taken(task):
+    del task.config["inputs"]["data_paths"]["valid_data_path"]
+    (notice,) = checked(task.config, "config.json").notices
+    assert "the best model is chosen on the test rows" in str(notice)
+
+
+def test_extends_and_set_go_through_the_same_check(task):
+    assert task.path.exists()
+    child = task.folder / "child.json"
+    child.write_text(json.dumps({"extends": "config.json", "training_params": {"batch_sise": 3}}))
+    with pytest.raises(
+        ConfigError, match=r"training_params.batch_sise: unknown field of training. Did you mean 'batch_size'"
+    ):
+        load_experiment(child)
+    with pytest.raises(ConfigError, match=r"training_params.batch_size: must be at least 1, got 0"):
+        load_experiment(task.path, ["training_params.batch_size=0"])
