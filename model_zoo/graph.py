@@ -263,7 +263,7 @@ def parameter_counts(graph: Graph) -> dict[str, int]:
 
 
 class _WithoutInit(TorchFunctionMode):
-    """Skips the initialisation of weights: on the meta device torch would import its compiler for it (over a second)."""
+    """Skips the initialisation of weights, for which torch would import its compiler on the meta device (a second)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

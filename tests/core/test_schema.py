@@ -4,8 +4,9 @@ from typing import Any, ClassVar, Literal
 import jsonschema
 import pytest
 
+import core.conf
 from core import schema
-from core.conf import Choice, Conf, PositiveInt, Rate, annotations, field_docs, read, to_json
+from core.conf import Choice, PositiveInt, Rate, annotations, field_docs, read, to_json
 from core.registry import Registry
 
 SHAPES = Registry("shape")
@@ -15,7 +16,7 @@ SHAPES = Registry("shape")
 class Circle:
     """A circle."""
 
-    class Conf(Conf):
+    class Conf(core.conf.Conf):
         radius: PositiveInt
         """Radius in metres."""
         fill: Rate = 0.5
@@ -24,13 +25,13 @@ class Circle:
         ignored: ClassVar = {"colour": "Nobody paints any more."}
 
 
-class ItemConf(Conf):
+class ItemConf(core.conf.Conf):
     choice: ClassVar = Choice(tag="shape", registry="shape")
     shape: str
     conf: dict[str, Any] = field(default_factory=dict)
 
 
-class RootConf(Conf):
+class RootConf(core.conf.Conf):
     items: list[ItemConf]
     mode: Literal["fast", "slow"] | None = None
     width: PositiveInt | list[PositiveInt] = 3

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -42,7 +43,7 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
-WRONG = (None, True, -1, 0.5, "x", "", [], [1], ["x"], {}, {"x": 1})
+WRONG: tuple[Any, ...] = (None, True, -1, 0.5, "x", "", [], [1], ["x"], {}, {"x": 1})
 
 
 def test_whatever_stands_anywhere_in_a_config_the_check_answers(task):
