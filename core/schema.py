@@ -225,7 +225,7 @@ def _expected(option: Mapping[str, JSON]) -> str:
         return "one of " + ", ".join(map(_short, option["enum"]))
     if "anyOf" in option:
         return " or ".join(_expected(inner) for inner in option["anyOf"])
-    return KINDS.get(option.get("type", "object"), "something else")
+    return KINDS["object"] if "$ref" in option else KINDS.get(option.get("type", ""), "anything")
 
 
 def _short(value: JSON) -> str:

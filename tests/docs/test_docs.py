@@ -1,0 +1,66 @@
+"""What the docs show runs as it stands."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from core.document import read_document
+from engine.experiment import checked
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "dataset" / "README.md",
+]
+
+
+def fenced(page: str, language: str) -> list[str]:
+    """The blocks of code of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+
+
+def test_reference_and_schema_are_up_to_date():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_the_configs_of_readme_and_tutorial_check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (first, second) = fenced("docs/tutorial.md", "json")
+    (tmp_path / "my_model.json").write_text(first)
+    (tmp_path / "larger.json").write_text(second)
+    (mine,) = fenced("README.md", "json")
+    (tmp_path / "mine.json").write_text(mine)
+    for name in ("my_model.json", "larger.json", "mine.json"):
+        assert checked(read_document(tmp_path / name), name, files=False).notices == []
+
+
+def test_the_block_of_the_guide_keeps_the_contract_and_trains(task, door, monkeypatch):
+    block, contract = fenced("docs/add_a_block.md", "python")
+    (config,) = fenced("docs/add_a_block.md", "json")
+    task.file("my_block.py", block)
+    monkeypatch.syspath_prepend(str(task.folder))
+    addition = json.loads(config)
+    task.config["plugins"] = addition["plugins"]
+    task.config["architecture"].insert(2, addition["architecture"][0])
+    task.config["architecture"][3]["inputs"] = ["scaled"]
+    try:
+        exec(compile(contract, "add_a_block.md", "exec"), {})  # safe: our own page
+        code, _, err = door("train", "--conf_path", task.path)
+        assert code == 0, err
+    finally:
+        from block_zoo import BLOCKS
+
+        BLOCKS._classes.pop("Scale", None)
+        sys.modules.pop("my_block", None)
