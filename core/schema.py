@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -70,7 +71,8 @@ class _Builder:
 
     def reference(self, cls: type[Conf], title: str | None = None) -> dict[str, JSON]:
         """A `$ref` to the definition of `cls`, made on first use."""
-        title = title or cls.__qualname__.removesuffix(".Conf").removesuffix("Conf").lower()
+        words = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__qualname__.removesuffix(".Conf").removesuffix("Conf"))
+        title = title or words.lower()
         if title not in self.definitions:
             self.definitions[title] = {}
             self.definitions[title] = self._object(cls, title)

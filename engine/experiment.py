@@ -226,7 +226,7 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
 
     if not conf.model_inputs:
         refuse("model_inputs", "names no branch.")
-    if not conf.target:
+    if not conf.target and not any(problem.path.startswith("inputs.target") for problem in problems):
         refuse("target", "names no column.")
     if conf.file_header is not None:
         virtual = set(make_plan(draft).sources) if draft.embedding else set()

@@ -29,7 +29,8 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
     if conf.name not in classes:
         hint = did_you_mean(conf.name, classes) or known_names(classes)
         return [Finding(f"{PATH}.name", f"torch.optim has no optimizer '{conf.name}'.{hint}")]
-    accepted = set(inspect.signature(classes[conf.name]).parameters) - {"params"}
+    arguments = inspect.signature(classes[conf.name]).parameters
+    accepted = set(arguments) - {"params"}
     unknown = [name for name in conf.params if name not in accepted]
     if unknown:
         return [
@@ -39,6 +40,9 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
             )
             for name in unknown
         ]
+    for name, value in conf.params.items():
+        if isinstance(value, str) and isinstance(arguments[name].default, float):
+            return [Finding(f"{PATH}.params.{name}", f'must be a number, got "{value}".')]
     try:
         _made(_without_groups(classes[conf.name]), conf, [nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:

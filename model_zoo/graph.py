@@ -143,10 +143,14 @@ def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, A
         graph.refuse("architecture[0].layer", "the first layer must be the Embedding.")
 
 
+def _reads_branches(conf: LayerConf) -> bool:
+    return conf.layer in BLOCKS and BLOCKS[conf.layer].Conf.reads_branches  # type: ignore[attr-defined]
+
+
 def _check_names(graph: Graph, confs: Sequence[LayerConf | None]) -> None:
     seen: dict[str, int] = {}
     for index, conf in enumerate(confs):
-        if conf is None or (graph.embedding and index == 0):
+        if conf is None or _reads_branches(conf):
             continue
         path = f"architecture[{index}].layer_id"
         if not conf.layer_id:
@@ -243,7 +247,7 @@ def _check_connections(graph: Graph, confs: Sequence[LayerConf | None], also_use
     for index, conf in enumerate(confs):
         if conf is None or not conf.layer_id or conf.output_layer_flag or conf.layer_id not in graph.specs:
             continue
-        if conf.layer_id not in used:
+        if conf.layer_id not in used and None not in confs:
             graph.refuse(f"architecture[{index}]", f"nothing reads '{conf.layer_id}' and it is not an output layer.")
     for branch in graph.branches:
         if branch in graph.specs and branch not in used and None not in confs:
