@@ -9,6 +9,8 @@ import pytest
 import torch
 from conftest import ROOT, sentences
 
+from core.document import read_document
+
 
 def refused(result, *sentences: str) -> None:
     """Exit code 2, these sentences, no stack trace."""
@@ -360,3 +362,55 @@ def test_help_is_there_at_once(name):
     text = (ROOT / f"{name}.py").read_text()
     head = text.split("def main")[0]
     assert "import torch" not in head and "from engine" not in head.split("if TYPE_CHECKING")[0]
+
+
+@pytest.mark.parametrize("char", ["CNNCharEmbedding", "LSTMCharEmbedding"])
+def test_characters_and_a_feature_column_train_and_predict(door, task, char):
+    for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+        rows = [
+            (text, label, " ".join("NV"[len(word) % 2] for word in text.split()))
+            for text, label in sentences(count, seed)
+        ]
+        task.file(f"{name}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+    task.config["inputs"]["file_header"] = {"text": 0, "label": 1, "text_postag": 2}
+    task.config["inputs"]["model_inputs"] = {"sentence": ["text", "text_char", "text_postag"]}
+    task.config["training_params"]["fixed_lengths"] = {"word": 6}
+    task.config["architecture"][0]["conf"] = {
+        "word": {"cols": ["text"], "dim": 8},
+        "char": {"cols": ["text_char"], "type": char, "dim": 6, "embedding_matrix_dim": 4},
+        "postag": {"cols": ["text_postag"], "dim": 3},
+    }
+    code, out, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 0, err
+    assert f"B x T x {8 + 6 + 3}" in out
+    assert door("train", "--conf_path", task.path)[0] == 0
+    code, _, err = door("predict", "--model", task.run)
+    assert code == 0 and "37 rows, 0 without" in err
+    task.file("test.tsv", "cat runs\tup\tN V\ncat runs\tup\tN\n")
+    code, _, err = door("predict", "--model", task.run)
+    assert code == 0 and "test.tsv:2: text_postag has 1 features, but text has 2 tokens." in err
+
+
+def test_real_questions_train_test_and_rank(door, task, real_data):
+    """WikiQA as it is published, its smaller file for everything, one epoch: the scores are those of its own qrels."""
+    dev = str(real_data / "WikiQA" / "WikiQA-dev.tsv")
+    config = read_document(ROOT / "configs" / "wikiqa" / "cnn.json")
+    config["inputs"]["data_paths"] = dict.fromkeys(["train_data_path", "valid_data_path", "test_data_path"], dev)
+    config["outputs"]["save_base_dir"] = str(task.run)
+    config["training_params"]["max_epoch"] = 1
+    task.config = config
+    code, out, err = door("train", "--conf_path", task.path)
+    assert code == 0 and "training rows: 2,733" in out, err
+    assert door("predict", "--model", task.run, "--input", dev, "--output", task.folder / "answers.tsv")[0] == 0
+    header, *rows = [line.split("\t") for line in (task.folder / "answers.tsv").read_text("utf-8").splitlines()]
+    assert header[-1] == "confidence@1"
+    questions: dict[str, list[tuple[float, int]]] = {}
+    for row in rows:
+        questions.setdefault(row[0], []).append((-float(row[-1]), int(row[6])))
+    ranks = [
+        next(rank for rank, (_, label) in enumerate(sorted(pairs), start=1) if label)
+        for pairs in questions.values()
+        if any(label for _, label in pairs)
+    ]
+    scores = json.loads((task.run / "scores.json").read_text())["validation"]
+    assert scores["mrr"] == pytest.approx(sum(1 / rank for rank in ranks) / len(ranks), abs=2e-3)
