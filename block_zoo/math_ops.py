@@ -43,7 +43,7 @@ class Add2D(Block):
         super().__init__()
 
     def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("Add2D", x, y)
+        (a, b), tokens = over_same_tokens(type(self).__name__, x, y)
         return tokens.with_values(a + b)
 
 
@@ -66,7 +66,7 @@ class Minus2D(Block):
         self.conf = conf
 
     def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("Minus2D", x, y)
+        (a, b), tokens = over_same_tokens(type(self).__name__, x, y)
         difference = a - b
         return tokens.with_values(difference.abs() if self.conf.abs_flag else difference)
 
@@ -88,12 +88,12 @@ class ElementWisedMultiply2D(Block):
         super().__init__()
 
     def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("ElementWisedMultiply2D", x, y)
+        (a, b), tokens = over_same_tokens(type(self).__name__, x, y)
         return tokens.with_values(a * b)
 
 
 @BLOCKS.register
-class Add3D(Block):
+class Add3D(Add2D):
     """The sum x + y of two sequences.
 
     Shape: B x T x D, B x T x D -> B x T x D.
@@ -105,16 +105,9 @@ class Add3D(Block):
     class Conf(SequencesConf):
         pass
 
-    def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
-        super().__init__()
-
-    def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("Add3D", x, y)
-        return tokens.with_values(a + b)
-
 
 @BLOCKS.register
-class Minus3D(Block):
+class Minus3D(Minus2D):
     """The difference x - y of two sequences, or |x - y|.
 
     Shape: B x T x D, B x T x D -> B x T x D.
@@ -123,22 +116,12 @@ class Minus3D(Block):
     Reference: elementwise arithmetic.
     """
 
-    class Conf(SequencesConf):
-        abs_flag: bool = False
-        """Whether the sign is dropped: |x - y|."""
-
-    def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
-        super().__init__()
-        self.conf = conf
-
-    def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("Minus3D", x, y)
-        difference = a - b
-        return tokens.with_values(difference.abs() if self.conf.abs_flag else difference)
+    class Conf(Minus2D.Conf, SequencesConf):
+        pass
 
 
 @BLOCKS.register
-class ElementWisedMultiply3D(Block):
+class ElementWisedMultiply3D(ElementWisedMultiply2D):
     """The elementwise product of two sequences.
 
     Shape: B x T x D, B x T x D -> B x T x D.
@@ -149,10 +132,3 @@ class ElementWisedMultiply3D(Block):
 
     class Conf(SequencesConf):
         pass
-
-    def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
-        super().__init__()
-
-    def forward(self, x: Features, y: Features) -> Features:
-        (a, b), tokens = over_same_tokens("ElementWisedMultiply3D", x, y)
-        return tokens.with_values(a * b)
