@@ -41,6 +41,7 @@ class InputPlan:
         """Branch -> what is wrong with its columns, in one sentence."""
         found: dict[str, str] = {}
         cuts: dict[str, tuple[int | None, int | None]] = {}
+        owners: dict[str, str] = {}
         for branch, columns in self.branches.items():
             words = self._of_kind(branch, "word")
             if len(words) != 1:
@@ -51,6 +52,8 @@ class InputPlan:
                 if self.sources.get(column) != words[0]:
                     found[branch] = f"column '{column}' must hold the characters of '{words[0]}', the words here."
             for column in columns:
+                if owners.setdefault(column, words[0]) != words[0]:
+                    found[branch] = f"column '{column}' belongs to the words '{owners[column]}' of another branch."
                 lengths = (self.max_length(branch), self.fixed_length(branch))
                 if cuts.setdefault(column, lengths) != lengths:
                     found[branch] = f"column '{column}' stands in two branches of different length."

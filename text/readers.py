@@ -336,7 +336,7 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
         if not isinstance(value, dict):
             yield number, {}, "not a JSON object; JSONL has one object per line."
             continue
-        if "\\ud" in text.lower() and not _is_unicode(str(value)):
+        if "\\ud" in text.lower() and not _is_unicode(json.dumps(value, ensure_ascii=False)):
             yield number, {}, "not valid Unicode (half of a surrogate pair)."
             continue
         yield number, {key: _text(item) for key, item in value.items()}, error

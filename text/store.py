@@ -1,11 +1,11 @@
 """Arrays on disc: a folder that is there whole or not at all, checked when it is opened, memory-mapped.
 
-manifest.json   what each array is (file, dtype, shape, CRC-32), and what else its maker wants to keep
+manifest.jsonl  what each array is (file, dtype, shape, CRC-32), and what else its maker wants to keep; then its CRC-32
 0.bin, 1.bin    the arrays
 """
 
 import json
-import os
+import secrets
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,9 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of this layout and of what its users write into it: entries of another version are never found."""
-_MANIFEST = "manifest.json"
+_MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 22
 
 
@@ -49,12 +49,15 @@ def content_key(path: Path) -> str:
 def open_store(folder: Path) -> Stored | None:
     """What is in a folder; None where there is nothing, or something is damaged."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        line, checksum = (folder / _MANIFEST).read_bytes().split(b"\n")
+        if zlib.crc32(line) != int(checksum):
+            return None
+        manifest = json.loads(line)
         entries = manifest["arrays"].items()
         if any(_checksum(folder / entry["file"]) != entry["crc32"] for _, entry in entries):
             return None
         return Stored({name: _mapped(folder, entry, "r") for name, entry in entries}, manifest["extra"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -66,7 +69,7 @@ class StoreWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        self._aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
         self._files: dict[str, BinaryIO] = {}
         self._entries: dict[str, dict[str, Any]] = {}
 
@@ -105,11 +108,16 @@ class StoreWriter:
             for name, file in self._files.items():
                 file.close()
                 self._entries[name]["crc32"] = _checksum(self._aside / self._entries[name]["file"])
-            manifest = {"arrays": self._entries, "extra": extra}
-            (self._aside / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+            line = json.dumps({"arrays": self._entries, "extra": extra}).encode()
+            (self._aside / _MANIFEST).write_bytes(b"%s\n%d" % (line, zlib.crc32(line)))
+            stored = Stored({name: _mapped(self._aside, entry, "r") for name, entry in self._entries.items()}, extra)
             shutil.rmtree(self.folder, ignore_errors=True)  # there only if damaged, or made by someone else just now
-            self._aside.rename(self.folder)
-            return Stored({name: _mapped(self.folder, entry, "r") for name, entry in self._entries.items()}, extra)
+            try:
+                self._aside.rename(self.folder)
+            except OSError:
+                if not self.folder.is_dir():  # else someone else made the same just now; what is mapped stays readable
+                    raise
+            return stored
 
     @contextmanager
     def _disc(self) -> Iterator[None]:

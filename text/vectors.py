@@ -68,26 +68,28 @@ def _load(path: Path, kind: str, binary: bool, words: Sequence[str]) -> tuple[np
         own[word.encode(errors="surrogatepass")] = number
         if word.lower() != word:
             cased.setdefault(word.lower().encode(errors="surrogatepass"), []).append(number)
-    with _entries(path, kind, binary) as (dim, entries):
+    with _entries(path, kind, binary) as (dim, entries), np.errstate(over="ignore"):  # not finite: refused below
         vectors = np.zeros((len(words), dim), np.float32)
         exact, found = np.zeros(len(words), bool), np.zeros(len(words), bool)
         for entry in entries:
             at, lower = own.get(entry.word), cased.get(entry.word, ())
             if at is None and not lower:
                 continue
-            vector = _parse(path, entry, binary)
-            rows = [row for row in lower if not exact[row]]
+            vector = _parse(path, entry, binary, dim)
+            rows = [row for row in lower if not found[row]]
             vectors[rows], found[rows] = vector, True
             if at is not None and not exact[at]:
                 vectors[at], found[at], exact[at] = vector, True, True
     return vectors, found
 
 
-def _parse(path: Path, entry: _Entry, binary: bool) -> np.ndarray:
+def _parse(path: Path, entry: _Entry, binary: bool, dim: int) -> np.ndarray:
     try:
         vector = np.frombuffer(entry.numbers, "<f4") if binary else np.array(entry.numbers.split(), np.float32)
     except ValueError as error:
         raise UserError(f"{path}:{entry.place}: not all numbers ({error}).") from error
+    if len(vector) != dim:
+        raise UserError(f"{path}:{entry.place}: {len(vector)} numbers, but {dim} are expected.")
     if not np.isfinite(vector).all():
         raise UserError(f"{path}:{entry.place}: not all numbers are finite.")
     return vector
@@ -115,7 +117,7 @@ def _entries(path: Path, kind: str, binary: bool) -> Iterator[tuple[int, Iterato
         dim = len(line.split()) - 1 if header is None else header[1]
         if not _is_text(line):
             raise UserError(f"{path}: is binary. Set inputs.pretrained_emb_binary_or_text to binary.")
-        if dim < 1 or not line:
+        if dim < 1 or b" " not in line:
             raise UserError(f"{path}:{number}: a word and its numbers are expected, separated by spaces.")
         yield dim, _text_entries(path, chain([line], file), number, line.count(b" "), dim)
 
@@ -171,5 +173,7 @@ def _binary_entries(path: Path, file: BinaryIO, count: int, dim: int) -> Iterato
             buffer, start = buffer[start:] + block, 0
         numbers = end + 1
         start_of_next = numbers + 4 * dim
+        if place == 1 and not buffer[numbers:start_of_next].strip(b"0123456789.+-eE \n"):
+            raise UserError(f"{path}: is a text. Set inputs.pretrained_emb_binary_or_text to text.")
         yield _Entry(place, buffer[start:end].lstrip(b"\n"), buffer[numbers:start_of_next])
         start = start_of_next

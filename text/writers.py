@@ -47,7 +47,7 @@ class PredictionWriter:
         else:
             aside = self._stack.enter_context(written_aside(self.path))
             self._file = self._stack.enter_context(aside.open("wb"))
-        self._stack.push(self._close)
+        self._stack.callback(self._close)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -62,8 +62,8 @@ class PredictionWriter:
             self._sheet.write(chunk)
         self._file.flush()
 
-    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._sheet is not None:
+    def _close(self) -> None:
+        if self._sheet is not None:
             self._sheet.close()
 
 
@@ -113,8 +113,10 @@ class _Tsv(_Sheet):
 
 class _Csv(_Tsv):
     def lines(self, rows: Iterable[Sequence[str]]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        rows, text = list(rows), io.StringIO()
+        returns = any("\r" in cell for row in rows for cell in row)  # csv.writer does not see that these need quotes
+        sheet = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
+        sheet.writerows(rows)
         return text.getvalue().encode()
 
 
