@@ -83,13 +83,13 @@ class Problem(ABC):
         """ValueError if a layer with this output cannot answer the problem."""
 
     def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
-        """One array per target column, and the group column as int64 where rows have it; one error per row ("" = none).
+        """One array per target column, and the group column as int64; one error per row ("" = none).
 
         While growing, labels are numbered as they come; `finish` says what these ids become.
         """
         errors = [row.error for row in rows]
         arrays = {column: self._encode_column(column, rows, errors, growing) for column in self.target_columns}
-        if self.group_by is not None and any(self.group_by in row.cells for row in rows):
+        if self.group_by is not None:
             arrays[self.group_by] = self._encode_groups(self.group_by, rows, errors)
         return arrays, errors
 

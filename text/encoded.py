@@ -18,6 +18,7 @@ from text.encoder import InputEncoder, InputPlan
 from text.ragged import Ragged
 from text.readers import SHOWN_BAD_ROWS, RowFile, bad_rows_error
 from text.token_splitter import TokenSplitter
+from text.tokenizers import versions
 from text.tokens import Tokens
 
 __all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"]
@@ -93,7 +94,7 @@ def encode_file(
 
 
 def _require(file: RowFile, encoder: InputEncoder, target: TargetEncoder) -> None:
-    file.require([*encoder.text_columns, *target.target_columns])
+    file.require([*encoder.text_columns, *target.target_columns, *([target.group_by] if target.group_by else [])])
 
 
 def _key(file: RowFile, inputs: JSON, target: TargetEncoder, on_bad_row: str, cache_dir: Path | None) -> str:
@@ -102,7 +103,7 @@ def _key(file: RowFile, inputs: JSON, target: TargetEncoder, on_bad_row: str, ca
         return "encoded"
     kind = type(target)
     wanted = [f"{kind.__module__}.{kind.__qualname__}", target.target_columns, target.group_by, dict(target.state())]
-    return store.key("rows", store.content_key(file.path), file.settings(), inputs, wanted, on_bad_row)
+    return store.key("rows", versions(), store.content_key(file.path), file.settings(), inputs, wanted, on_bad_row)
 
 
 def _encode(

@@ -7,6 +7,7 @@ manifest.jsonl  what each array is (file, dtype, shape, CRC-32), and what else i
 import json
 import secrets
 import shutil
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ VERSION = 2
 """Of this layout and of what its users write into it: entries of another version are never found."""
 _MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 22
+_DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class StoreWriter:
     def __enter__(self) -> Self:
         with self._disc():
             self._aside.mkdir(parents=True)
+            _sweep(self.folder.parent)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -128,6 +131,14 @@ class StoreWriter:
                 f"{self.folder.parent}: encoded data cannot be kept there ({error.strerror}). Set BLOCKSMITH_CACHE to "
                 "another folder, or inputs.use_cache to false."
             ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes left that were killed a day ago or longer."""
+    for left in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):  # its maker has just finished it
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _mapped(folder: Path, entry: Mapping[str, Any], mode: Any) -> np.ndarray:

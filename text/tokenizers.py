@@ -2,11 +2,23 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 from core.errors import UserError
 
 Split = Callable[[str], list[str]]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the packages that decide how texts are split, where installed."""
+    found = {}
+    for package in ("nltk", "jieba", "ftfy", "scikit-learn"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 @cache

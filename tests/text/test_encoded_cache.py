@@ -403,3 +403,23 @@ def test_ten_times_the_rows_do_not_take_ten_times_the_memory(tmp_path):
         assert count == 30_000 * times
     bytes_on_disc = 300_000 * 16 * 4 * 2  # two int32 for each token, some of them mapped while they are replaced
     assert (used[10] - used[1]) * 1024 < 1.5 * bytes_on_disc
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):
+    old, young = tmp_path / ".entry.1234abcd.part", tmp_path / ".entry.5678abcd.part"
+    for folder in (old, young):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    with store.StoreWriter(tmp_path / "entry") as writer:
+        writer.append("a", np.zeros(3))
+        writer.finish(None)
+    assert not old.exists() and young.exists()
+
+
+def test_a_missing_group_column_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "label": "x"}\n')
+    target = Labels(group_by="question")
+    plan = InputPlan(branches={"sentence": ["text"]}, kinds={"text": "word"})
+    with pytest.raises(UserError, match=r"rows.jsonl: has no column 'question'"):
+        encode_training_file(RowFile(path, {}), plan, target, None)
