@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from block_zoo.masking import real_index, scatter_real
+from block_zoo.masking import real_index, scatter_real, zero_padding
 from core.types import Features
 
 
@@ -20,10 +20,19 @@ def window_counts(lengths: Tensor, window: int, stride: int, padding: int = 0) -
 
 
 def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tensor:
-    """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window."""
-    missing = conv.kernel_size[0] - (left + states_BTD.shape[1] + right)
-    padded_BDT = F.pad(states_BTD.transpose(1, 2), (left, right + max(0, missing)))
-    return conv(padded_BDT).transpose(1, 2)
+    """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window.
+
+    As an image of height 1 the features stay last in memory; conv1d would copy them to B x D x T and back.
+    """
+    right += max(0, conv.kernel_size[0] - (left + states_BTD.shape[1] + right))
+    both = min(left, right)
+    if left != right:
+        states_BTD = F.pad(states_BTD, (0, 0, left - both, right - both))
+    images_BDHT = states_BTD.transpose(1, 2).unsqueeze(2)
+    convolved_BDHT = F.conv2d(
+        images_BDHT, conv.weight.unsqueeze(2), conv.bias, stride=(1, conv.stride[0]), padding=(0, both)
+    )
+    return convolved_BDHT.squeeze(2).transpose(1, 2)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -49,6 +58,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def over_tokens(self, tokens: Features) -> Tensor:
         """Normalise the real tokens of B x T x D; zeros at padding."""
         values = tokens.values
+        if not self.training:
+            return zero_padding(self(values.flatten(0, 1)).view_as(values), tokens.mask)
         flat_ND, index_N = values.flatten(0, 1), real_index(tokens)
         real_ND = self(flat_ND if index_N is None else flat_ND[index_N])
         return scatter_real(real_ND, index_N, *values.shape[:2])

@@ -19,8 +19,22 @@ def training_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
 
 
 def prediction_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Indices of rows, each exactly once, the longest first: what does not fit into memory shows at once."""
-    return _split(np.argsort(-np.asarray(lengths), kind="stable"), batch_size)
+    """Indices of rows, each exactly once, the longest first: what does not fit into memory shows at once.
+
+    The first batch has `batch_size` rows. Batches of shorter rows have more, up to as many tokens as the first; where
+    so many rows are of one length, they have no other, and no padding.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    falling = -np.asarray(lengths)[order]
+    batches: list[np.ndarray] = []
+    start, tokens = 0, batch_size * int(np.max(lengths, initial=0))
+    while start < len(order):
+        size = max(batch_size, tokens // max(1, -int(falling[start])))
+        alike = int(np.searchsorted(falling, falling[start], side="right")) - start
+        size = min(size, alike) if alike >= batch_size else size
+        batches.append(order[start : start + size])
+        start += size
+    return batches
 
 
 def _split(order: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -59,4 +59,5 @@ class EncodedRows:
             else:
                 parts[name] = torch.from_numpy(pad(self.columns[name], indices, size)[0])
         lengths = torch.from_numpy(mask_BT.sum(1))
-        return Features(parts[words], torch.from_numpy(mask_BT), lengths, parts)
+        mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
+        return Features(parts[words], mask, lengths, parts)

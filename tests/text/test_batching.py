@@ -14,12 +14,33 @@ def lengths(count, seed=0):
 
 
 @pytest.mark.parametrize(("count", "size"), SIZES)
-@pytest.mark.parametrize("make", [prediction_batches, lambda lengths, size: training_batches(lengths, size, 3, 1)])
-def test_every_row_comes_exactly_once_in_full_batches(make, count, size):
-    batches = make(lengths(count), size)
-    assert sorted(np.concatenate([*batches, np.zeros(0, int)]).tolist()) == list(range(count))
+def test_training_rows_come_exactly_once_in_full_batches(count, size):
+    batches = training_batches(lengths(count), size, 3, 1)
+    assert sorted(flat_rows(batches)) == list(range(count))
     full, rest = divmod(count, size)
     assert sorted(map(len, batches), reverse=True) == [size] * full + [rest] * (rest > 0)
+
+
+@pytest.mark.parametrize(("count", "size"), SIZES)
+def test_rows_to_predict_come_exactly_once_and_no_batch_has_more_tokens_than_the_first(count, size):
+    rows = lengths(count)
+    batches = prediction_batches(rows, size)
+    assert sorted(flat_rows(batches)) == list(range(count))
+    if batches:
+        tokens = size * rows.max()
+        assert all(len(batch) * rows[batch].max() <= tokens for batch in batches)
+        assert all(len(batch) >= size or np.ptp(rows[batch]) == 0 for batch in batches[:-1])
+
+
+def test_rows_of_one_length_that_fill_a_batch_are_not_padded():
+    rows = np.repeat([9, 4, 2], [3, 20, 30])
+    assert [rows[batch].tolist() for batch in prediction_batches(rows, 3)] == [
+        [9] * 3, *[[4] * 6] * 3, [4] * 2 + [2] * 4, *[[2] * 13] * 2,
+    ]  # fmt: skip
+
+
+def flat_rows(batches):
+    return [row for batch in batches for row in batch.tolist()]
 
 
 def flat(batches):
