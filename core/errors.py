@@ -1,5 +1,6 @@
 """What goes wrong by a user's hand: one clear sentence with its place, exit code 2, no stack trace."""
 
+import argparse
 import difflib
 import os
 import sys
@@ -43,6 +44,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def known_names(names: Iterable[str]) -> str:
     """` Known: a, b, c.` in alphabetical order."""
     return f" Known: {', '.join(sorted(names))}."
+
+
+def positive_int(text: str) -> int:
+    """A number of a command line that must be at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got '{text}'.")
+    return int(text)
 
 
 def run_door(main: Callable[[], None]) -> int:

@@ -5,14 +5,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.errors import UserError
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`: write there; it is renamed to `path` at the end, removed on any exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A temporary path beside `path`: write there; it is renamed to `path` at the end, removed on any exception.
+
+    A link stays a link: what it points to is replaced. What is no file (a device, a pipe) is written as it is.
+    UserError where the disc does not take it.
+    """
+    target = path.resolve()
+    if target.is_dir():
+        raise UserError(f"{path}: is a folder, not a file.")
+    is_special = target.exists() and not target.is_file()
+    aside = target if is_special else target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        aside.replace(path)
+        if not is_special:
+            aside.replace(target)
+    except OSError as error:
+        if error.filename in (None, str(aside)) and not isinstance(error, BrokenPipeError):
+            raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        if not is_special:
+            aside.unlink(missing_ok=True)

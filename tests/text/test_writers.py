@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from core.errors import UserError
 from core.types import Prediction, Row
 from text.readers import RowFile
 from text.writers import PredictionWriter
@@ -181,7 +182,7 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, format):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(UserError, match="cannot be written .File too large"):
             write(path, format, ["text"], rows)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
