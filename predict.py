@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import run_door
+from core.errors import positive_int, run_door
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
@@ -18,14 +18,19 @@ def arguments() -> argparse.Namespace:
     which.add_argument("--model", type=Path, help="the run folder")
     which.add_argument("--conf_path", type=Path, help="or the config that it was trained with")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help="as for train.py"
-    )
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="override a value of the run's config, as for train.py",
+    )  # fmt: skip
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
     parser.add_argument("--output", help="the file, or - for standard output; with --input - that is the default")
     parser.add_argument("--format", choices=["tsv", "csv", "jsonl", "parquet"], help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
     parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
-    parser.add_argument("--batch_size", type=int, help="rows per batch; changes the speed only")
+    parser.add_argument("--batch_size", type=positive_int, help="rows per batch; changes the speed only")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where to compute")
     return parser.parse_args()
 
@@ -37,7 +42,7 @@ def main() -> None:
     from engine.predictor import Predictor
 
     run = options.model or run_folder_of(options.conf_path, options.overrides)
-    predictor = Predictor.load(run, options.device, options.batch_size)
+    predictor = Predictor.load(run, options.device, options.batch_size, options.overrides)
     if options.interactive:
         interact(predictor, options.fields)
         return

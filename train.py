@@ -16,8 +16,9 @@ def arguments() -> argparse.Namespace:
         help="override a value of the config, for example training_params.batch_size=64; may be repeated",
     )  # fmt: skip
     parser.add_argument("--check", action="store_true", help="only check the config and show its layers")
-    parser.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")
+    earlier.add_argument("--resume", action="store_true", help="continue an interrupted training")
     return parser.parse_args()
 
 

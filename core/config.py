@@ -88,6 +88,11 @@ class OutputsConf(Conf):
     predict_output_name: str = "predict.tsv"
     """File in the run folder that predict.py writes when no --output is given."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.save_base_dir.strip():
+            raise ValueError("save_base_dir is empty.")
+
 
 class VocabularyConf(Conf):
     """Which tokens get an id of their own."""

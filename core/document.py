@@ -1,5 +1,6 @@
 """The config as a JSON document: read, laid over the config it extends, overridden, its architecture file filled in."""
 
+import copy
 import itertools
 import json
 import re
@@ -38,12 +39,18 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
 
     Relative names in `extends` start from the folder of the config that says so.
     """
-    document = _extended(path, ())
-    for override in overrides:
-        _override(document, override)
+    document = overridden(_extended(path, ()), overrides)
     if isinstance(document.get("architecture"), dict):
         document["architecture"] = _architecture(document["architecture"], path)
     return document
+
+
+def overridden(document: JSON, overrides: Sequence[str]) -> JSON:
+    """A document with overrides `a.b[0].c=value` applied; the values are JSON, or texts where they are not."""
+    changed = copy.deepcopy(document)
+    for override in overrides:
+        _override(changed, override)
+    return changed
 
 
 def merged(base: JSON, overlay: JSON) -> JSON:
@@ -77,7 +84,6 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, JSON]:
 
 
 def _override(document: dict[str, JSON], override: str) -> None:
-    """Apply one `a.b[0].c=value`; the value is JSON, or a text where it is not."""
     address, equals, text = override.partition("=")
     steps = [int(step) if step.isdigit() else step for step in re.split(r"[.\[\]]+", address.strip()) if step]
     if not equals or not steps:

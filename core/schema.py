@@ -31,7 +31,7 @@ BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "abov
 def schema(root: type[Conf], registries: Mapping[str, Registry]) -> dict[str, JSON]:
     """The schema of documents that `root` reads; each named class of a registry allows only its own keys."""
     builder = _Builder(registries)
-    reference = builder.reference(root)
+    reference = builder.reference(root, "config")
     return {"$schema": DIALECT, "title": "Blocksmith config", **reference, "$defs": builder.definitions}
 
 

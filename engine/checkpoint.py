@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,7 +29,7 @@ from core.files import written_aside
 
 VERSION = 1
 CONFIG, PROBLEM, WEIGHTS, SCORES = "config.json", "problem.json", "weights.safetensors", "scores.json"
-STATE, METRICS, TENSORBOARD = "training_state.pt", "metrics.jsonl", "tensorboard"
+STATE, METRICS, TENSORBOARD, LOCK = "training_state.pt", "metrics.jsonl", "tensorboard", ".lock"
 
 
 class RunFolder:
@@ -53,6 +54,20 @@ class RunFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path}: is a file, but outputs.save_base_dir must name a folder.")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out. UserError where one is at work here, or nothing can be written."""
+        made = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self / LOCK, timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(f"{self.path}: another training is at work in this folder.") from error
+        finally:
+            if made and not self.holds_a_run():
+                shutil.rmtree(self.path, ignore_errors=True)  # nothing came of it
 
     def begin(self, config: JSON) -> None:
         """Make the folder for a new training; an earlier run in it goes, other files stay."""
@@ -107,10 +122,12 @@ class RunFolder:
     def read_weights(self) -> dict[str, Tensor]:
         """The best model of the run."""
         if not (self / WEIGHTS).exists():
-            raise UserError(f"{self.path}: has no model yet: training stopped before the first validation.")
+            raise UserError(f"{self.path}: has no model, {WEIGHTS} is missing (it comes with the first validation).")
         try:
             return load_file(self / WEIGHTS)
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
+            raise UserError(f"{self / WEIGHTS}: cannot be read ({error.strerror or error}).") from error
+        except SafetensorError as error:
             raise UserError(f"{self / WEIGHTS}: damaged ({error}).") from error
 
     def write_state(self, state: Mapping[str, Any]) -> None:
@@ -121,7 +138,7 @@ class RunFolder:
     def read_state(self) -> dict[str, Any]:
         """The state of training, loaded without running any code it may hold."""
         if not (self / STATE).exists():
-            raise UserError(f"{self.path}: nothing to resume, {STATE} is missing.")
+            raise UserError(f"{self.path}: nothing to resume, {STATE} is missing. Train again with --force.")
         try:
             state = torch.load(self / STATE, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in many ways inside torch and zip
@@ -136,7 +153,7 @@ def _written(path: Path) -> Iterator[Path]:
     try:
         with written_aside(path) as aside:
             yield aside
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError) as error:
         raise UserError(
             f"{path}: cannot be written ({error}). Is the disc full? What was kept before is safe."
         ) from error

@@ -77,6 +77,8 @@ def checked(document: JSON, source: str, files: bool = True) -> Experiment:
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
+    if document.get("architecture") == []:
+        problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
     if problem and draft.embedding and not any(p.path.startswith("inputs.model_inputs") for p in problems):
         branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
@@ -245,6 +247,10 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         columns = {c for cols in conf.model_inputs.values() for c in cols}
         if branch not in conf.model_inputs and branch not in columns:
             notices.append(Finding(f"training_params.max_lengths.{branch}", "has no effect. No branch is called so."))
+    for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
+        if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
+            notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
+            notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
     if files:
         _check_files(conf.data_paths, problems, notices)
 
@@ -261,9 +267,11 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
     for name, path in core.conf.to_json(paths).items():
         if path is not None and not Path(path).is_file():
             folder = Path(path).parent
-            hint = did_you_mean(Path(path).name, [f.name for f in folder.iterdir()]) if folder.is_dir() else ""
+            beside = [file.name for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
             what = "is a folder, not a file" if Path(path).is_dir() else "no such file"
-            problems.append(Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{hint}"))
+            problems.append(
+                Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{did_you_mean(Path(path).name, beside)}")
+            )
 
 
 def _sound_problem(draft: _Draft, problems: list[Finding]) -> Problem | None:

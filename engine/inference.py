@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from core.conf import JSON
 from core.document import read_document
@@ -14,7 +15,7 @@ from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.predictor import Predictor
 from engine.training import cache_folder, row_file
 from text.encoded import EncodedRows, encode_file
-from text.readers import RowFile
+from text.readers import RowFile, format_of
 from text.writers import PredictionWriter
 
 SHOWN_BAD_ROWS = 10
@@ -91,6 +92,8 @@ def predict_file(
         raise UserError("inputs.data_paths: names no file to predict. Use --input.")
     if output is None:
         output = "-" if source == "-" else str(run / conf.outputs.predict_output_name)
+    if output != "-" and Path(output).resolve() == Path(source).resolve():
+        raise UserError(f"{output}: is the file to predict itself. Name another one in --output.")
     file = _input_file(predictor, source, file_format)
     done = Answered("standard output" if output == "-" else output)
     with PredictionWriter(None if output == "-" else Path(output), file.format, file.header) as writer:
@@ -100,12 +103,17 @@ def predict_file(
 
 def _input_file(predictor: Predictor, source: str, file_format: str | None) -> RowFile:
     """The file to predict: it needs the text columns only."""
-    inputs = predictor.conf.inputs
+    inputs, path = predictor.conf.inputs, Path(source)
+    stream: BinaryIO | None = None
+    known: str | None = file_format or inputs.data_format
+    if source == "-" or path.is_fifo():  # can be read only once, and has no suffix
+        stream = sys.stdin.buffer if source == "-" else path.open("rb")
+        known = known or format_of(Path(inputs.data_paths.train_data_path or ""))
     return RowFile(
-        Path("standard input" if source == "-" else source),
+        Path("standard input") if source == "-" else path,
         inputs.predict_file_header or inputs.file_header or {},
         inputs.file_with_col_header,
-        file_format or (inputs.data_format if source != "-" else inputs.data_format or "tsv"),
+        known,
         predictor.encoder.text_columns,
-        sys.stdin.buffer if source == "-" else None,
+        stream,
     )

@@ -41,7 +41,7 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
             for name in unknown
         ]
     for name, value in conf.params.items():
-        if isinstance(value, str) and isinstance(arguments[name].default, float):
+        if isinstance(value, str) and isinstance(arguments[name].default, int | float):
             return [Finding(f"{PATH}.params.{name}", f'must be a number, got "{value}".')]
     try:
         _made(_without_groups(classes[conf.name]), conf, [nn.Parameter(torch.zeros(1))])

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from core.config import ExperimentConf
+from core.document import overridden
 from core.errors import UserError
 from core.types import Prediction, Row, Scores
-from engine.checkpoint import PROBLEM, WEIGHTS, RunFolder
+from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.experiment import checked, make_problem
 from model_zoo.graph import Model
 from problems.base import Decoded, Problem
@@ -40,10 +41,19 @@ class Predictor:
         self.output = model.outputs[0]
 
     @classmethod
-    def load(cls, run: str | Path, device: str | None = None, batch_size: int | None = None) -> Self:
-        """The predictor of a run folder. Runs no code that the folder may hold. UserError where it is damaged."""
+    def load(
+        cls,
+        run: str | Path,
+        device: str | None = None,
+        batch_size: int | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """The predictor of a run folder. Runs no code that the folder may hold. UserError where it is damaged.
+
+        overrides  `path=value`, laid over the config of the run, such as `metrics=["auc"]`
+        """
         folder = RunFolder(Path(run))
-        experiment = checked(folder.read_config(), f"{folder / 'config.json'}", files=False)
+        experiment = checked(overridden(folder.read_config(), overrides), f"{folder / CONFIG}", files=False)
         state = folder.read_problem()
         problem = make_problem(experiment.conf.inputs)
         try:
@@ -91,10 +101,7 @@ class Predictor:
         fields = list(fields or self.conf.outputs.predict_fields or self.problem.default_fields)
         if sentence := self.problem.check_fields(fields):
             raise UserError(sentence)
-        numbered = (
-            row if isinstance(row, Row) else Row(number, {key: str(value) for key, value in row.items()})
-            for number, row in enumerate(rows, start=1)
-        )
+        numbered = (row if isinstance(row, Row) else _as_row(number, row) for number, row in enumerate(rows, start=1))
         while window := list(islice(numbered, WINDOW)):
             yield from self._predict_window(window, fields)
 
@@ -105,6 +112,12 @@ class Predictor:
         blank = dict.fromkeys(fields, "")
         for row, error in zip(window, errors, strict=True):
             yield Prediction(row._replace(error=error), blank) if error else next(answers)
+
+
+def _as_row(number: int, cells: Mapping[str, Any]) -> Row:
+    if not isinstance(cells, Mapping):
+        raise UserError(f"row {number}: a row maps columns to texts, but this one is {cells!r:.60}.")
+    return Row(number, {column: "" if text is None else str(text) for column, text in cells.items()})
 
 
 def pick_device(name: str) -> torch.device:

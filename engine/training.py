@@ -50,13 +50,19 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     state = _state_to_resume(run, conf) if resume else None
     if state is None:
         run.refuse_if_taken(force)
+    with run.locked():
+        return _train(experiment, run, state, say)
+
+
+def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None, say: Callable[[str], None]) -> Scores:
+    conf = experiment.conf
     device = pick_device(conf.training_params.device)
     data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
     metrics = checked_scores(experiment, data.problem)
     model = Model(graph)
-    load_pretrained(conf, model, data.encoder)
+    load_pretrained(conf, model, data.encoder, say)
     accelerator = make_accelerator(conf, device)
     optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
     rate = optimizer.param_groups[0]["lr"]
@@ -161,12 +167,13 @@ def checked_scores(experiment: Experiment, problem: Problem) -> list[str]:
     return list(conf.metrics) or list(problem.default_metrics)
 
 
-def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder) -> None:
+def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, say: Callable[[str], None]) -> None:
     """Put pretrained word vectors into the embedding, if the config names some."""
     if conf.inputs.data_paths.pre_trained_emb is None or "word" not in encoder.vocabularies:
         return
     path, kind, binary = _vector_source(conf)
     vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
+    say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")
     try:
         model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator]
     except ValueError as error:
@@ -237,10 +244,18 @@ def _state_to_resume(run: RunFolder, conf: ExperimentConf) -> dict[str, Any]:
         return {**config, "training_params": training, "outputs": None}
 
     before, now = essence(run.read_config()), essence(core.conf.to_json(conf))
-    changed = [key for key in now if before.get(key) != now[key]]
+    changed = _differences(before, now)
     if changed:
         raise UserError(f"{run.path}: cannot resume, the config has changed since: {', '.join(changed)}.")
     return run.read_state()
+
+
+def _differences(before: JSON, now: JSON, path: str = "") -> list[str]:
+    """The paths at which two documents differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*now, *before])
+        return [found for key in keys for found in _differences(before.get(key), now.get(key), f"{path}.{key}")]
+    return [] if before == now else [path.removeprefix(".")]
 
 
 @contextmanager

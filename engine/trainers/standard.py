@@ -99,7 +99,8 @@ class _Waiting:
                 shown = ", ".join(map(str, np.sort(lines)[:20])) + (", ..." if len(lines) > 20 else "")
                 raise NaNLossError(
                     f"the loss is {value} at step {at} (lines {shown} of the training file). "
-                    "Lower the learning rate or set clip_grad_norm_max_norm; the last checkpoint is kept."
+                    "Lower the learning rate or set clip_grad_norm_max_norm. "
+                    "The model of the last validation, if any, is kept."
                 )
         rows = sum(len(lines) for _, lines in self.batches)
         rows_per_second = rows / (time.perf_counter() - self.since)

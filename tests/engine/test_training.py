@@ -128,7 +128,8 @@ def test_early_stopping_counts_validations_without_gain(task):
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_lines_and_keeps_the_checkpoint(task):
     with pytest.raises(
-        UserError, match=r"the loss is (nan|inf) at step \d+ \(lines \d+, .*the last checkpoint is kept"
+        UserError,
+        match=r"the loss is (nan|inf) at step \d+ \(lines \d+, .*The model of the last validation, if any, is kept",
     ):
         trained(task, "training_params.lr_decay=1e38", "training_params.max_epoch=3")  # sound in the first epoch only
     assert RunFolder(task.run).read_state()["progress"]["step"] in (8, 16)
