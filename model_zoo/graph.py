@@ -301,7 +301,11 @@ class Model(nn.Module):
         outputs: dict[str, Features] = {branch: self.embedding(features) for branch, features in inputs.items()}
         for layer in self.steps:
             block = self.blocks[_key(layer.shares or layer.id)]
-            outputs[layer.id] = block(*[lookup(outputs, address) for address in layer.inputs])
+            try:
+                outputs[layer.id] = block(*[lookup(outputs, address) for address in layer.inputs])
+            except Exception as error:
+                error.add_note(f"in layer '{layer.id}' ({layer.block})")
+                raise
         return outputs
 
 

@@ -92,9 +92,11 @@ class Classification(Problem):
         return {"labels": {column: list(labels) for column, labels in self._labels.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the labels from a `state`."""
+        """Take the labels from a `state`. UserError where the positive label is none of them."""
         self._labels = {column: tuple(labels) for column, labels in state["labels"].items()}
         self._ids = {column: _numbered(labels) for column, labels in self._labels.items()}
+        if complaint := self._positive_complaint():
+            raise UserError(complaint)
 
     def decode(self, output: Features) -> Decoded:
         """Softmax over the labels; one score is the logit of the label with id 1."""

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from core.conf import JSON
+from core.errors import UserError
 from core.types import Row
 from text import store
 from text.encoded_rows import EncodedRows
@@ -172,7 +173,11 @@ def _write(
         kinds = plan.kinds
         for column, remap in encoder.finish().items():
             _replace(writer, f"{'characters' if kinds[column] == 'char' else 'values'} {column}", remap)
-        for column, remap in target.finish().items():
+        try:
+            final = target.finish()
+        except UserError as error:
+            raise UserError(f"{file.path}: {error}") from error
+        for column, remap in final.items():
             _replace(writer, f"target {column}", remap)
     return bad
 

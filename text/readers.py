@@ -55,7 +55,7 @@ class RowFile:
     ) -> None:
         self.path = path
         self.columns = dict(columns)
-        self.format = format or _format_of(path)
+        self.format = format or format_of(path)
         assert self.format in FORMATS, self.format
         self.header: list[str] | None = None
         """The file's own names of its columns; None where it has none."""
@@ -139,7 +139,9 @@ class RowFile:
                 return None
             if header is not None and place in header:
                 raise UserError(f"{self.path}: the header has '{place}' more than once. Give its index from 0.")
-            raise UserError(f"{self.path}: the header has no column '{place}'.{_choices(place, header or [])}")
+            looks_csv = self.format == "tsv" and len(header or []) == 1 and "," in (header or [""])[0]
+            hint = " Is this a CSV file? Say so in inputs.data_format." if looks_csv else _choices(place, header or [])
+            raise UserError(f"{self.path}: the header has no column '{place}'.{hint}")
         if header is not None and place >= len(header):
             if name not in self._needed:
                 return None
@@ -273,7 +275,8 @@ def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int) -> 
     return UserError("\n  ".join(lines))
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """The format that the suffix of a file says; tsv if it says none."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix[1:]
     return suffix if suffix in FORMATS else "tsv"
 
@@ -288,7 +291,7 @@ def _decode(raw: bytes) -> tuple[str, str]:
         return raw.decode(), ""
     except UnicodeDecodeError as error:
         what = f"byte 0x{raw[error.start]:02x} at position {error.start + 1}"
-        return raw.decode(errors="replace"), f"not valid UTF-8 ({what})."
+        return raw.decode(errors="replace"), f"not valid UTF-8 ({what}). Save the file as UTF-8."
 
 
 def _tsv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
@@ -310,7 +313,7 @@ def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
                 errors.append(error)
             yield text
 
-    reader = csv.reader(decoded())
+    reader = csv.reader(decoded(), strict=True)
     while True:
         number = reader.line_num + 1
         errors.clear()
@@ -319,7 +322,7 @@ def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            hint = " Is a quote not closed?" if "limit" in str(error) else ""
+            hint = " Is a quote not closed?" if "limit" in str(error) or "end of data" in str(error) else ""
             yield number, [], f"not valid CSV: {error}.{hint}"
         else:
             yield number, cells, errors[0] if errors else "" if cells else "blank line."
