@@ -1,5 +1,7 @@
 # make demo   set up, train, test and predict on the small data that ships
 # make test   set up, lint, types, tests
+# make docs   write what is generated in docs/
+# make benchmark   speed, start, memory (see benchmarks/README.md)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -33,6 +35,9 @@ unit: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+benchmark: $(VENV)/.installed
+	for part in speed startup vectors scale; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 schema docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py

@@ -1,0 +1,38 @@
+"""Where benchmark data lies: a config's data paths, pointed at a folder that holds the published sets."""
+
+import argparse
+import os
+from pathlib import Path
+
+from core.document import read_document
+from core.errors import UserError
+
+DEFAULT = Path("../shared/data")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--data and --set, as every benchmark has them."""
+    folder = Path(os.environ.get("BLOCKSMITH_DATA", DEFAULT))
+    parser.add_argument("--data", type=Path, default=folder, help="folder of the data sets ($BLOCKSMITH_DATA)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help="as for train.py"
+    )
+
+
+def data_overrides(conf_path: Path, data: Path) -> list[str]:
+    """`--set` overrides that point the data paths of a config into `data`; files that exist stay as they are."""
+    named = read_document(conf_path)["inputs"]["data_paths"]
+    wanted = {key: Path(value) for key, value in named.items() if value and not Path(value).is_file()}
+    return [f"inputs.data_paths.{key}={find(data, path)}" for key, path in wanted.items()]
+
+
+def find(data: Path, wanted: Path) -> Path:
+    """The file below `data` that stands for `wanted`: same name and folder, else same stem (a part of word vectors).
+
+    UserError where there is none.
+    """
+    for pattern in (f"{wanted.parent.name}/{wanted.name}", f"{wanted.stem}*{wanted.suffix}"):
+        for suffix in ("", ".gz"):
+            if found := sorted(data.rglob(pattern + suffix)):
+                return found[0]
+    raise UserError(f"{data}: has no file that stands for {wanted}. Use --data or --set inputs.data_paths...=...")
