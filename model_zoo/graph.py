@@ -98,15 +98,15 @@ def _read_layer(
     graph: Graph, confs: Sequence[LayerConf | None], index: int, conf: LayerConf
 ) -> tuple[Block.Conf, str | None] | None:
     """The block's Conf and the layer that it shares weights with."""
-    path, name, fields, shares = f"architecture[{index}]", conf.layer, conf.conf or {}, None
-    earlier = {layer.layer_id: layer for layer in confs[:index] if layer is not None and layer.layer_id}
-    if conf.conf is None and name in earlier:
-        shares = name
-        while earlier[shares].conf is None and earlier[shares].layer in earlier:
-            shares = earlier[shares].layer
-        name, fields = earlier[shares].layer, earlier[shares].conf or {}
+    path, first = f"architecture[{index}]", _source(confs, index, conf)
+    name, fields, shares = first.layer, first.conf or {}, None
+    if first is not conf:
+        shares = first.layer_id
+        if conf.conf:
+            graph.refuse(f"{path}.conf", f"has no place here: the layer shares weights and conf of '{conf.layer}'.")
     if name not in BLOCKS:
-        hint = did_you_mean(conf.layer, [*BLOCKS, *filter(None, earlier)]) or known_names(BLOCKS)
+        earlier = [layer.layer_id for layer in confs[:index] if layer is not None and layer.layer_id]
+        hint = did_you_mean(conf.layer, [*BLOCKS, *earlier]) or known_names(BLOCKS)
         graph.refuse(f"{path}.layer", f"no block and no earlier layer is called '{conf.layer}'.{hint}")
         return None
     block_conf: type[Block.Conf] = BLOCKS[name].Conf  # type: ignore[attr-defined]
@@ -119,6 +119,17 @@ def _read_layer(
         if block_conf.ignored.get(key):
             graph.notices.append(Finding(f"{path}.conf.{key}", f"has no effect. {block_conf.ignored[key]}"))
     return read, shares
+
+
+def _source(confs: Sequence[LayerConf | None], index: int, conf: LayerConf) -> LayerConf:
+    """The layer whose weights a layer has: itself, or where it names an earlier layer, that one's."""
+    while conf.layer not in BLOCKS:
+        named = [i for i, layer in enumerate(confs[:index]) if layer is not None and layer.layer_id == conf.layer]
+        if not named:
+            break
+        index = named[-1]
+        conf = confs[index]  # type: ignore[assignment]
+    return conf
 
 
 def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, Any]) -> None:

@@ -73,6 +73,12 @@ def test_a_layer_named_as_a_block_shares_its_weights():
     assert not any(name.startswith("blocks.a:") for name in model.state_dict())
 
 
+def test_weights_are_shared_through_a_layer_that_shares_them():
+    graph = trace([*SIAMESE[:3], layer("b", "a", ["answer"]), *SIAMESE[3:]], BRANCHES, 3, also_used=["b"])
+    assert graph.findings == []
+    assert [layer.shares for layer in graph.layers if layer.id in ("q", "a", "b")] == [None, "q", "q"]
+
+
 def test_counted_parameters_are_those_of_the_model():
     graph = trace(SIAMESE, BRANCHES, 3)
     model = Model(graph)
@@ -105,6 +111,9 @@ def test_layers_may_stand_in_any_order():
         ({6: layer("output", "Linear", ["pair"], hidden_dim=2)}, 'architecture: no layer has "output_layer_flag": true.'),
         ({0: layer("e", "Linear", ["question"])}, "architecture[0].layer: the first layer must be the Embedding."),
         ({2: shared("a", "q", ["qv"])}, "architecture[2].inputs: BiLSTM expects"),
+        ({2: layer("a", "q", ["answer"], hidden_dim=4)}, "architecture[2].conf: has no place here: the layer shares weights and conf of 'q'."),
+        ({2: shared("a", "a", ["answer"])}, "architecture[2].layer: no block and no earlier layer is called 'a'."),
+        ({2: shared("q", "q", ["answer"]), 3: shared("qv", "q", ["question"])}, "architecture[2].layer_id: 'q' is already the id of architecture[1]."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_sentence_with_its_path(change, expected):
