@@ -26,9 +26,10 @@ def written_aside(path: Path) -> Iterator[Path]:
         if not is_special:
             aside.replace(target)
     except OSError as error:
-        if error.filename in (None, str(aside)) and not isinstance(error, BrokenPipeError):
+        own = error.filename is None or Path(error.filename) in (aside, *aside.parents)
+        if own and not isinstance(error, BrokenPipeError):
             raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
         raise
     finally:
-        if not is_special:
-            aside.unlink(missing_ok=True)
+        if not is_special and aside.exists():
+            aside.unlink()

@@ -3,13 +3,16 @@
 import gzip
 import io
 import json
+import os
 import resource
+import threading
 
 import pytest
 import torch
 from conftest import ROOT, sentences
 
 from core.document import read_document
+from engine.checkpoint import RunFolder
 
 
 def refused(result, *sentences: str) -> None:
@@ -63,6 +66,25 @@ def test_stdin_to_stdout(door, task, monkeypatch):
     code, out, _ = door("predict", "--model", task.run, "--input", "-")
     assert code == 0
     assert [line.split("\t")[0] for line in out.splitlines()] == ["cat runs", "red dog"]
+
+
+def test_a_pipe_is_read_in_the_format_of_the_training_file(door, task):
+    door("train", "--conf_path", task.path)
+    pipe = task.folder / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"cat runs\nred dog\n",))
+    writer.start()
+    code, out, _ = door("predict", "--model", task.run, "--input", pipe, "--output", "-")
+    writer.join()
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["cat runs", "red dog"]
+
+
+def test_set_overrides_the_config_of_a_run(door, task):
+    door("train", "--conf_path", task.path)
+    code, out, _ = door("test", "--model", task.run, "--set", 'metrics=["weighted_f1"]')
+    assert code == 0 and "weighted_f1" in out and "accuracy" not in out
+    refused(door("predict", "--model", task.run, "--set", "outputs.predict_fields=[1]"), "outputs.predict_fields[0]")
 
 
 def test_interactive_mode_asks_for_each_column(door, task, monkeypatch):
@@ -284,6 +306,70 @@ def test_a_prediction_that_fails_leaves_the_old_answers(door, task):
         "unknown field 'confidence@upp'. Did you mean 'confidence@up'?",
     )
     assert output.read_text() == "old"
+
+
+def test_the_file_to_predict_is_never_replaced(door, task):
+    door("train", "--conf_path", task.path)
+    given = task.folder / "test.tsv"
+    link = task.folder / "link.tsv"
+    link.symlink_to(given)
+    before = given.read_text()
+    for output in (given, link):
+        refused(
+            door("predict", "--model", task.run, "--input", given, "--output", output),
+            "is the file to predict itself. Name another one in --output.",
+        )
+    assert given.read_text() == before
+
+
+def test_a_second_training_in_the_same_folder_is_kept_out(door, task):
+    with RunFolder(task.run).locked():
+        refused(door("train", "--conf_path", task.path), "another training is at work in this folder.")
+    assert not task.run.exists()
+
+
+def test_resuming_with_another_config_says_what_changed(door, task):
+    door("train", "--conf_path", task.path)
+    options = ["--resume", "--set", "architecture[1].conf.hidden_dim=4", "--set", "training_params.batch_size=8"]
+    refused(
+        door("train", "--conf_path", task.path, *options),
+        "cannot resume, the config has changed since: training_params.batch_size, architecture",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["predict", "--batch_size", "-1"], "must be a whole number, at least 1, got '-1'."),
+        (["test", "--batch_size", "many"], "must be a whole number, at least 1, got 'many'."),
+        (["train", "--force", "--resume"], "not allowed with argument"),
+    ],
+)
+def test_options_that_make_no_sense(door, task, command, sentence, capsys):
+    name, *options = command
+    which = "--conf_path" if name == "train" else "--model"
+    with pytest.raises(SystemExit) as stopped:
+        door(name, which, task.path, *options)
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("architecture", [], "architecture: names no layer."),
+        ("outputs", {"save_base_dir": " "}, "outputs: save_base_dir is empty."),
+    ],
+)
+def test_parts_that_are_empty(door, task, key, value, sentence):
+    task.config[key] = value
+    refused(door("train", "--conf_path", task.path, "--check"), sentence)
+
+
+def test_a_positive_label_that_the_data_has_not(door, task):
+    task.config["inputs"]["positive_label"] = "upp"
+    for _ in ("encoded anew", "from the cache"):
+        refused(door("train", "--conf_path", task.path), "Did you mean 'up'?")
 
 
 @pytest.mark.parametrize("kept", ["weights.safetensors", "training_state.pt"])
