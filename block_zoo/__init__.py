@@ -13,6 +13,7 @@ from block_zoo.concat2d import Concat2D
 from block_zoo.concat3d import Concat3D
 from block_zoo.conv import Conv
 from block_zoo.conv_pooling import ConvPooling
+from block_zoo.crf import CRF
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
 from block_zoo.flatten import Flatten
@@ -28,6 +29,7 @@ from block_zoo.pooling import Pooling
 __all__ = [
     "BLOCKS",
     "CHAR_EMBEDDINGS",
+    "CRF",
     "Add2D",
     "Add3D",
     "Attention",

@@ -149,7 +149,7 @@ class _Trial:
 
     def parameters_get_gradients(self) -> None:
         self.block.zero_grad()
-        _backward(self.block(*self.inputs).values)
+        _backward(self.block(*self.inputs))
         for name, parameter in self.block.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -161,9 +161,10 @@ class _Trial:
         block = self.conf.build(*self.specs).train()
         one = [_row(features, spec, 0) for features, spec in zip(self.inputs, self.specs, strict=True)]
         for inputs in (self.inputs, one):
-            values = block(*inputs).values
+            output = block(*inputs)
+            values = output.values
             assert torch.isfinite(values).all(), f"training gives values that are not finite for {len(values)} rows."
-            _backward(values)
+            _backward(output)
         for name, parameter in block.named_parameters():
             assert parameter.grad is None or torch.isfinite(parameter.grad).all(), (
                 f"training gives parameter '{name}' a gradient that is not finite."
@@ -275,7 +276,8 @@ def _compare_shape(name: str, tensor: Tensor, spec: Spec) -> None:
     assert fits, f"output_spec promises {spec} for {name}, but it is {' x '.join(map(str, tensor.shape))}."
 
 
-def _backward(values: Tensor) -> None:
-    """Gradients of a random weighted sum of the values, if anything among them is trained."""
-    if values.requires_grad:
-        torch.autograd.backward((values * torch.randn_like(values)).sum())
+def _backward(output: Features) -> None:
+    """Gradients of a random weighted sum of the values and parts, if anything among them is trained."""
+    trained = [tensor for tensor in (output.values, *output.parts.values()) if tensor.requires_grad]
+    if trained:
+        torch.autograd.backward([(tensor * torch.randn_like(tensor)).sum() for tensor in trained])

@@ -32,10 +32,9 @@ class InputsConf(Conf):
     """What the data is: files, columns, the branches of the network that read them, the target."""
 
     choice: ClassVar[Choice | None] = Choice(tag="dataset_type", registry="problem", conf=None)
-    ignored: ClassVar[Mapping[str, str]] = {"tagging_scheme": ""}
 
     dataset_type: str
-    """The problem: classification or regression."""
+    """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
     data_format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
@@ -56,6 +55,10 @@ class InputsConf(Conf):
     """The label that binary metrics take as positive; by default "1" where the labels are "0" and "1"."""
     group_by: str | None = None
     """The column whose equal values group rows for ranking metrics (the question of WikiQA)."""
+    tagging_scheme: Literal["IOB", "BIO", "BIOES"] | None = None
+    """Scheme of the tags in the files (sequence_tagging); tags that break it make a bad row. null = not checked."""
+    learned_tagging_scheme: Literal["IOB", "BIO", "BIOES"] | None = None
+    """Scheme in which the model learns them, by default the same; predictions come in that of the files."""
     on_bad_row: Literal["error", "skip"] = "error"
     """What to do with rows that cannot be used: stop and list the first ten, or skip and count them."""
     use_cache: bool = True

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_TARGET = -100
+"""The target id of a token that does not count, such as padding: what torch's losses leave out."""
+
 
 class Row(NamedTuple):
     """One row of a file: its line number (from 1, the header counts), its cells by column name in file order.

@@ -247,6 +247,11 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         columns = {c for cols in conf.model_inputs.values() for c in cols}
         if branch not in conf.model_inputs and branch not in columns:
             notices.append(Finding(f"training_params.max_lengths.{branch}", "has no effect. No branch is called so."))
+    if _tagged(conf):
+        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
+        lengths = ("max_lengths", "fixed_lengths")
+        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
+        notices += [Finding(path, "has no effect: each word keeps its tag.") for path, is_on in asked.items() if is_on]
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
@@ -296,7 +301,7 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
 
 def make_problem(conf: InputsConf) -> Problem:
     """The problem that the inputs describe, not fitted yet."""
-    problem: Problem = PROBLEMS[conf.dataset_type](conf.target, conf.labels, conf.positive_label, conf.group_by)
+    problem: Problem = PROBLEMS[conf.dataset_type].of(conf)  # type: ignore[attr-defined]
     return problem
 
 
@@ -316,6 +321,7 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = (
             if kinds[column] == "char" and words:
                 named = [word for word in words if f"{word.split('_')[0]}_char" == column]
                 sources[column] = (named or words)[0]
+    tagged = _tagged(inputs)
     tokenizer = training.tokenizer or ("jieba" if draft.language.lower() == "chinese" else "nltk")
     return InputPlan(
         branches=inputs.model_inputs,
@@ -324,13 +330,21 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = (
         clusters={column: name for name, columns in clusters.items() for column in columns},
         tokenizer=tokenizer,
         preprocessing=list(training.text_preprocessing),
-        max_lengths={} if training.fixed_lengths else training.max_lengths or {},
-        fixed_lengths=training.fixed_lengths or {},
-        add_start_end=inputs.add_start_end_for_seq,
+        max_lengths={} if training.fixed_lengths or tagged else training.max_lengths or {},
+        fixed_lengths={} if tagged else training.fixed_lengths or {},
+        add_start_end=inputs.add_start_end_for_seq and not tagged,
         min_word_frequency=training.vocabulary.min_word_frequency,
         max_vocabulary=training.vocabulary.max_vocabulary,
         extra_words=extra_words,
+        tagged=[column for column in tagged if kinds[column] == "word"],
     )
+
+
+def _tagged(inputs: InputsConf) -> list[str]:
+    """The columns of the branch whose words have tags; none where the problem has no tags."""
+    if not PROBLEMS[inputs.dataset_type].token_columns(inputs):  # type: ignore[attr-defined]
+        return []
+    return next(iter(inputs.model_inputs.values()), [])
 
 
 def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:

@@ -65,11 +65,9 @@ def trace_losses(
             continue
         weight = conf.weight * (factors[index] if factors else 1.0)
         terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight))
-        graph.notices += [
-            Finding(f"{path}.conf.{key}", f"has no effect. {loss_conf.ignored[key]}")
-            for key in conf.conf
-            if loss_conf.ignored.get(key)
-        ]
+        idle = {key: f"has no effect. {loss_conf.ignored[key]}" for key in conf.conf if loss_conf.ignored.get(key)}
+        idle |= read.notices(*specs)
+        graph.notices += [Finding(f"{path}.conf.{key}", sentence) for key, sentence in idle.items()]
     return terms
 
 

@@ -15,7 +15,7 @@ from core.types import Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.experiment import checked, make_problem
 from model_zoo.graph import Model
-from problems.base import Decoded, Problem
+from problems.base import DecodedRows, Problem
 from text.batching import prediction_batches
 from text.encoded import EncodedRows
 from text.encoder import InputEncoder
@@ -72,7 +72,7 @@ class Predictor:
         where = pick_device(device or experiment.conf.training_params.device)
         return cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
 
-    def decoded(self, rows: EncodedRows) -> Decoded:
+    def decoded(self, rows: EncodedRows) -> Any:
         """The answers for encoded rows, in their order. Rows of like length are answered together."""
         self.model.eval()
         batches = prediction_batches(rows.lengths, self.batch_size)
@@ -82,7 +82,7 @@ class Predictor:
         order[np.concatenate(batches)] = np.arange(len(rows))
         return type(parts[0]).concatenate(parts).taken(order)
 
-    def _answer(self, rows: EncodedRows, indices: np.ndarray) -> Decoded:
+    def _answer(self, rows: EncodedRows, indices: np.ndarray) -> DecodedRows:
         batch = rows.batch(indices).to(self.device)
         return self.problem.decode(self.model(batch.inputs)[self.output])
 

@@ -24,6 +24,10 @@ class Loss(nn.Module):
             """A ValueError says what does not fit in inputs with these specs. Pure."""
             raise AssertionError(f"{type(self).__qualname__} does not define check")
 
+        def notices(self, *inputs: Spec) -> dict[str, str]:
+            """Field -> why it has no effect for inputs with these specs."""
+            return {}
+
         def build(self, *inputs: Spec) -> "Loss":
             """The loss for inputs with these specs."""
             loss: Loss = self.owner(self, *inputs)

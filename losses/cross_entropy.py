@@ -1,28 +1,44 @@
 """Losses on the probability of the right label."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from core.conf import Range
-from core.types import Features
+from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
-from losses.row_loss import WeightedConf, WeightedLoss, logits_of
+from losses.row_loss import WeightedConf, WeightedLoss, class_scores
 
 
 class ClassConf(WeightedConf):
     """The Conf of a loss on the probability of the right label."""
 
-    ignore_index: int = -100
+    takes_tokens: ClassVar = True
+
+    ignore_index: int = NO_TARGET
     """Label id whose rows do not count."""
+
+    def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
+        if target.axes == "B" or self.ignore_index == NO_TARGET:
+            return {}
+        return {"ignore_index": "has no effect: padding has no label here, and never counts."}
+
+
+class ClassLoss(WeightedLoss):
+    """A loss on the probability of the right label."""
+
+    def __init__(self, conf: ClassConf, output: Spec, target: Spec) -> None:
+        super().__init__(conf, output, target)
+        self.ignored_id = NO_TARGET if target.axes == "BT" else conf.ignore_index
 
 
 @LOSSES.register
-class CrossEntropyLoss(WeightedLoss):
+class CrossEntropyLoss(ClassLoss):
     """Negative log probability of the right label: -w[y] log softmax(z)[y]; the mean divides by the sum of weights.
 
-    Shape: logits B x C, target ids B -> scalar. Of a layer that ends in softmax it takes the logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T. Of a layer that ends in softmax it takes the
+    logits.
 
         {"type": "CrossEntropyLoss", "conf": {"weight": {"0": 0.1, "1": 0.9}}, "inputs": ["output", "label"]}
 
@@ -36,22 +52,24 @@ class CrossEntropyLoss(WeightedLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
+        logits_NC, target_N = class_scores(output, target)
         return F.cross_entropy(
-            logits_of(output),
-            target,
+            logits_NC,
+            target_N,
             weight=self.weight,
-            ignore_index=self.conf.ignore_index,
+            ignore_index=self.ignored_id,
             reduction=self.conf.reduction,
             label_smoothing=self.conf.label_smoothing,
         )
 
 
 @LOSSES.register
-class NLLLoss(WeightedLoss):
+class NLLLoss(ClassLoss):
     """Negative log-likelihood of the right label: -w[y] log p[y]; the mean divides by the sum of weights.
 
-    Shape: log-probabilities B x C, target ids B -> scalar. log_softmax leaves log-probabilities as they are, so it is
-    applied to whatever the layer gives: logits and the logits behind a softmax are right, too.
+    Shape: log-probabilities B x C, target ids B -> scalar; or B x T x C and B x T. log_softmax leaves
+    log-probabilities as they are, so it is applied to whatever the layer gives: logits and the logits behind a softmax
+    are right, too.
 
         {"type": "NLLLoss", "inputs": ["output", "label"]}
 
@@ -64,11 +82,11 @@ class NLLLoss(WeightedLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        log_probabilities_BC = F.log_softmax(logits_of(output), dim=-1)
+        logits_NC, target_N = class_scores(output, target)
         return F.nll_loss(
-            log_probabilities_BC,
-            target,
+            F.log_softmax(logits_NC, dim=-1),
+            target_N,
             weight=self.weight,
-            ignore_index=self.conf.ignore_index,
+            ignore_index=self.ignored_id,
             reduction=self.conf.reduction,
         )

@@ -86,6 +86,8 @@ CASES = [
     ("Concat3D", {}, [SEQUENCE, Spec("BTD", {"D": 2})], SAME),
     ("Concat3D", {"concat3D_axis": 1}, [SEQUENCE, SEQUENCE], {}),
     ("Concat3D", {"concat3D_axis": 1}, [FIXED, FIXED, FIXED], {}),
+    ("CRF", {}, [SEQUENCE], {}),
+    ("CRF", {}, [FIXED], {}),
     ("Flatten", {}, [FIXED], {}),
     ("Flatten", {}, [Spec("BTSD", {"T": 8, "S": 7, "D": 3})], {}),
     *((name, {}, [VECTOR, VECTOR], {}) for name in ("Add2D", "Minus2D", "ElementWisedMultiply2D")),
