@@ -12,18 +12,24 @@ from block_zoo.combination import Combination
 from block_zoo.concat2d import Concat2D
 from block_zoo.concat3d import Concat3D
 from block_zoo.conv import Conv
+from block_zoo.conv2d import Conv2D
 from block_zoo.conv_pooling import ConvPooling
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
+from block_zoo.expand_plus import Expand_plus
 from block_zoo.flatten import Flatten
 from block_zoo.highway_linear import HighwayLinear
+from block_zoo.interaction import Interaction
 from block_zoo.layer_norm import LayerNorm
 from block_zoo.linear import Linear
 from block_zoo.linear_attention import LinearAttention
 from block_zoo.lstm_char_embedding import LSTMCharEmbedding
+from block_zoo.match import Match
 from block_zoo.match_attention import MatchAttention
 from block_zoo.math_ops import Add2D, Add3D, ElementWisedMultiply2D, ElementWisedMultiply3D, Minus2D, Minus3D
 from block_zoo.pooling import Pooling
+from block_zoo.pooling1d import Pooling1D
+from block_zoo.pooling2d import Pooling2D
 
 __all__ = [
     "BLOCKS",
@@ -42,19 +48,25 @@ __all__ = [
     "Concat2D",
     "Concat3D",
     "Conv",
+    "Conv2D",
     "ConvPooling",
     "Dropout",
     "ElementWisedMultiply2D",
     "ElementWisedMultiply3D",
     "Embedding",
+    "Expand_plus",
     "Flatten",
     "HighwayLinear",
+    "Interaction",
     "LSTMCharEmbedding",
     "LayerNorm",
     "Linear",
     "LinearAttention",
+    "Match",
     "MatchAttention",
     "Minus2D",
     "Minus3D",
     "Pooling",
+    "Pooling1D",
+    "Pooling2D",
 ]

@@ -15,6 +15,8 @@ SEQUENCE = Spec("BTD", {"D": 6})
 FIXED = Spec("BTD", {"T": 8, "D": 6})
 VECTOR = Spec("BD", {"D": 6})
 MATRIX = Spec("BTSD", {"D": 3})
+FIXED_MATRIX = Spec("BTSD", {"T": 8, "S": 7, "D": 3})
+SCORES = Spec("BTS")
 WORDS = Spec("BT", {"V": 12}, ids=True)
 CHARS = Spec("BTK", {"V": 9}, ids=True)
 QUESTION = Spec("BT", parts={"q": WORDS, "q_char": CHARS, "q_pos": Spec("BT", {"V": 5}, ids=True)}, ids=True)
@@ -59,6 +61,40 @@ CASES = [
         for axis in (1, 2, 3)
     ),
     ("Pooling", {}, [Spec("BTS", {"S": 7})], {}),
+    *(
+        ("Interaction", {"matching_type": kind, "dropout": 0.1}, [x, y], {})
+        for kind in ("general", "dot", "cos", "mul", "plus", "minus", "concat")
+        for x, y in ((SEQUENCE, SEQUENCE), (FIXED, Spec("BTD", {"T": 9, "D": 6})))
+    ),
+    *(
+        ("Interaction", {"matching_type": kind}, [SEQUENCE, Spec("BTD", {"D": 4})], {})
+        for kind in ("general", "concat")
+    ),
+    ("Match", {}, [SEQUENCE, SEQUENCE], {}),
+    ("Match", {"activation": None}, [FIXED, SEQUENCE], {}),
+    ("Expand_plus", {"operation": "plus"}, [SEQUENCE, FIXED], {}),
+    *(
+        ("Conv2D", conf, [grid], {})
+        for conf in (
+            {},
+            {"window_size": [2, 4], "padding_type": "SAME", "activation": "Softplus"},
+            {"window_size": [1, 4], "padding_type": "SAME", "stride": [1, 2], "batch_norm": False},
+            {"window_size": [3, 9], "padding": [1, 0], "stride": 2, "activation": None},
+        )
+        for grid in (MATRIX, FIXED_MATRIX, SCORES)
+    ),
+    *(
+        ("Pooling2D", {"pool_type": pool, **conf}, [grid], {})
+        for pool in ("max", "mean")
+        for conf in ({}, {"window_size": 2, "stride": 2}, {"window_size": [9, 3], "padding": [2, 1], "stride": [1, 2]})
+        for grid in (MATRIX, FIXED_MATRIX, SCORES)
+    ),
+    *(
+        ("Pooling1D", {"pool_type": pool, **conf}, [text], {})
+        for pool in ("max", "mean")
+        for conf in ({}, {"window_size": 2, "stride": 3, "padding": 1}, {"window_size": 9})
+        for text in (SEQUENCE, FIXED)
+    ),
     ("Linear", {"hidden_dim": 4}, [VECTOR], {}),
     ("Linear", {"hidden_dim": [5, 4], "activation": "Tanh"}, [SEQUENCE], {}),
     ("Linear", {"hidden_dim": [5, 3], "last_hidden_softmax": True, "last_hidden_activation": False}, [VECTOR], {}),
@@ -87,7 +123,7 @@ CASES = [
     ("Concat3D", {"concat3D_axis": 1}, [SEQUENCE, SEQUENCE], {}),
     ("Concat3D", {"concat3D_axis": 1}, [FIXED, FIXED, FIXED], {}),
     ("Flatten", {}, [FIXED], {}),
-    ("Flatten", {}, [Spec("BTSD", {"T": 8, "S": 7, "D": 3})], {}),
+    ("Flatten", {}, [FIXED_MATRIX], {}),
     *((name, {}, [VECTOR, VECTOR], {}) for name in ("Add2D", "Minus2D", "ElementWisedMultiply2D")),
     *((name, {}, [SEQUENCE, SEQUENCE], SAME) for name in ("Add3D", "Minus3D", "ElementWisedMultiply3D")),
     *((name, {"abs_flag": True}, [spec, spec], SAME) for name, spec in (("Minus2D", VECTOR), ("Minus3D", FIXED))),
