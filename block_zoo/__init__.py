@@ -2,11 +2,13 @@
 
 from block_zoo.attention import Attention
 from block_zoo.base import BLOCKS, CHAR_EMBEDDINGS, Block
+from block_zoo.bi_att_flow import BiAttFlow
 from block_zoo.bi_gru import BiGRU
 from block_zoo.bi_gru_last import BiGRULast
 from block_zoo.bi_lstm import BiLSTM
 from block_zoo.bi_lstm_att import BiLSTMAtt
 from block_zoo.bi_lstm_last import BiLSTMLast
+from block_zoo.bilinear_attention import BilinearAttention
 from block_zoo.cnn_char_embedding import CNNCharEmbedding
 from block_zoo.combination import Combination
 from block_zoo.concat2d import Concat2D
@@ -18,6 +20,7 @@ from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
 from block_zoo.expand_plus import Expand_plus
 from block_zoo.flatten import Flatten
+from block_zoo.full_attention import FullAttention
 from block_zoo.highway_linear import HighwayLinear
 from block_zoo.interaction import Interaction
 from block_zoo.layer_norm import LayerNorm
@@ -27,9 +30,11 @@ from block_zoo.lstm_char_embedding import LSTMCharEmbedding
 from block_zoo.match import Match
 from block_zoo.match_attention import MatchAttention
 from block_zoo.math_ops import Add2D, Add3D, ElementWisedMultiply2D, ElementWisedMultiply3D, Minus2D, Minus3D
+from block_zoo.matrix_multiply import MatrixMultiply
 from block_zoo.pooling import Pooling
 from block_zoo.pooling1d import Pooling1D
 from block_zoo.pooling2d import Pooling2D
+from block_zoo.seq2seq_attention import Seq2SeqAttention
 
 __all__ = [
     "BLOCKS",
@@ -37,11 +42,13 @@ __all__ = [
     "Add2D",
     "Add3D",
     "Attention",
+    "BiAttFlow",
     "BiGRU",
     "BiGRULast",
     "BiLSTM",
     "BiLSTMAtt",
     "BiLSTMLast",
+    "BilinearAttention",
     "Block",
     "CNNCharEmbedding",
     "Combination",
@@ -56,6 +63,7 @@ __all__ = [
     "Embedding",
     "Expand_plus",
     "Flatten",
+    "FullAttention",
     "HighwayLinear",
     "Interaction",
     "LSTMCharEmbedding",
@@ -64,9 +72,11 @@ __all__ = [
     "LinearAttention",
     "Match",
     "MatchAttention",
+    "MatrixMultiply",
     "Minus2D",
     "Minus3D",
     "Pooling",
     "Pooling1D",
     "Pooling2D",
+    "Seq2SeqAttention",
 ]

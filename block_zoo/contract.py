@@ -23,11 +23,16 @@ GARBAGE = 1e3
 
 
 def check_contract(
-    conf: Block.Conf, specs: Sequence[Spec], *, same_tokens: bool = False, tolerance: float = 1e-5, seed: int = 0
+    conf: Block.Conf,
+    specs: Sequence[Spec],
+    *,
+    same_tokens: bool | Sequence[int] = False,
+    tolerance: float = 1e-5,
+    seed: int = 0,
 ) -> None:
     """Hold the block of `conf`, built for inputs with `specs`, to everything that blocks promise.
 
-    same_tokens  sequences among the inputs run over the same tokens
+    same_tokens  sequences among the inputs run over the same tokens; a list says over which text each input runs
     tolerance    of float32 results that must be equal
 
     AssertionError where the block does not keep the contract.
@@ -49,9 +54,11 @@ def check_contract(
     trial.trains_on_any_batch()
 
 
-def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool = False) -> list[Features]:
+def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool | Sequence[int] = False) -> list[Features]:
     """Random right-padded Features for specs, with garbage where values are padded; the rows include an empty text."""
-    return [_sample(spec, 0 if same_tokens else place) for place, spec in enumerate(specs)]
+    if isinstance(same_tokens, bool):
+        same_tokens = [0] * len(specs) if same_tokens else range(len(specs))
+    return [_sample(spec, text) for spec, text in zip(specs, same_tokens, strict=True)]
 
 
 @dataclass(frozen=True)

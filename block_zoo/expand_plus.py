@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from block_zoo.base import BLOCKS, Block
-from block_zoo.grid import grid_spec, over_pairs, same_size
+from block_zoo.grid import grid_spec, over_pairs
+from block_zoo.masking import same_size
 from core.types import Features, Spec
 
 

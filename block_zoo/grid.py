@@ -17,13 +17,6 @@ Window = tuple[int, int]
 """Places along T and along S."""
 
 
-def same_size(x: Spec, y: Spec) -> int:
-    """The size of D of two texts. ValueError where they differ."""
-    if x.expect("BTD").size("D") != y.expect("BTD").size("D"):
-        raise ValueError(f"needs inputs of the same size D, but they are {x} and {y}.")
-    return x.size("D")
-
-
 def grid_spec(x: Spec, y: Spec, dim: int | None = None) -> Spec:
     """The spec of one number (`dim` None) or `dim` features for every pair of tokens of two texts."""
     sizes = {axis: spec.expect("BTD").sizes["T"] for axis, spec in (("T", x), ("S", y)) if "T" in spec.sizes}

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from block_zoo.base import BLOCKS, Block
-from block_zoo.grid import grid_spec, over_pairs, same_size
+from block_zoo.grid import grid_spec, over_pairs
+from block_zoo.masking import same_size
 from core.conf import Rate
 from core.types import Features, Spec
 

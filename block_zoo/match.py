@@ -4,7 +4,8 @@ from torch import nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.grid import grid_spec, over_pairs, same_size
+from block_zoo.grid import grid_spec, over_pairs
+from block_zoo.masking import same_size
 from core.conf import Activation
 from core.types import Features, Spec
 

@@ -14,6 +14,7 @@ from core.types import Features, Spec
 SEQUENCE = Spec("BTD", {"D": 6})
 FIXED = Spec("BTD", {"T": 8, "D": 6})
 VECTOR = Spec("BD", {"D": 6})
+HISTORY = Spec("BTD", {"D": 5})
 MATRIX = Spec("BTSD", {"D": 3})
 FIXED_MATRIX = Spec("BTSD", {"T": 8, "S": 7, "D": 3})
 SCORES = Spec("BTS")
@@ -114,6 +115,24 @@ CASES = [
     ("MatchAttention", {"activation": None}, [SEQUENCE, FIXED], {}),
     ("LinearAttention", {}, [SEQUENCE], {}),
     ("LinearAttention", {"keep_dim": True, "attention_weight_dim": 5}, [FIXED], {}),
+    ("BilinearAttention", {}, [SEQUENCE, Spec("BD", {"D": 4})], {}),
+    ("BilinearAttention", {}, [FIXED, VECTOR], {}),
+    *(
+        (name, conf, texts, {})
+        for name in ("BiAttFlow", "Seq2SeqAttention")
+        for conf in ({}, {"attention_dropout": 0.2})
+        for texts in ([SEQUENCE, SEQUENCE], [FIXED, SEQUENCE])
+    ),
+    *(
+        ("FullAttention", conf, [text, Spec("BTD", {"D": 4}), HISTORY, HISTORY], {"same_tokens": [0, 1, 0, 1]})
+        for conf in ({"hidden_dim": 5}, {"hidden_dim": 3, "activation": None})
+        for text in (SEQUENCE, Spec("BTD", {"D": 2}))
+    ),
+    ("MatrixMultiply", {}, [SEQUENCE, SEQUENCE], {}),
+    ("MatrixMultiply", {"operation": "seq_based"}, [SEQUENCE, Spec("BTD", {"D": 2})], SAME),
+    ("MatrixMultiply", {"operation": "seq_based"}, [FIXED, FIXED], {}),
+    ("MatrixMultiply", {"operation": "common"}, [Spec("BTS", {"S": 8}), FIXED], {}),
+    ("MatrixMultiply", {"operation": "common"}, [SEQUENCE, Spec("BTD", {"T": 6, "D": 2})], {}),
     ("Combination", {}, [VECTOR, VECTOR], {}),
     ("Combination", {}, [SEQUENCE, SEQUENCE], SAME),
     ("Combination", {"operations": ["dot_multiply", "origin"]}, [FIXED, FIXED, FIXED], {}),
