@@ -3,10 +3,10 @@
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from block_zoo.base import BLOCKS, Block
+from block_zoo.calculate_distance import directions
 from block_zoo.grid import grid_spec, over_pairs
 from block_zoo.masking import same_size
 from core.conf import Rate
@@ -54,8 +54,9 @@ class Interaction(Block):
         if self.project is not None:
             x_BTD = self.project(x_BTD)
         if self.matching_type == "cos":
-            x_BTD, y_BSD = F.normalize(x_BTD, dim=-1), F.normalize(y_BSD, dim=-1)
-        if self.matching_type in ("general", "dot", "cos"):
+            with torch.autocast(x_BTD.device.type, enabled=False):  # in bf16 the cosine of equal tokens is not 1
+                return (directions(x_BTD) @ directions(y_BSD).transpose(1, 2)).unsqueeze(-1)
+        if self.matching_type in ("general", "dot"):
             return (x_BTD @ y_BSD.transpose(1, 2)).unsqueeze(-1)
         x_BTSD, y_BTSD = x_BTD[:, :, None], y_BSD[:, None]
         match self.matching_type:

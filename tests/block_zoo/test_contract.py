@@ -133,6 +133,27 @@ CASES = [
     ("MatrixMultiply", {"operation": "seq_based"}, [FIXED, FIXED], {}),
     ("MatrixMultiply", {"operation": "common"}, [Spec("BTS", {"S": 8}), FIXED], {}),
     ("MatrixMultiply", {"operation": "common"}, [SEQUENCE, Spec("BTD", {"T": 6, "D": 2})], {}),
+    ("CalculateDistance", {}, [VECTOR, VECTOR], {}),
+    ("CalculateDistance", {"operations": ["chebyshev", "cos"]}, [VECTOR, VECTOR], {}),
+    ("KernelPooling", {}, [SCORES], {}),
+    ("KernelPooling", {"num_kernels": 1, "exact_sigma": 0.5, "scale": 1}, [Spec("BTSD", {"T": 8, "D": 1})], {}),
+    *(("AttentivePooling", {"num_heads": heads}, [text], {}) for heads in (1, 3) for text in (SEQUENCE, FIXED)),
+    *(
+        ("AttentivePooling", {"num_heads": 3, "pool_axis": axis}, [grid], {})
+        for axis in (1, 2)
+        for grid in (MATRIX, FIXED_MATRIX)
+    ),
+    *(
+        ("Residual", {"projection": projection, "layer_norm": norm}, [states, states], SAME)
+        for projection in (False, True)
+        for norm in (None, "pre", "post")
+        for states in (VECTOR, SEQUENCE)
+    ),
+    ("Residual", {"projection": True}, [FIXED, Spec("BTD", {"D": 2, "T": 8})], {}),
+    ("Gate", {}, [VECTOR, VECTOR], {}),
+    ("Gate", {}, [SEQUENCE, SEQUENCE], SAME),
+    ("Gate", {}, [FIXED, FIXED], {}),
+    ("MultiHeadOutput", {"heads": ["gold", "bert", "xlnet"], "hidden_dim": 4}, [VECTOR], {}),
     ("Combination", {}, [VECTOR, VECTOR], {}),
     ("Combination", {}, [SEQUENCE, SEQUENCE], SAME),
     ("Combination", {"operations": ["dot_multiply", "origin"]}, [FIXED, FIXED, FIXED], {}),
