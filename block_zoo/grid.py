@@ -19,7 +19,8 @@ Window = tuple[int, int]
 
 def grid_spec(x: Spec, y: Spec, dim: int | None = None) -> Spec:
     """The spec of one number (`dim` None) or `dim` features for every pair of tokens of two texts."""
-    sizes = {axis: spec.expect("BTD").sizes["T"] for axis, spec in (("T", x), ("S", y)) if "T" in spec.sizes}
+    texts = {"T": x.expect("BTD").sizes, "S": y.expect("BTD").sizes}
+    sizes = {axis: known["T"] for axis, known in texts.items() if "T" in known}
     return Spec("BTS", sizes) if dim is None else Spec("BTSD", {**sizes, "D": dim})
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from block_zoo import BiAttFlow, BilinearAttention, FullAttention, MatrixMultiply, Seq2SeqAttention
+from block_zoo import BLOCKS, BiAttFlow, BilinearAttention, FullAttention, MatrixMultiply, Seq2SeqAttention
 from block_zoo.masking import length_mask
 from core.errors import UserError
 from core.types import Features, Spec
@@ -146,3 +146,23 @@ def test_matrix_products_say_what_comes_out_and_what_does_not_fit():
         MatrixMultiply.Conf(operation="common").output_spec(TEXT, TEXT)
     with pytest.raises(UserError, match="6 columns meet 5 tokens"):
         product("common", Features(torch.randn(3, 5, 6)), x_text())
+
+
+@pytest.mark.parametrize("operands", [("BD", "BTD"), ("BTD", "BD"), ("BTD", "BTSD")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Attention",
+        "MatchAttention",
+        "BiAttFlow",
+        "Seq2SeqAttention",
+        "Interaction",
+        "Match",
+        "Expand_plus",
+        "MatrixMultiply",
+    ],
+)
+def test_blocks_of_two_texts_refuse_what_is_no_text(name, operands):
+    conf: Any = BLOCKS[name].Conf()  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="expects B x T x D, but the input is B x (T x S x )?4"):
+        conf.output_spec(*(Spec(axes, {"D": 4}) for axes in operands))
