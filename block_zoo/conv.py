@@ -80,11 +80,11 @@ class Conv(Block):
 
         lengths, mask_BT = states.lengths, states.mask
         keeps_tokens = conf.stride == 1 and (same or 2 * conf.padding == around)
-        if mask_BT is not None and not keeps_tokens:
-            counted = states.host_lengths()
+        if not keeps_tokens:
             window = 1 if same else conf.window_size
-            lengths = window_counts(counted, window, conf.stride, 0 if same else conf.padding)
-            mask_BT = length_mask(lengths.to(values_BTD.device, non_blocking=True), values_BTD.shape[1])
+            lengths = window_counts(states.host_lengths(), window, conf.stride, 0 if same else conf.padding)
+            if mask_BT is not None:
+                mask_BT = length_mask(lengths.to(values_BTD.device, non_blocking=True), values_BTD.shape[1])
         tokens = Features(values_BTD, mask_BT, lengths)
         if self.batch_norm is not None:
             return tokens.with_values(self.batch_norm.over_tokens(tokens))

@@ -127,7 +127,7 @@ def field_docs(cls: type[Conf]) -> dict[str, str]:
 def _field_docs(cls: type[Conf]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if not (issubclass(base, Conf) and base is not Conf):
+        if not (issubclass(base, Conf) and base is not Conf and vars(base).get("__annotations__")):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -185,8 +185,8 @@ def _read_value(annotation: Any, value: JSON) -> Any:
         return [_read_value(args[0], item) for item in value]
     if origin is dict:
         return {key: _read_value(args[1], item) for key, item in value.items()}
-    if annotation is float:
-        return float(value)
+    if annotation in (int, float):
+        return annotation(value)
     return value
 
 
@@ -207,10 +207,9 @@ def _fits(annotation: Any, value: JSON) -> bool:
         return isinstance(value, dict)
     if annotation is type(None):
         return value is None
-    if annotation in (int, float):
-        number = isinstance(value, int if annotation is int else int | float)
-        return number and not isinstance(value, bool)
-    return annotation is Any or isinstance(value, annotation)
+    if annotation in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        return annotation is float or int(value) == value  # JSON knows no kinds of numbers: 8.0 is a whole number
+    return annotation is Any or (annotation not in (int, float) and isinstance(value, annotation))
 
 
 def _complaint(annotation: Any, value: Any) -> str:

@@ -182,8 +182,8 @@ def _in_order(graph: Graph, readers: Mapping[int, tuple[LayerConf, Block.Conf, s
     for index, (conf, _, _) in readers.items():
         index_of.setdefault(conf.layer_id or "", index)
     waits: dict[int, set[int]] = {}
-    for index, (conf, _, _) in readers.items():
-        waits[index] = set()
+    for index, (conf, _, shares) in readers.items():
+        waits[index] = {index_of[shares]} if shares in index_of else set()
         if not conf.inputs:
             graph.refuse(f"architecture[{index}].inputs", "a layer needs at least one input.")
         for place, address in enumerate(conf.inputs):
