@@ -16,7 +16,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform
 
 JSON = Any
@@ -96,6 +96,11 @@ class Conf:
     """The dict field that collects keys which are no field; without it such keys are refused."""
     choice: ClassVar[Choice | None] = None
 
+    @classmethod
+    def without_effect(cls, value: Mapping[str, JSON]) -> Mapping[str, str]:
+        """The keys without effect that such an object may have, with the reason."""
+        return cls.ignored
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
@@ -157,6 +162,32 @@ def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
         assert cls.extra is not None, f"{cls.__qualname__} has no field {list(extra)}: the schema let it pass"
         fields[cls.extra] = _read_value(kinds[cls.extra], extra)
     return cls(**fields)
+
+
+def notices(cls: type[Conf], value: JSON, path: str = "") -> Iterator[tuple[str, str]]:
+    """(path, sentence) of every key in a sound JSON object that has no effect."""
+    ignored, kinds = cls.without_effect(value), annotations(cls)
+    for key, item in value.items():
+        here = f"{path}.{key}".removeprefix(".")
+        name = cls.aliases.get(key, key)
+        if ignored.get(key):
+            yield here, f"has no effect. {ignored[key]}"
+        elif name in kinds and name != cls.extra:
+            yield from _notices(kinds[name], item, here)
+        elif cls.extra:
+            yield from _notices(typing.get_args(kinds[cls.extra])[1], item, here)
+
+
+def _notices(annotation: Any, value: JSON, path: str) -> Iterator[tuple[str, str]]:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        for option in args:
+            yield from _notices(option, value, path)
+    elif origin is list and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _notices(args[0], item, f"{path}[{index}]")
+    elif isinstance(annotation, type) and issubclass(annotation, Conf) and isinstance(value, Mapping):
+        yield from notices(annotation, value, path)
 
 
 def to_json(value: Any) -> JSON:

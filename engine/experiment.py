@@ -1,8 +1,8 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import core.conf
@@ -48,6 +48,20 @@ class Experiment:
     source: str
     notices: list[Finding] = field(default_factory=list)
 
+    def document(self) -> JSON:
+        """The config as JSON, every default written out, those of blocks, losses and trainer included."""
+        document: JSON = core.conf.to_json(self.conf)
+        for layer in document["architecture"]:
+            if layer["layer"] in BLOCKS:
+                layer["conf"] = _filled(BLOCKS, layer["layer"], layer["conf"])
+            else:
+                del layer["conf"]  # it shares that of the layer it names
+        for loss in document["loss"]["losses"]:
+            loss["conf"] = _filled(LOSSES, loss["type"], loss["conf"])
+        trainer = document["trainer"]
+        trainer["conf"] = _filled(TRAINERS, trainer["type"], trainer["conf"])
+        return document
+
     def trace(self, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
         """Graph and losses for fitted data. ConfigError where the data does not suit the config."""
         graph, terms = trace_all(_Draft.of(self.conf), branches, problem, problem.num_targets or UNFITTED_SIZE)
@@ -60,29 +74,33 @@ class Experiment:
         return trace(_Draft.of(self.conf).layers, branches, num_targets)
 
 
+def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
+    return core.conf.to_json(core.conf.read(registry[name].Conf, fields or {}))  # type: ignore[attr-defined]
+
+
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and check a config file."""
     return checked(read_document(path, overrides), str(path))
 
 
-def checked(document: JSON, source: str, files: bool = True) -> Experiment:
-    """Check a config document whole; no data is read and no weight is made. `files`: whether data files must exist.
+def checked(document: JSON, source: str, files: bool = True, plugins: Collection[str] | None = None) -> Experiment:
+    """Check a config document whole; no data is read and no weight is made. ConfigError with every problem at once.
 
-    ConfigError with every problem at once.
+    files    whether data files must exist
+    plugins  the modules that may be imported; None = those that the document names
     """
-    problems = _import_plugins(document)
+    problems = _import_plugins(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = _Draft.read(document, problems)
-    notices = _notices(document, ExperimentConf, "")
+    notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
     if document.get("architecture") == []:
         problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
-    if problem and draft.embedding and not any(p.path.startswith("inputs.model_inputs") for p in problems):
-        branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
-        graph, _ = trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)
+    if draft.inputs:
+        graph = _trace_unfitted(draft, problem, any(p.path.startswith("inputs.model_inputs") for p in problems))
         problems += graph.findings
         notices += graph.notices
     if problem:
@@ -190,31 +208,20 @@ def _text(value: JSON, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _import_plugins(document: JSON) -> list[Finding]:
+def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Finding]:
     """Import the modules that register blocks, losses and problems of the user's own."""
     names = document.get("plugins", []) if isinstance(document, dict) else []
     problems = []
     for index, name in enumerate(names if isinstance(names, list) else []):
+        if trusted is not None and name not in trusted:
+            sentence = f"'{name}' is not imported for a run unless you ask for it: --plugins {name}."
+            problems.append(Finding(f"plugins[{index}]", sentence))
+            continue
         try:
             importlib.import_module(str(name))
         except Exception as error:  # a plugin may fail in any way; whatever it says is the user's to mend
             problems.append(Finding(f"plugins[{index}]", f"cannot import '{name}': {type(error).__name__}: {error}."))
     return problems
-
-
-def _notices(document: JSON, cls: type[Conf], path: str) -> list[Finding]:
-    """The keys of a document that no longer have an effect, section by section."""
-    if not isinstance(document, dict):
-        return []
-    found = []
-    for key, value in document.items():
-        here = f"{path}.{key}".removeprefix(".")
-        if cls.ignored.get(key):
-            found.append(Finding(here, f"has no effect. {cls.ignored[key]}"))
-        kind = core.conf.annotations(cls).get(key)
-        if isinstance(kind, type) and issubclass(kind, Conf):
-            found += _notices(value, kind, here)
-    return found
 
 
 def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding], files: bool) -> None:
@@ -296,7 +303,7 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
 
 def make_problem(conf: InputsConf) -> Problem:
     """The problem that the inputs describe, not fitted yet."""
-    problem: Problem = PROBLEMS[conf.dataset_type](conf.target, conf.labels, conf.positive_label, conf.group_by)
+    problem: Problem = PROBLEMS[conf.dataset_type].of(conf)  # type: ignore[attr-defined]
     return problem
 
 
@@ -338,12 +345,29 @@ def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:
     return plan.specs(dict.fromkeys(set(plan.clusters.values()), vocabulary))
 
 
+def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound: bool) -> Graph:
+    """The graph before any data is read, of what is sound."""
+    assert draft.inputs is not None
+    if draft.embedding and not are_branches_unsound:
+        branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
+    else:
+        branches = dict.fromkeys(draft.inputs.model_inputs, Spec("BT", ids=True))
+        if draft.embedding:
+            draft = replace(draft, layers=[None, *draft.layers[1:]])
+    if problem is None:
+        return trace(draft.layers, branches, UNFITTED_SIZE, _read_by_losses(draft), draft.layer_ids)
+    return trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)[0]
+
+
+def _read_by_losses(draft: _Draft) -> list[str]:
+    return [address for conf in draft.losses if conf is not None for address in conf.inputs]
+
+
 def trace_all(
     draft: _Draft, branches: Mapping[str, Spec], problem: Problem, num_targets: int
 ) -> tuple[Graph, list[Term]]:
     """Graph and losses with every problem in `graph.findings`."""
-    read_by_losses = [a for conf in draft.losses if conf is not None for a in conf.inputs]
-    graph = trace(draft.layers, branches, num_targets, read_by_losses, draft.layer_ids)
+    graph = trace(draft.layers, branches, num_targets, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
     terms = trace_losses(draft.losses, draft.loss, graph, targets)
     if not draft.losses:

@@ -1,6 +1,7 @@
 """What test.py and predict.py do with a trained model: score a file, answer for a file."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from core.files import written_aside
 from core.types import Prediction, Scores
 from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.predictor import Predictor
-from engine.training import cache_folder, row_file
+from engine.training import cache_folder, checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
 from text.readers import RowFile, format_of
 from text.writers import PredictionWriter
@@ -21,13 +22,18 @@ from text.writers import PredictionWriter
 SHOWN_BAD_ROWS = 10
 
 
-def run_folder_of(conf_path: Path, overrides: Sequence[str] = ()) -> Path:
-    """The run folder that a config trains into."""
-    outputs = read_document(conf_path, overrides).get("outputs")
-    folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
-    if not isinstance(folder, str):
-        raise UserError(f"{conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
-    return Path(folder)
+def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
+    """The run that the arguments of a door name. Plugins that a config of the user's own names are trusted."""
+    folder, plugins = options.model, list(options.plugins)
+    if folder is None:
+        document = read_document(options.conf_path, options.overrides)
+        outputs = document.get("outputs")
+        folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
+        if not isinstance(folder, str):
+            raise UserError(f"{options.conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
+        plugins += document.get("plugins") or []
+    predictor = Predictor.load(folder, options.device, options.batch_size, options.overrides, plugins)
+    return RunFolder(Path(folder)), predictor
 
 
 def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, Path]:
@@ -39,7 +45,7 @@ def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, 
         raise UserError("inputs.data_paths: names no test file. Use --input.")
     file = row_file(conf, named)
     rows = encode_file(file, predictor.encoder, predictor.problem, cache_folder(conf), conf.inputs.on_bad_row)
-    metrics = conf.metrics or predictor.problem.default_metrics
+    metrics = checked_scores(conf, predictor.problem, "--set")
     return predictor.score(rows, metrics), rows, Path(named)
 
 

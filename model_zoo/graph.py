@@ -115,9 +115,7 @@ def _read_layer(
     except ValueError as error:
         graph.refuse(f"{path}.conf", str(error))
         return None
-    for key in fields:
-        if block_conf.ignored.get(key):
-            graph.notices.append(Finding(f"{path}.conf.{key}", f"has no effect. {block_conf.ignored[key]}"))
+    graph.notices += [Finding(*notice) for notice in core.conf.notices(block_conf, fields, f"{path}.conf")]
     return read, shares
 
 

@@ -174,7 +174,7 @@ def test_probabilities_are_the_softmax_of_logits_once():
     np.testing.assert_allclose(problem.decode(Features(logits)).scores, expected, rtol=1e-6)
     behind_softmax = Features(logits.softmax(-1), parts={"logits": logits})
     np.testing.assert_allclose(problem.decode(behind_softmax).scores, expected, rtol=1e-6)
-    assert problem.decode(Features(logits.bfloat16())).scores.dtype == np.float32
+    assert problem.decode(Features(logits.bfloat16())).scores.dtype == np.float64
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])
