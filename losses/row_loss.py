@@ -72,9 +72,17 @@ def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:
     return values_B
 
 
-def reduced(losses_B: Tensor, reduction: str) -> Tensor:
-    """The mean or the sum of the losses of rows."""
-    return losses_B.mean() if reduction == "mean" else losses_B.sum()
+def reduced(losses_B: Tensor, reduction: str, weights_B: Tensor | None = None) -> Tensor:
+    """The mean or the sum of the losses of rows; weights_B are in them, and the mean divides by their sum.
+
+    The mean of rows that all have no weight is 0, not the 0 / 0 of torch.
+    """
+    if reduction == "sum":
+        return losses_B.sum()
+    if weights_B is None:
+        return losses_B.mean()
+    total = weights_B.sum()
+    return losses_B.sum() / total.masked_fill(total == 0, torch.inf)
 
 
 def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:

@@ -139,6 +139,37 @@ def test_cross_entropy_smoothing_and_ignored_label():
     torch.testing.assert_close(loss(Features(logits), target), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "conf"),
+    [
+        ("CrossEntropyLoss", {"ignore_index": 0}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0], "label_smoothing": 0.1}),
+        ("NLLLoss", {"ignore_index": 0}),
+        ("NLLLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("FocalLoss", {"alpha": [0.0, 1.0, 1.0]}),
+        ("MultiMarginLoss", {"weight": [0.0, 1.0, 1.0]}),
+    ],
+)
+def test_a_batch_of_rows_that_do_not_count_has_a_mean_of_zero(name, conf):
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = build(name, SCORES, LABELS, **conf)(Features(logits), torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss"])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 0.0]])
+@pytest.mark.parametrize("ignore_index", [-100, 1])
+def test_the_mean_divides_by_the_weights_of_the_rows_that_count_as_in_torch(name, weight, ignore_index):
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 1, 0, 0])
+    conf = {"ignore_index": ignore_index} | ({"label_smoothing": 0.2} if name == "CrossEntropyLoss" else {})
+    wanted = getattr(nn, name)(weight=None if weight is None else torch.tensor(weight), **conf)
+    given = logits if name == "CrossEntropyLoss" else logits.log_softmax(-1)
+    loss = build(name, SCORES, LABELS, weight=weight, **conf)
+    torch.testing.assert_close(loss(Features(logits), target), wanted(given, target))
+
+
 def test_nll_takes_log_probabilities_as_they_are():
     log_probabilities, target = torch.randn(4, 3).log_softmax(-1), torch.tensor([0, 1, 2, 1])
     loss = build("NLLLoss", SCORES, LABELS, weight=[1.0, 2.0, 3.0])
