@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 from typing import Any
 
@@ -20,6 +21,7 @@ TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
 NUMBERS = Spec("B")
 SCORES = Spec("BD", {"D": 3})
 ONE = Spec("BD", {"D": 1})
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 PROBABILITY = Spec("BD", {"D": 1}, parts={"logits": ONE})
 
 OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
@@ -227,6 +229,65 @@ def test_bce_refuses_logits_and_wild_targets_with_a_sentence():
         build("BCELoss", PROBABILITY, TWO_LABELS)(Features(torch.tensor([[-1.0], [3.0]])), torch.tensor([0, 1]))
     with pytest.raises(UserError, match=r"needs targets from 0 to 1, but its input runs from 0 to 5\."):
         build("BCELoss", ONE, NUMBERS)(Features(torch.tensor([[0.5], [0.5]])), torch.tensor([0.0, 5.0]))
+
+
+FITTING = Features(torch.tensor([[0.5], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "target", "sentence"),
+    [
+        ("BCELoss", FITTING, [0.0, 7.0], "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7."),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [0.5]]), parts={"logits": torch.zeros(2, 1)}),
+            [0.0, 7.0],
+            "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7.",
+        ),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [3.0]])),
+            [0.0, 1.0],
+            "BCELoss needs probabilities from 0 to 1, but its input runs from 0.5 to 3.",
+        ),
+        (
+            "PoissonNLLLoss",
+            FITTING,
+            [2.0, -3.0],
+            "PoissonNLLLoss needs counts of at least 0, but its input runs from -3 to 2.",
+        ),
+        (
+            "PoissonNLLLoss",
+            Features(torch.tensor([[-0.5], [0.5]])),
+            [0.0, 1.0],
+            "PoissonNLLLoss needs rates of at least 0 (or log_input), but its input runs from -0.5 to 0.5.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])])
+def test_values_out_of_range_in_a_later_batch_are_met(name, output, target, sentence, device):
+    """By the sentence; by NaN on a GPU, where every look would hold up the step."""
+    loss = build(name, ONE, NUMBERS)
+    loss(FITTING.to(torch.device(device)), torch.tensor([0.0, 1.0], device=device))
+    later = output.to(torch.device(device)), torch.tensor(target, device=device)
+    if device == "cuda":
+        assert torch.isnan(loss(*later))
+        return
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        loss(*later)
+
+
+@pytest.mark.parametrize("name", ["BCELoss", "PoissonNLLLoss"])
+def test_a_model_that_gives_nan_has_a_loss_of_nan(name):
+    values = torch.tensor([[0.5], [torch.nan]])
+    assert torch.isnan(build(name, ONE, NUMBERS)(Features(values), torch.tensor([0.0, 1.0])))
+
+
+def test_a_probability_that_rounding_raised_above_one_is_one():
+    p = torch.tensor([[1 + 2**-23], [0.5]])
+    assert build("BCELoss", ONE, NUMBERS)(Features(p), torch.tensor([1.0, 1.0])).item() == pytest.approx(
+        math.log(2) / 2
+    )
 
 
 def test_soft_margin_does_not_overflow():
