@@ -22,7 +22,7 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Of this layout and of what its users write into it: entries of another version are never found."""
 _MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 22
@@ -38,8 +38,8 @@ class Stored:
 
 
 def key(*parts: JSON) -> str:
-    """The name of an entry that depends on all of these JSON values."""
-    return sha256(json.dumps([VERSION, *parts], sort_keys=True).encode()).hexdigest()[:32]
+    """The name of an entry that depends on all of these JSON values; the order of keys counts, as it does for words."""
+    return sha256(json.dumps([VERSION, *parts]).encode()).hexdigest()[:32]
 
 
 def content_key(path: Path) -> str:

@@ -165,6 +165,16 @@ def test_another_plan_does_not_meet_the_old_entry(path, cache, change):
     assert len(entries(cache)) == 2
 
 
+def test_swapped_branches_do_not_meet_the_old_entry_because_they_number_words_in_another_order(path, cache):
+    write(path, [("u v", "x")])
+    words = {"text": "word", "label": "word"}
+    vocabularies = []
+    for columns in (["text", "label"], ["label", "text"]):
+        plan = InputPlan(branches={column: [column] for column in columns}, kinds=words)
+        vocabularies += [train(path, folder, plan)[1].vocabularies["word"].words for folder in (cache, None)]
+    assert vocabularies[0] == vocabularies[1] != vocabularies[3] == vocabularies[2]
+
+
 def test_other_rows_or_targets_do_not_meet_the_old_entry(path, cache):
     seen = 1
     train(path, cache)
