@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+_SHOWN = 50
+"""Names that a message lists at most: all blocks of the catalogue, but not all labels of a wrong column."""
+
 
 class UserError(Exception):
     """A mistake in what we were given (config, data, run folder, machine); the doors print it and exit with code 2."""
@@ -42,8 +45,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_names(names: Iterable[str]) -> str:
-    """` Known: a, b, c.` in alphabetical order."""
-    return f" Known: {', '.join(sorted(names))}."
+    """` Known: a, b, c.` in alphabetical order, fifty at most."""
+    names = sorted(names)
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f" Known: {', '.join(names[:_SHOWN])}{more}."
 
 
 def positive_int(text: str) -> int:
