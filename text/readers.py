@@ -16,6 +16,8 @@ from core.types import Row
 
 FORMATS = ("tsv", "csv", "jsonl", "parquet")
 SHOWN_BAD_ROWS = 10
+_MOST_COLUMNS = 10_000
+"""Of a file without header; without a bound, a slip in file_header would make that many names."""
 _BLOCK = 8192
 _BOM = b"\xef\xbb\xbf"
 
@@ -142,9 +144,14 @@ class RowFile:
             looks_csv = self.format == "tsv" and len(header or []) == 1 and "," in (header or [""])[0]
             hint = " Is this a CSV file? Say so in inputs.data_format." if looks_csv else _choices(place, header or [])
             raise UserError(f"{self.path}: the header has no column '{place}'.{hint}")
-        if header is not None and place >= len(header):
+        if place >= (_MOST_COLUMNS if header is None else len(header)):
             if name not in self._needed:
                 return None
+            if header is None:
+                raise UserError(
+                    f"{self.path}: '{name}' is column {place} (counted from 0), but a line has {_MOST_COLUMNS:,} "
+                    "columns at most."
+                )
             raise UserError(
                 f"{self.path}: has {len(header)} columns ({', '.join(header)}), but '{name}' is column {place} "
                 "(counted from 0)."

@@ -69,7 +69,12 @@ def _load(path: Path, kind: str, binary: bool, words: Sequence[str]) -> tuple[np
         if word.lower() != word:
             cased.setdefault(word.lower().encode(errors="surrogatepass"), []).append(number)
     with _entries(path, kind, binary) as (dim, entries), np.errstate(over="ignore"):  # not finite: refused below
-        vectors = np.zeros((len(words), dim), np.float32)
+        try:
+            vectors = np.zeros((len(words), dim), np.float32)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{path}:1: vectors of {dim:,} numbers do not fit in memory. Is the file damaged, or of another kind?"
+            ) from error
         exact, found = np.zeros(len(words), bool), np.zeros(len(words), bool)
         for entry in entries:
             at, lower = own.get(entry.word), cased.get(entry.word, ())
@@ -125,7 +130,8 @@ def _entries(path: Path, kind: str, binary: bool) -> Iterator[tuple[int, Iterato
 def _header(line: bytes) -> tuple[int, int] | None:
     """(words, features), if that is what a line says."""
     fields = line.split()
-    return (int(fields[0]), int(fields[1])) if len(fields) == 2 and all(map(bytes.isdigit, fields)) else None
+    is_header = len(fields) == 2 and all(field.isdigit() and len(field) < 100 for field in fields)
+    return (int(fields[0]), int(fields[1])) if is_header else None
 
 
 def _is_text(line: bytes) -> bool:
