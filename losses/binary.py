@@ -86,7 +86,7 @@ class BCELoss(RangedLoss):
         highest = 1 + 1e-6  # what adds up probabilities may round up
         wrong_B = wrong_B | self.wrong_rows(probabilities_B, "BCELoss needs probabilities from 0 to 1", highest)
         # torch would end in an error of its own; on a GPU that is a device assert which names nothing.
-        sound_B = probabilities_B.masked_fill(wrong_B, 0.5).clamp(max=1)
+        sound_B, target_B = probabilities_B.masked_fill(wrong_B, 0).clamp(max=1), target_B.masked_fill(wrong_B, 0)
         with torch.autocast(probabilities_B.device.type, enabled=False):  # which refuses this function
             losses_B = F.binary_cross_entropy(sound_B, target_B, reduction="none")
         return self.as_number(losses_B, wrong_B)

@@ -14,14 +14,13 @@ from torch import nn
 from core.conf import annotations, field_docs, read
 from core.errors import UserError
 from core.types import Features, Spec
-from losses import LOSSES
+from losses import LOSSES, row_loss
 
 LABELS = Spec("B", ids=True, labels=("0", "1", "2"))
 TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
 NUMBERS = Spec("B")
 SCORES = Spec("BD", {"D": 3})
 ONE = Spec("BD", {"D": 1})
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 PROBABILITY = Spec("BD", {"D": 1}, parts={"logits": ONE})
 
 OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
@@ -264,17 +263,13 @@ FITTING = Features(torch.tensor([[0.5], [0.5]]))
         ),
     ],
 )
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])])
-def test_values_out_of_range_in_a_later_batch_are_met(name, output, target, sentence, device):
-    """By the sentence; by NaN on a GPU, where every look would hold up the step."""
+def test_values_out_of_range_in_a_later_batch_are_met(monkeypatch, name, output, target, sentence):
     loss = build(name, ONE, NUMBERS)
-    loss(FITTING.to(torch.device(device)), torch.tensor([0.0, 1.0], device=device))
-    later = output.to(torch.device(device)), torch.tensor(target, device=device)
-    if device == "cuda":
-        assert torch.isnan(loss(*later))
-        return
+    loss(FITTING, torch.tensor([0.0, 1.0]))
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
-        loss(*later)
+        loss(output, torch.tensor(target))
+    monkeypatch.setattr(row_loss, "refuse_values", lambda *_: None)  # as on a GPU, where nobody looks
+    assert torch.isnan(loss(output, torch.tensor(target)))
 
 
 @pytest.mark.parametrize("name", ["BCELoss", "PoissonNLLLoss"])
