@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_SHOWN = 50
+"""Names that a message lists at most: all blocks of the catalogue, but not all labels of a wrong column."""
+
 
 class UserError(Exception):
     """A mistake in what we were given (config, data, run folder, machine); the doors print it and exit with code 2."""
@@ -39,5 +42,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_names(names: Iterable[str]) -> str:
-    """` Known: a, b, c.` in alphabetical order."""
-    return f" Known: {', '.join(sorted(names))}."
+    """` Known: a, b, c.` in alphabetical order, fifty at most."""
+    names = sorted(names)
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f" Known: {', '.join(names[:_SHOWN])}{more}."

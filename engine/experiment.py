@@ -1,7 +1,7 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -307,7 +307,7 @@ def make_problem(conf: InputsConf) -> Problem:
     return problem
 
 
-def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = ()) -> InputPlan:
+def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ()) -> InputPlan:
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
     inputs, embedding = draft.inputs, draft.embedding

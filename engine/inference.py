@@ -16,7 +16,7 @@ from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.predictor import Predictor
 from engine.training import cache_folder, checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
-from text.readers import RowFile, format_of
+from text.readers import RowFile, format_named
 from text.writers import PredictionWriter
 
 SHOWN_BAD_ROWS = 10
@@ -90,7 +90,10 @@ def predict_file(
     file_format: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> Answered:
-    """One output row for each input row, in order, in constant memory; `-` stands for standard input and output."""
+    """One output row for each input row, in order, in constant memory; `-` stands for standard input and output.
+
+    The output has the format that its suffix says, else that of the input.
+    """
     conf = predictor.conf
     paths = conf.inputs.data_paths
     source = source or paths.predict_data_path or paths.test_data_path
@@ -102,7 +105,8 @@ def predict_file(
         raise UserError(f"{output}: is the file to predict itself. Name another one in --output.")
     file = _input_file(predictor, source, file_format)
     done = Answered("standard output" if output == "-" else output)
-    with PredictionWriter(None if output == "-" else Path(output), file.format, file.header) as writer:
+    output_format = format_named(Path(output)) or file.format
+    with PredictionWriter(None if output == "-" else Path(output), output_format, file.header, file.kinds) as writer:
         writer.write(done.counted(predictor.predict(file, fields), str(file.path)))
     return done
 
@@ -114,7 +118,7 @@ def _input_file(predictor: Predictor, source: str, file_format: str | None) -> R
     known: str | None = file_format or inputs.data_format
     if source == "-" or path.is_fifo():  # can be read only once, and has no suffix
         stream = sys.stdin.buffer if source == "-" else path.open("rb")
-        known = known or format_of(Path(inputs.data_paths.train_data_path or ""))
+        known = known or format_named(Path(inputs.data_paths.train_data_path or ""))
     return RowFile(
         Path("standard input") if source == "-" else path,
         inputs.predict_file_header or inputs.file_header or {},

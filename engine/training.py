@@ -140,7 +140,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     extra = vector_words(*_vector_source(conf)) if inputs.involve_all_words_in_pretrained_emb else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
-        make_plan(conf, tuple(extra)),
+        make_plan(conf, extra),
         problem,
         cache_folder(conf),
         inputs.on_bad_row,

@@ -10,6 +10,9 @@ from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
 
+_HINTS = 10
+"""Different unknown labels of a chunk of rows that get a hint; a file shows no more bad rows than these."""
+
 
 class Classification(Problem):
     """One label for each row. Label ids follow descending frequency in train, unless the config lists the labels.
@@ -123,8 +126,9 @@ class Classification(Problem):
             counts = np.bincount(ids_N[ids_N >= 0], minlength=len(ids))
             counts[: len(self._counts[column])] += self._counts[column]
             self._counts[column] = counts
+        hints: dict[str, str] = {}
         for at in np.flatnonzero(ids_N < 0):
-            errors[at] = errors[at] or _label_error(column, cells[at], ids)
+            errors[at] = errors[at] or _label_error(column, cells[at], ids, hints)
         return ids_N
 
     def _fields(self) -> list[str]:
@@ -156,10 +160,13 @@ def _only(labels: Mapping[str, int]) -> str:
     return f" only '{next(iter(labels))}'" if labels else " none"
 
 
-def _label_error(column: str, label: str, ids: Mapping[str, int]) -> str:
+def _label_error(column: str, label: str, ids: Mapping[str, int], hints: dict[str, str]) -> str:
+    """hints: what was said before; few labels get one, since each is compared with all that are known."""
     if not label:
         return f"the label in column {column} is empty."
-    return f"unknown label '{label}' in column {column}.{did_you_mean(label, ids) or known_names(ids)}"
+    if label not in hints and len(hints) < _HINTS:
+        hints[label] = did_you_mean(label, ids) or known_names(ids)
+    return f"unknown label '{label}' in column {column}.{hints.get(label, '')}"
 
 
 PROBLEMS.register(Classification, name=Classification.name)

@@ -160,6 +160,38 @@ def test_every_format_trains_tests_and_predicts(door, task, suffix):
     assert code == 0 and "37 rows, 0 without" in err
 
 
+FORMATS = ["tsv", "csv", "jsonl", "parquet"]
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+def test_the_output_has_the_format_and_the_packing_of_its_name_and_can_be_read_again(door, task, has_header):
+    task.config["inputs"]["file_with_col_header"] = has_header
+    texts = [*(text for text, _ in sentences(20, 2)), 'cat "runs"', "red, green"]
+    for name in ("train", "valid"):
+        rows = (task.folder / f"{name}.tsv").read_text()
+        task.file(f"{name}.tsv", "words\tside\n" + rows if has_header else rows)
+    rows = "".join(f"{text}\tup\n" for text in texts)
+    source = task.file("rows.tsv", "words\tside\n" + rows if has_header else rows)
+    assert door("train", "--conf_path", task.path)[0] == 0
+
+    def answered(path, output):
+        code, _, err = door("predict", "--model", task.run, "--input", path, "--output", output)
+        assert code == 0 and "22 rows, 0 without" in err, err
+        return output
+
+    plain = answered(source, task.folder / "plain").read_bytes()  # a name that says nothing: as the input
+    assert plain == answered(source, task.folder / "out.tsv").read_bytes()
+    for suffix in [*FORMATS, *(f"{format}.gz" for format in FORMATS)]:
+        output = answered(source, task.folder / f"out.{suffix}")
+        assert (output.read_bytes()[:2] == b"\x1f\x8b") == suffix.endswith(".gz")
+        again = answered(output, task.folder / f"again.{suffix}.jsonl").read_text().splitlines()
+        for text, line in zip(texts, map(json.loads, again), strict=True):
+            own, _, before, _, *now = line.values()
+            assert (own, before) == (text, now[0])
+        if has_header or suffix.startswith(("jsonl", "parquet")):
+            assert list(line)[:3] == [*(("words", "side") if has_header else ("text", "label")), "prediction"]
+
+
 def write(path, rows) -> None:
     """Rows in the format of the suffix."""
     if path.suffix == ".parquet":
