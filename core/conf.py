@@ -144,7 +144,7 @@ def _field_docs(cls: type[Conf]) -> dict[str, str]:
                 and isinstance(following.value, ast.Constant)
             ):
                 docs[statement.target.id] = inspect.cleandoc(str(following.value.value))
-    return docs
+    return {name: docs[name] for name in annotations(cls) if name in docs}
 
 
 def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:

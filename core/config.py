@@ -155,7 +155,7 @@ class TrainingConf(Conf):
     text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
         default_factory=list
     )
-    """Full-width to half-width, mend broken Unicode, drop stop words, lower-case; applied in this order."""
+    """Full-width to half-width, mend broken Unicode, drop stop words (always last), lower-case; applied as listed."""
     max_lengths: dict[str, PositiveInt] | None = None
     """Branch or column -> tokens at most; longer texts are cut. Without effect where fixed_lengths is set."""
     fixed_lengths: dict[str, PositiveInt] | None = None

@@ -1,7 +1,7 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -250,16 +250,39 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
-    for branch in {**((draft.training and draft.training.max_lengths) or {})}:
-        columns = {c for cols in conf.model_inputs.values() for c in cols}
-        if branch not in conf.model_inputs and branch not in columns:
-            notices.append(Finding(f"training_params.max_lengths.{branch}", "has no effect. No branch is called so."))
+    notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
+    if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
+        refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
             notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
     if files:
         _check_files(conf.data_paths, problems, notices)
+
+
+def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
+    """(path in training_params, reason) of what changes nothing for these inputs."""
+    inputs, training = draft.inputs, draft.training
+    if inputs is None or training is None:
+        return
+    columns = {column for columns in inputs.model_inputs.values() for column in columns}
+    known = {*inputs.model_inputs, *columns}
+    kinds = set(make_plan(draft).kinds.values()) if draft.embedding else {"char"}
+    if training.max_lengths and training.fixed_lengths:
+        yield "max_lengths", "fixed_lengths cut the texts."
+    for key, lengths in (("max_lengths", training.max_lengths), ("fixed_lengths", training.fixed_lengths)):
+        for name in lengths or {}:
+            if name == "word" and key == "fixed_lengths" and name not in known:
+                if "char" not in kinds:
+                    yield f"{key}.{name}", "No column of characters is read."
+            elif name not in known:
+                yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
+    if "feature" in kinds:
+        if training.tokenizer not in (None, "whitespace"):
+            yield "tokenizer", "Words that have features are split at spaces."
+        if "remove_stopwords" in training.text_preprocessing:
+            yield "text_preprocessing", "Words that have features all stay."
 
 
 def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:

@@ -16,10 +16,8 @@ from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.predictor import Predictor
 from engine.training import cache_folder, checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
-from text.readers import RowFile, format_named
+from text.readers import SHOWN_BAD_ROWS, RowFile, format_named
 from text.writers import PredictionWriter
-
-SHOWN_BAD_ROWS = 10
 
 
 def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:

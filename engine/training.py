@@ -189,8 +189,7 @@ def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, s
 def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
     inputs = conf.inputs
     path = inputs.data_paths.pre_trained_emb
-    if path is None:
-        raise UserError("inputs.involve_all_words_in_pretrained_emb: needs inputs.data_paths.pre_trained_emb.")
+    assert path is not None
     return Path(path), inputs.pretrained_emb_type, inputs.pretrained_emb_binary_or_text == "binary"
 
 

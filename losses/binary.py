@@ -1,5 +1,7 @@
 """Losses of one number per row against two labels: the number speaks for the label with id 1, the rarer in train."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +33,7 @@ class BCEWithLogitsLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
         pos_weight: PositiveFloat | None = None
         """Weight of the rows whose label has id 1. null = 1."""
 
@@ -65,6 +68,8 @@ class BCELoss(RangedLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
+
         def check(self, output: Spec, target: Spec) -> None:
             check_one_per_row(output)
             target.expect("B")
@@ -104,6 +109,8 @@ class SoftMarginLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
+
         def check(self, output: Spec, target: Spec) -> None:
             check_one_per_row(output)
             check_two_labels(target)

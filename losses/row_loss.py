@@ -1,6 +1,6 @@
 """What losses share: how their inputs are checked and read, how rows are reduced, weights by label."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +64,8 @@ class RangedLoss(RowLoss):
 
 class WeightedConf(ReducedConf):
     """The Conf of a loss on the scores of all labels, with a weight for each."""
+
+    reads_logits: ClassVar = True
 
     weight: LabelWeights = None
     """Weight of each label: by name ({"0": 0.1, "1": 0.9}) or a list in the order of ids. null = 1."""
