@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -62,6 +62,12 @@ class CharCluster(core.conf.Conf):
             raise ValueError(CHAR_EMBEDDINGS.unknown(self.type))
         # Its defaults are written out like those of every other Conf; reading it checks its ranges.
         object.__setattr__(self, "conf", core.conf.to_json(self.settings()))
+
+    @classmethod
+    def without_effect(cls, value: Mapping[str, core.conf.JSON]) -> Mapping[str, str]:
+        """Those of the character embedding too."""
+        chosen = value.get("type")
+        return {**cls.ignored, **(CHAR_EMBEDDINGS[chosen].Conf.ignored if chosen in CHAR_EMBEDDINGS else {})}  # type: ignore[attr-defined, index]
 
     def settings(self) -> Block.Conf:
         """The Conf of the character embedding."""

@@ -4,6 +4,7 @@ The names are those of NeuronBlocks, so that its configs load as they are; what 
 `ignored` and reported, never silently dropped.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar, Literal
@@ -32,10 +33,10 @@ class InputsConf(Conf):
     """What the data is: files, columns, the branches of the network that read them, the target."""
 
     choice: ClassVar[Choice | None] = Choice(tag="dataset_type", registry="problem", conf=None)
-    ignored: ClassVar[Mapping[str, str]] = {"tagging_scheme": ""}
+    extra: ClassVar[str | None] = "settings"
 
     dataset_type: str
-    """The problem: classification or regression."""
+    """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
     data_format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
@@ -68,6 +69,8 @@ class InputsConf(Conf):
     """Whether the vocabulary takes in every word that has a pretrained vector."""
     add_start_end_for_seq: bool = False
     """Whether texts are wrapped in <start> and <eos>."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The problem's own keys, which stand beside the others."""
 
 
 class OutputsConf(Conf):
@@ -92,6 +95,10 @@ class OutputsConf(Conf):
         super().__post_init__()
         if not self.save_base_dir.strip():
             raise ValueError("save_base_dir is empty.")
+        if "\0" in self.save_base_dir:
+            raise ValueError("save_base_dir holds a null byte.")
+        if self.predict_output_name in ("", ".", "..") or re.search(r"[/\\\0]", self.predict_output_name):
+            raise ValueError("predict_output_name must be the name of a file, without folders.")
 
 
 class VocabularyConf(Conf):
@@ -148,7 +155,7 @@ class TrainingConf(Conf):
     text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
         default_factory=list
     )
-    """Full-width to half-width, mend broken Unicode, drop stop words, lower-case; applied in this order."""
+    """Full-width to half-width, mend broken Unicode, drop stop words (always last), lower-case; applied as listed."""
     max_lengths: dict[str, PositiveInt] | None = None
     """Branch or column -> tokens at most; longer texts are cut. Without effect where fixed_lengths is set."""
     fixed_lengths: dict[str, PositiveInt] | None = None
@@ -239,7 +246,11 @@ class TrainerConf(Conf):
 class ExperimentConf(Conf):
     """One JSON document: everything a training needs."""
 
-    ignored: ClassVar[Mapping[str, str]] = {"$schema": "", "license": "", "tool_version": ""}
+    ignored: ClassVar[Mapping[str, str]] = {
+        "$schema": "",
+        "license": "It is a note for the reader.",
+        "tool_version": "Configs of every version are read.",
+    }
 
     model_description: str = ""
     """What this model is, for the reader."""

@@ -7,7 +7,7 @@ Legend of axis letters. Tensor names end in their axes (`states_BTD`, `mask_BT`)
     E  features of a second kind  H  hidden units               V  entries of a vocabulary
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -154,5 +154,3 @@ class Prediction(NamedTuple):
 
 Scores = Mapping[str, float]
 """Metric name -> score. NaN where the metric is not defined for the data (AUC with one class only)."""
-
-Labels = Sequence[str]

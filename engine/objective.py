@@ -65,11 +65,10 @@ def trace_losses(
             continue
         weight = conf.weight * (factors[index] if factors else 1.0)
         terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight))
-        graph.notices += [
-            Finding(f"{path}.conf.{key}", f"has no effect. {loss_conf.ignored[key]}")
-            for key in conf.conf
-            if loss_conf.ignored.get(key)
-        ]
+        graph.notices += [Finding(*notice) for notice in core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
+        if loss_conf.reads_logits and "logits" in specs[0].parts:
+            sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
+            graph.notices.append(Finding(f"{path}.inputs[0]", sentence))
     return terms
 
 

@@ -1,6 +1,6 @@
 """What every loss is: a module with a typed Conf that checks its inputs before anything is built."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -19,6 +19,9 @@ class Loss(nn.Module):
 
     class Conf(core.conf.Conf):
         """Subclasses add fields and define `check` with one named parameter for each input."""
+
+        reads_logits: ClassVar[bool] = False
+        """Whether a layer that ends in softmax or sigmoid is read before it."""
 
         def check(self, *inputs: Any, **_: Any) -> None:
             """A ValueError says what does not fit in inputs with these specs. Pure."""

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from core.conf import Range
 from core.types import Features
 from losses.base import LOSSES
-from losses.row_loss import WeightedConf, WeightedLoss, logits_of
+from losses.row_loss import WeightedConf, WeightedLoss, logits_of, reduced
 
 
 class ClassConf(WeightedConf):
@@ -18,8 +18,20 @@ class ClassConf(WeightedConf):
     """Label id whose rows do not count."""
 
 
+class ClassLoss(WeightedLoss):
+    """A loss on the probability of the right label; its mean divides by the weights of the rows that count."""
+
+    conf: ClassConf
+
+    def as_number(self, losses_B: Tensor, target: Tensor) -> Tensor:
+        """The losses of rows as one number."""
+        counted_B = target != self.conf.ignore_index
+        weights_B = counted_B.float() if self.weight is None else self.weight[target * counted_B] * counted_B
+        return reduced(losses_B, self.conf.reduction, weights_B)
+
+
 @LOSSES.register
-class CrossEntropyLoss(WeightedLoss):
+class CrossEntropyLoss(ClassLoss):
     """Negative log probability of the right label: -w[y] log softmax(z)[y]; the mean divides by the sum of weights.
 
     Shape: logits B x C, target ids B -> scalar. Of a layer that ends in softmax it takes the logits.
@@ -36,18 +48,19 @@ class CrossEntropyLoss(WeightedLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        return F.cross_entropy(
+        losses_B = F.cross_entropy(
             logits_of(output),
             target,
             weight=self.weight,
             ignore_index=self.conf.ignore_index,
-            reduction=self.conf.reduction,
+            reduction="none",
             label_smoothing=self.conf.label_smoothing,
         )
+        return self.as_number(losses_B, target)
 
 
 @LOSSES.register
-class NLLLoss(WeightedLoss):
+class NLLLoss(ClassLoss):
     """Negative log-likelihood of the right label: -w[y] log p[y]; the mean divides by the sum of weights.
 
     Shape: log-probabilities B x C, target ids B -> scalar. log_softmax leaves log-probabilities as they are, so it is
@@ -65,10 +78,11 @@ class NLLLoss(WeightedLoss):
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         log_probabilities_BC = F.log_softmax(logits_of(output), dim=-1)
-        return F.nll_loss(
+        losses_B = F.nll_loss(
             log_probabilities_BC,
             target,
             weight=self.weight,
             ignore_index=self.conf.ignore_index,
-            reduction=self.conf.reduction,
+            reduction="none",
         )
+        return self.as_number(losses_B, target)

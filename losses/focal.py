@@ -1,5 +1,7 @@
 """Focal loss: cross-entropy that looks away from rows which are already right."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,6 +34,7 @@ class FocalLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
         gamma: NonNegativeFloat = 2.0
         """How strongly easy rows are played down; 0 is cross-entropy."""
         alpha: LabelWeights = None

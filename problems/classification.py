@@ -7,7 +7,11 @@ import numpy as np
 
 from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row, Spec
+from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
+
+_HINTS = 10
+"""Different unknown labels of a chunk of rows that get a hint; a file shows no more bad rows than these."""
 
 
 class Classification(Problem):
@@ -17,6 +21,7 @@ class Classification(Problem):
     """
 
     name = "classification"
+    own_metrics = metrics.CLASSIFICATION
     default_metrics = ("accuracy",)
     default_fields = ("prediction", "confidence")
 
@@ -26,8 +31,9 @@ class Classification(Problem):
         labels: Sequence[str] | None = None,
         positive_label: str | None = None,
         group_by: str | None = None,
+        conf: Problem.Conf | None = None,
     ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by)
+        super().__init__(target_columns, labels, positive_label, group_by, conf)
         if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
             raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
         self._positive_label = positive_label
@@ -100,7 +106,7 @@ class Classification(Problem):
 
     def decode(self, output: Features) -> Decoded:
         """Softmax over the labels; one score is the logit of the label with id 1."""
-        logits = output.parts.get("logits", output.values).detach().float()
+        logits = output.parts.get("logits", output.values).detach().double()  # float32 would tie all that is certain
         if logits.dim() == 2 and logits.shape[1] > 1:
             return Decoded(logits.softmax(-1).cpu().numpy())
         probability_N = logits.reshape(-1).sigmoid().cpu().numpy()
@@ -120,8 +126,9 @@ class Classification(Problem):
             counts = np.bincount(ids_N[ids_N >= 0], minlength=len(ids))
             counts[: len(self._counts[column])] += self._counts[column]
             self._counts[column] = counts
+        hints: dict[str, str] = {}
         for at in np.flatnonzero(ids_N < 0):
-            errors[at] = errors[at] or _label_error(column, cells[at], ids)
+            errors[at] = errors[at] or _label_error(column, cells[at], ids, hints)
         return ids_N
 
     def _fields(self) -> list[str]:
@@ -153,10 +160,13 @@ def _only(labels: Mapping[str, int]) -> str:
     return f" only '{next(iter(labels))}'" if labels else " none"
 
 
-def _label_error(column: str, label: str, ids: Mapping[str, int]) -> str:
+def _label_error(column: str, label: str, ids: Mapping[str, int], hints: dict[str, str]) -> str:
+    """hints: what was said before; few labels get one, since each is compared with all that are known."""
     if not label:
         return f"the label in column {column} is empty."
-    return f"unknown label '{label}' in column {column}.{did_you_mean(label, ids) or known_names(ids)}"
+    if label not in hints and len(hints) < _HINTS:
+        hints[label] = did_you_mean(label, ids) or known_names(ids)
+    return f"unknown label '{label}' in column {column}.{hints.get(label, '')}"
 
 
 PROBLEMS.register(Classification, name=Classification.name)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from core.conf import annotations, field_docs, read
 from core.errors import UserError
 from core.types import Features, Spec
-from losses import LOSSES
+from losses import LOSSES, row_loss
 
 LABELS = Spec("B", ids=True, labels=("0", "1", "2"))
 TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
@@ -139,6 +140,37 @@ def test_cross_entropy_smoothing_and_ignored_label():
     torch.testing.assert_close(loss(Features(logits), target), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "conf"),
+    [
+        ("CrossEntropyLoss", {"ignore_index": 0}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0], "label_smoothing": 0.1}),
+        ("NLLLoss", {"ignore_index": 0}),
+        ("NLLLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("FocalLoss", {"alpha": [0.0, 1.0, 1.0]}),
+        ("MultiMarginLoss", {"weight": [0.0, 1.0, 1.0]}),
+    ],
+)
+def test_a_batch_of_rows_that_do_not_count_has_a_mean_of_zero(name, conf):
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = build(name, SCORES, LABELS, **conf)(Features(logits), torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss"])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 0.0]])
+@pytest.mark.parametrize("ignore_index", [-100, 1])
+def test_the_mean_divides_by_the_weights_of_the_rows_that_count_as_in_torch(name, weight, ignore_index):
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 1, 0, 0])
+    conf = {"ignore_index": ignore_index} | ({"label_smoothing": 0.2} if name == "CrossEntropyLoss" else {})
+    wanted = getattr(nn, name)(weight=None if weight is None else torch.tensor(weight), **conf)
+    given = logits if name == "CrossEntropyLoss" else logits.log_softmax(-1)
+    loss = build(name, SCORES, LABELS, weight=weight, **conf)
+    torch.testing.assert_close(loss(Features(logits), target), wanted(given, target))
+
+
 def test_nll_takes_log_probabilities_as_they_are():
     log_probabilities, target = torch.randn(4, 3).log_softmax(-1), torch.tensor([0, 1, 2, 1])
     loss = build("NLLLoss", SCORES, LABELS, weight=[1.0, 2.0, 3.0])
@@ -196,6 +228,61 @@ def test_bce_refuses_logits_and_wild_targets_with_a_sentence():
         build("BCELoss", PROBABILITY, TWO_LABELS)(Features(torch.tensor([[-1.0], [3.0]])), torch.tensor([0, 1]))
     with pytest.raises(UserError, match=r"needs targets from 0 to 1, but its input runs from 0 to 5\."):
         build("BCELoss", ONE, NUMBERS)(Features(torch.tensor([[0.5], [0.5]])), torch.tensor([0.0, 5.0]))
+
+
+FITTING = Features(torch.tensor([[0.5], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "target", "sentence"),
+    [
+        ("BCELoss", FITTING, [0.0, 7.0], "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7."),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [0.5]]), parts={"logits": torch.zeros(2, 1)}),
+            [0.0, 7.0],
+            "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7.",
+        ),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [3.0]])),
+            [0.0, 1.0],
+            "BCELoss needs probabilities from 0 to 1, but its input runs from 0.5 to 3.",
+        ),
+        (
+            "PoissonNLLLoss",
+            FITTING,
+            [2.0, -3.0],
+            "PoissonNLLLoss needs counts of at least 0, but its input runs from -3 to 2.",
+        ),
+        (
+            "PoissonNLLLoss",
+            Features(torch.tensor([[-0.5], [0.5]])),
+            [0.0, 1.0],
+            "PoissonNLLLoss needs rates of at least 0 (or log_input), but its input runs from -0.5 to 0.5.",
+        ),
+    ],
+)
+def test_values_out_of_range_in_a_later_batch_are_met(monkeypatch, name, output, target, sentence):
+    loss = build(name, ONE, NUMBERS)
+    loss(FITTING, torch.tensor([0.0, 1.0]))
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        loss(output, torch.tensor(target))
+    monkeypatch.setattr(row_loss, "refuse_values", lambda *_: None)  # as on a GPU, where nobody looks
+    assert torch.isnan(loss(output, torch.tensor(target)))
+
+
+@pytest.mark.parametrize("name", ["BCELoss", "PoissonNLLLoss"])
+def test_a_model_that_gives_nan_has_a_loss_of_nan(name):
+    values = torch.tensor([[0.5], [torch.nan]])
+    assert torch.isnan(build(name, ONE, NUMBERS)(Features(values), torch.tensor([0.0, 1.0])))
+
+
+def test_a_probability_that_rounding_raised_above_one_is_one():
+    p = torch.tensor([[1 + 2**-23], [0.5]])
+    assert build("BCELoss", ONE, NUMBERS)(Features(p), torch.tensor([1.0, 1.0])).item() == pytest.approx(
+        math.log(2) / 2
+    )
 
 
 def test_soft_margin_does_not_overflow():
