@@ -15,6 +15,7 @@ from block_zoo.conv import Conv
 from block_zoo.conv_pooling import ConvPooling
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
+from block_zoo.feed_forward import FeedForward
 from block_zoo.flatten import Flatten
 from block_zoo.highway_linear import HighwayLinear
 from block_zoo.layer_norm import LayerNorm
@@ -23,7 +24,10 @@ from block_zoo.linear_attention import LinearAttention
 from block_zoo.lstm_char_embedding import LSTMCharEmbedding
 from block_zoo.match_attention import MatchAttention
 from block_zoo.math_ops import Add2D, Add3D, ElementWisedMultiply2D, ElementWisedMultiply3D, Minus2D, Minus3D
+from block_zoo.multi_head_attention import MultiHeadAttention
 from block_zoo.pooling import Pooling
+from block_zoo.position_embedding import PositionEmbedding
+from block_zoo.transformer import Transformer
 
 __all__ = [
     "BLOCKS",
@@ -47,6 +51,7 @@ __all__ = [
     "ElementWisedMultiply2D",
     "ElementWisedMultiply3D",
     "Embedding",
+    "FeedForward",
     "Flatten",
     "HighwayLinear",
     "LSTMCharEmbedding",
@@ -56,5 +61,8 @@ __all__ = [
     "MatchAttention",
     "Minus2D",
     "Minus3D",
+    "MultiHeadAttention",
     "Pooling",
+    "PositionEmbedding",
+    "Transformer",
 ]

@@ -24,6 +24,7 @@ CLUSTERS = {
     "char": {"cols": ["q_char"], "type": "LSTMCharEmbedding", "dim": 4},
     "pos": {"cols": ["q_pos"], "dim": 3},
 }
+HEADS = {"attention_conf": {"n_head": 3}}
 SAME = {"same_tokens": True}
 
 CASES = [
@@ -72,6 +73,36 @@ CASES = [
         for spec in (VECTOR, SEQUENCE, MATRIX)
     ),
     ("HighwayLinear", {"num_layers": 2, "activation": None}, [VECTOR], {}),
+    *(
+        ("MultiHeadAttention", conf, [spec], {})
+        for conf in (
+            {"n_head": 2},
+            {"num_heads": 1, "causal": True, "scale": False},
+            {"num_heads": 3, "rotary": True, "attn_dropout": 0.0, "resid_dropout": 0.0},
+            {"num_heads": 3, "rotary": True, "causal": True},
+        )
+        for spec in (SEQUENCE, FIXED)
+    ),
+    ("MultiHeadAttention", {"num_heads": 2}, [SEQUENCE, Spec("BTD", {"D": 5})], {}),
+    ("MultiHeadAttention", {"num_heads": 6}, [FIXED, FIXED], {}),
+    ("FeedForward", {}, [VECTOR], {}),
+    ("FeedForward", {"hidden_factor": 1, "activation": "SiLU", "dropout": 0.0}, [SEQUENCE], {}),
+    ("FeedForward", {"activation": None}, [MATRIX], {}),
+    *(
+        (
+            "Transformer",
+            HEADS | {"n_layer": 2, "positions": positions, "norm_first": first, "causal": causal},
+            [spec],
+            {},
+        )
+        for positions in ("none", "sinusoidal", "learned", "rotary")
+        for first, causal, spec in ((False, False, SEQUENCE), (True, False, FIXED), (True, True, SEQUENCE))
+    ),
+    ("Transformer", HEADS | {"n_layer": 1, "mlp_conf": {"hidden_factor": 2, "dropout": 0.0}}, [SEQUENCE], {}),
+    ("PositionEmbedding", {}, [SEQUENCE], {}),
+    ("PositionEmbedding", {"positions": "learned", "max_positions": 7}, [SEQUENCE], {}),
+    ("PositionEmbedding", {"positions": "sinusoidal"}, [FIXED], {}),
+    ("PositionEmbedding", {"positions": "sinusoidal"}, [Spec("BTD", {"D": 5})], {}),
     ("Attention", {}, [SEQUENCE, SEQUENCE], {}),
     ("Attention", {}, [FIXED, SEQUENCE], {}),
     ("MatchAttention", {}, [SEQUENCE, SEQUENCE], {}),
