@@ -7,12 +7,14 @@ from block_zoo.bi_gru_last import BiGRULast
 from block_zoo.bi_lstm import BiLSTM
 from block_zoo.bi_lstm_att import BiLSTMAtt
 from block_zoo.bi_lstm_last import BiLSTMLast
+from block_zoo.bi_qrnn import BiQRNN
 from block_zoo.cnn_char_embedding import CNNCharEmbedding
 from block_zoo.combination import Combination
 from block_zoo.concat2d import Concat2D
 from block_zoo.concat3d import Concat3D
 from block_zoo.conv import Conv
 from block_zoo.conv_pooling import ConvPooling
+from block_zoo.depthwise_conv import DepthwiseConv
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
 from block_zoo.feed_forward import FeedForward
@@ -40,6 +42,7 @@ __all__ = [
     "BiLSTM",
     "BiLSTMAtt",
     "BiLSTMLast",
+    "BiQRNN",
     "Block",
     "CNNCharEmbedding",
     "Combination",
@@ -47,6 +50,7 @@ __all__ = [
     "Concat3D",
     "Conv",
     "ConvPooling",
+    "DepthwiseConv",
     "Dropout",
     "ElementWisedMultiply2D",
     "ElementWisedMultiply3D",

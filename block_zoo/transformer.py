@@ -16,8 +16,9 @@ from core.types import Features, Spec
 
 @BLOCKS.register
 class Transformer(Block):
-    """The encoder of a transformer: positions, then layers of self-attention and a position-wise network, each added
-    to what it reads and normalised.
+    """The encoder of a transformer: layers of self-attention and a position-wise network.
+
+    Each of the two is added to what it reads, and the sum is normalised.
 
     Shape: B x T x D -> the same; parts `layer_1` to `layer_n`, the output of every layer: the same.
     Masking: padding gets no attention; the output is zero at padding.

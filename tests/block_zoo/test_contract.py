@@ -41,6 +41,18 @@ CASES = [
         for conf in ({"hidden_dim": 4, "dropout": 0.3}, {"hidden_dim": 3, "num_layers": 2, "dropout": 0.3})
         for spec in (SEQUENCE, FIXED)
     ),
+    *(
+        ("BiQRNN", conf, [spec], {})
+        for conf in (
+            {"hidden_dim": 4, "dropout": 0.3},
+            {"hidden_dim": 3, "window": 2, "zoneout": 0.2},
+            {"hidden_dim": 3, "window": 2, "num_layers": 2, "dropout": 0.3},
+        )
+        for spec in (SEQUENCE, FIXED)
+    ),
+    ("DepthwiseConv", {}, [SEQUENCE], {}),
+    ("DepthwiseConv", {"window_size": 4, "batch_norm": False, "activation": None, "dropout": 0.1}, [FIXED], {}),
+    ("DepthwiseConv", {"window_size": 1, "output_channel_num": 3, "activation": "PReLU"}, [SEQUENCE], {}),
     ("Conv", {}, [SEQUENCE], {}),
     ("Conv", {"window_size": 4, "padding_type": "SAME", "dropout": 0.1}, [SEQUENCE], {}),
     ("Conv", {"window_size": 2, "padding_type": "SAME", "stride": 2, "batch_norm": False}, [FIXED], {}),
