@@ -17,6 +17,7 @@ from block_zoo.conv_pooling import ConvPooling
 from block_zoo.depthwise_conv import DepthwiseConv
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
+from block_zoo.encoder_decoder import EncoderDecoder
 from block_zoo.feed_forward import FeedForward
 from block_zoo.flatten import Flatten
 from block_zoo.highway_linear import HighwayLinear
@@ -55,6 +56,7 @@ __all__ = [
     "ElementWisedMultiply2D",
     "ElementWisedMultiply3D",
     "Embedding",
+    "EncoderDecoder",
     "FeedForward",
     "Flatten",
     "HighwayLinear",

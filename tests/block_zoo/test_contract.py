@@ -51,6 +51,16 @@ CASES = [
         )
         for spec in (SEQUENCE, FIXED)
     ),
+    ("EncoderDecoder", {"decoder_conf": {"hidden_dim": 4, "decoder_vocab_size": 3}}, [SEQUENCE], {}),
+    (
+        "EncoderDecoder",
+        {
+            "encoder_conf": {"hidden_dim": 3, "num_layers": 2, "dropout": 0.2},
+            "decoder_conf": {"hidden_dim": 5, "num_layers": 2, "dropout": 0.2, "decoder_vocab_size": 4},
+        },
+        [FIXED],
+        {},
+    ),
     ("DepthwiseConv", {}, [SEQUENCE], {}),
     ("DepthwiseConv", {"window_size": 4, "batch_norm": False, "activation": None, "dropout": 0.1}, [FIXED], {}),
     ("DepthwiseConv", {"window_size": 1, "output_channel_num": 3, "activation": "PReLU"}, [SEQUENCE], {}),
