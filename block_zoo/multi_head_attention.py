@@ -85,7 +85,7 @@ class MultiHeadAttention(Block):
             scale=None if conf.scale else 1.0,
         )
         values_BTD = self.dropout(self.output(attended_BATD.transpose(1, 2).flatten(2)))
-        return x.with_values(zero_padding(zero_padding(values_BTD, x.mask), real_B if memory is not None else None))
+        return x.with_values(zero_padding(zero_padding(values_BTD, x.mask), real_B))
 
     def _heads(self, states_BTD: Tensor) -> Tensor:
         return states_BTD.view(*states_BTD.shape[:2], self.conf.num_heads, -1).transpose(1, 2)
