@@ -6,7 +6,7 @@ from torch import nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.convolution import MaskedBatchNorm, convolve, over_windows, window_count
+from block_zoo.convolution import MaskedBatchNorm, around_token, convolve, over_windows, window_count
 from block_zoo.masking import zero_padding
 from core.conf import Activation, NonNegativeInt, PositiveInt, Rate
 from core.types import Features, Spec
@@ -72,9 +72,8 @@ class Conv(Block):
     def forward(self, states: Features) -> Features:
         conf, around = self.conf, self.conf.window_size - 1
         same = conf.padding_type == "SAME"
-        # For even windows the extra zero stands on the right, and windows start at every stride-th token of a text
-        # however long its neighbours are.
-        left, right = (around // 2, around - around // 2) if same else (conf.padding, conf.padding)
+        # Windows start at every stride-th token of a text however long its neighbours are.
+        left, right = around_token(conf.window_size) if same else (conf.padding, conf.padding)
         convolved = convolve(self.conv, zero_padding(states.values, states.mask), left, right)
         values_BTD = self.dropout(self.activation(convolved))
 

@@ -29,6 +29,11 @@ def over_windows(tokens: Features, values_BTD: Tensor, window: int, stride: int,
     )
 
 
+def around_token(window: int) -> tuple[int, int]:
+    """The zeros left and right of a text that give one window around every token; of even windows one more right."""
+    return (window - 1) // 2, window // 2
+
+
 def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tensor:
     """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window.
 
@@ -40,7 +45,12 @@ def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tens
         states_BTD = F.pad(states_BTD, (0, 0, left - both, right - both))
     images_BDHT = states_BTD.transpose(1, 2).unsqueeze(2)
     convolved_BDHT = F.conv2d(
-        images_BDHT, conv.weight.unsqueeze(2), conv.bias, stride=(1, conv.stride[0]), padding=(0, both)
+        images_BDHT,
+        conv.weight.unsqueeze(2),
+        conv.bias,
+        stride=(1, conv.stride[0]),
+        padding=(0, both),
+        groups=conv.groups,
     )
     return convolved_BDHT.squeeze(2).transpose(1, 2)
 

@@ -5,6 +5,7 @@ Legend of axis letters. Tensor names end in their axes (`states_BTD`, `mask_BT`)
     B  rows of a batch            T  tokens of a text           S  tokens of a second text
     K  characters of a token      D  features                   C  classes (labels)
     E  features of a second kind  H  hidden units               V  entries of a vocabulary
+    A  heads of attention
 """
 
 from collections.abc import Mapping

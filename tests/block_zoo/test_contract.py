@@ -27,12 +27,14 @@ CLUSTERS = {
     "char": {"cols": ["q_char"], "type": "LSTMCharEmbedding", "dim": 4},
     "pos": {"cols": ["q_pos"], "dim": 3},
 }
+HEADS = {"attention_conf": {"n_head": 3}}
 SAME = {"same_tokens": True}
 
 CASES = [
     ("Embedding", CLUSTERS, [QUESTION], {}),
     ("Embedding", {"word": {"cols": ["a"], "dim": 4, "fix_weight": True}}, [ANSWER], {}),
     ("Embedding", CLUSTERS | {"char": {"cols": ["q_char"], "type": "CNNCharEmbedding", "dim": [3, 2]}}, [QUESTION], {}),
+    ("Embedding", CLUSTERS | {"ngram": {"cols": ["q"], "dim": 3, "buckets": 20}}, [QUESTION], {}),
     ("CNNCharEmbedding", {"dim": [4, 3], "window_size": [2, 6], "stride": 2, "padding": 1}, [CHARS], {}),
     ("CNNCharEmbedding", {"dim": 4, "window_size": 3, "activation": None}, [CHARS], {}),
     ("LSTMCharEmbedding", {"dim": 4}, [CHARS], {}),
@@ -43,6 +45,28 @@ CASES = [
         for conf in ({"hidden_dim": 4, "dropout": 0.3}, {"hidden_dim": 3, "num_layers": 2, "dropout": 0.3})
         for spec in (SEQUENCE, FIXED)
     ),
+    *(
+        ("BiQRNN", conf, [spec], {})
+        for conf in (
+            {"hidden_dim": 4, "dropout": 0.3},
+            {"hidden_dim": 3, "window": 2, "zoneout": 0.2},
+            {"hidden_dim": 3, "window": 2, "num_layers": 2, "dropout": 0.3},
+        )
+        for spec in (SEQUENCE, FIXED)
+    ),
+    ("EncoderDecoder", {"decoder_conf": {"hidden_dim": 4, "decoder_vocab_size": 3}}, [SEQUENCE], {}),
+    (
+        "EncoderDecoder",
+        {
+            "encoder_conf": {"hidden_dim": 3, "num_layers": 2, "dropout": 0.2},
+            "decoder_conf": {"hidden_dim": 5, "num_layers": 2, "dropout": 0.2, "decoder_vocab_size": 4},
+        },
+        [FIXED],
+        {},
+    ),
+    ("DepthwiseConv", {}, [SEQUENCE], {}),
+    ("DepthwiseConv", {"window_size": 4, "batch_norm": False, "activation": None, "dropout": 0.1}, [FIXED], {}),
+    ("DepthwiseConv", {"window_size": 1, "output_channel_num": 3, "activation": "PReLU"}, [SEQUENCE], {}),
     ("Conv", {}, [SEQUENCE], {}),
     ("Conv", {"window_size": 4, "padding_type": "SAME", "dropout": 0.1}, [SEQUENCE], {}),
     ("Conv", {"window_size": 2, "padding_type": "SAME", "stride": 2, "batch_norm": False}, [FIXED], {}),
@@ -109,6 +133,36 @@ CASES = [
         for spec in (VECTOR, SEQUENCE, MATRIX)
     ),
     ("HighwayLinear", {"num_layers": 2, "activation": None}, [VECTOR], {}),
+    *(
+        ("MultiHeadAttention", conf, [spec], {})
+        for conf in (
+            {"n_head": 2},
+            {"num_heads": 1, "causal": True, "scale": False},
+            {"num_heads": 3, "rotary": True, "attn_dropout": 0.0, "resid_dropout": 0.0},
+            {"num_heads": 3, "rotary": True, "causal": True},
+        )
+        for spec in (SEQUENCE, FIXED)
+    ),
+    ("MultiHeadAttention", {"num_heads": 2}, [SEQUENCE, Spec("BTD", {"D": 5})], {}),
+    ("MultiHeadAttention", {"num_heads": 6}, [FIXED, FIXED], {}),
+    ("FeedForward", {}, [VECTOR], {}),
+    ("FeedForward", {"hidden_factor": 1, "activation": "SiLU", "dropout": 0.0}, [SEQUENCE], {}),
+    ("FeedForward", {"activation": None}, [MATRIX], {}),
+    *(
+        (
+            "Transformer",
+            HEADS | {"n_layer": 2, "positions": positions, "norm_first": first, "causal": causal},
+            [spec],
+            {},
+        )
+        for positions in ("none", "sinusoidal", "learned", "rotary")
+        for first, causal, spec in ((False, False, SEQUENCE), (True, False, FIXED), (True, True, SEQUENCE))
+    ),
+    ("Transformer", HEADS | {"n_layer": 1, "mlp_conf": {"hidden_factor": 2, "dropout": 0.0}}, [SEQUENCE], {}),
+    ("PositionEmbedding", {}, [SEQUENCE], {}),
+    ("PositionEmbedding", {"positions": "learned", "max_positions": 7}, [SEQUENCE], {}),
+    ("PositionEmbedding", {"positions": "sinusoidal"}, [FIXED], {}),
+    ("PositionEmbedding", {"positions": "sinusoidal"}, [Spec("BTD", {"D": 5})], {}),
     ("Attention", {}, [SEQUENCE, SEQUENCE], {}),
     ("Attention", {}, [FIXED, SEQUENCE], {}),
     ("MatchAttention", {}, [SEQUENCE, SEQUENCE], {}),
