@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import positive_int, run_door
+from core.command_line import run_arguments, run_door
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
@@ -14,39 +13,25 @@ if TYPE_CHECKING:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Answer for new rows: a file, standard input, or interactively.")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", type=Path, help="the run folder")
-    which.add_argument("--conf_path", type=Path, help="or the config that it was trained with")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="overrides",
-        help="override a value of the run's config, as for train.py",
-    )  # fmt: skip
+    run_arguments(parser)
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
     parser.add_argument("--output", help="the file, or - for standard output; with --input - that is the default")
     parser.add_argument("--format", choices=["tsv", "csv", "jsonl", "parquet"], help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
     parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
-    parser.add_argument("--batch_size", type=positive_int, help="rows per batch; changes the speed only")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where to compute")
     return parser.parse_args()
 
 
 def main() -> None:
     """Load the run, answer for every row."""
     options = arguments()
-    from engine.inference import predict_file, run_folder_of  # late: --help must not wait for torch
-    from engine.predictor import Predictor
+    from engine.inference import load_run, predict_file  # late: --help must not wait for torch
 
-    run = options.model or run_folder_of(options.conf_path, options.overrides)
-    predictor = Predictor.load(run, options.device, options.batch_size, options.overrides)
+    run, predictor = load_run(options)
     if options.interactive:
         interact(predictor, options.fields)
         return
-    done = predict_file(predictor, run, options.input, options.output, options.format, options.fields)
+    done = predict_file(predictor, run.path, options.input, options.output, options.format, options.fields)
     for line in done.bad_rows:
         print(line, file=sys.stderr)
     print(f"{done.rows:,} rows, {done.bad:,} without an answer; written to {done.output}", file=sys.stderr)

@@ -4,17 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from core.errors import run_door
+from core.command_line import run_door, set_argument
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the model that a config describes.")
     parser.add_argument("--conf_path", required=True, type=Path, help="the config, a JSON file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
-        help="override a value of the config, for example training_params.batch_size=64; may be repeated",
-    )  # fmt: skip
+    set_argument(parser, "override a value of the config, for example training_params.batch_size=64; may be repeated")
     parser.add_argument("--check", action="store_true", help="only check the config and show its layers")
     earlier = parser.add_mutually_exclusive_group()
     earlier.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")

@@ -23,11 +23,16 @@ GARBAGE = 1e3
 
 
 def check_contract(
-    conf: Block.Conf, specs: Sequence[Spec], *, same_tokens: bool = False, tolerance: float = 1e-5, seed: int = 0
+    conf: Block.Conf,
+    specs: Sequence[Spec],
+    *,
+    same_tokens: bool | Sequence[int] = False,
+    tolerance: float = 1e-5,
+    seed: int = 0,
 ) -> None:
     """Hold the block of `conf`, built for inputs with `specs`, to everything that blocks promise.
 
-    same_tokens  sequences among the inputs run over the same tokens
+    same_tokens  sequences among the inputs run over the same tokens; a list says over which text each input runs
     tolerance    of float32 results that must be equal
 
     AssertionError where the block does not keep the contract.
@@ -43,15 +48,18 @@ def check_contract(
     trial.rows_stand_alone()
     trial.order_does_not_matter()
     trial.padding_does_not_matter()
+    trial.full_texts_need_no_mask()
     trial.weights_save_and_load()
     trial.runs_in_bf16()
     trial.parameters_get_gradients()
     trial.trains_on_any_batch()
 
 
-def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool = False) -> list[Features]:
+def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool | Sequence[int] = False) -> list[Features]:
     """Random right-padded Features for specs, with garbage where values are padded; the rows include an empty text."""
-    return [_sample(spec, 0 if same_tokens else place) for place, spec in enumerate(specs)]
+    if isinstance(same_tokens, bool):
+        same_tokens = [0] * len(specs) if same_tokens else range(len(specs))
+    return [_sample(spec, text) for spec, text in zip(specs, same_tokens, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,15 @@ class _Trial:
         self._equal(self.run(wider), self.run(self.inputs), "more padding changes the result")
         other = [_with_garbage(features, -2 * GARBAGE) for features in self.inputs]
         self._equal(self.run(other), self.run(self.inputs), "the values at padding change the result")
+
+    def full_texts_need_no_mask(self) -> None:
+        full = [_full(features) for features in self.inputs]
+        without, masked = self.run([replace(features, mask=None) for features in full]), self.run(full)
+        self._equal(without, masked, "texts without padding give another result when their mask is left out")
+        if without.mask is None and without.lengths is not None:
+            assert (without.lengths == without.values.shape[1]).all(), (
+                f"lengths are {without.lengths.tolist()}, but all {without.values.shape[1]} tokens are real."
+            )
 
     def weights_save_and_load(self) -> None:
         fresh = self.conf.build(*self.specs).eval()
@@ -244,6 +261,20 @@ def _resized(features: Features, spec: Spec, sizes: Mapping[str, int]) -> Featur
         mask=None if features.mask is None else resized(features.mask, spec.axes[: features.mask.ndim]),
         parts={name: resized(part, spec.parts[name].axes) for name, part in features.parts.items()},
     )
+
+
+def _full(features: Features) -> Features:
+    """The same rows with something real at every place."""
+    if features.mask is None:
+        return features
+
+    def filled(tensor: Tensor) -> Tensor:
+        fill = torch.randn_like(tensor) if tensor.is_floating_point() else torch.ones_like(tensor)
+        return torch.where(broadcast_mask(features.mask, tensor), tensor, fill)  # type: ignore[arg-type]
+
+    parts = {name: filled(part) for name, part in features.parts.items()}
+    lengths = torch.full((ROWS,), features.mask.shape[1])
+    return Features(filled(features.values), torch.ones_like(features.mask), lengths, parts)
 
 
 def _select(features: Features, rows: Tensor, parts: Iterable[str]) -> Features:

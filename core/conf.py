@@ -16,7 +16,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform
 
 JSON = Any
@@ -96,6 +96,11 @@ class Conf:
     """The dict field that collects keys which are no field; without it such keys are refused."""
     choice: ClassVar[Choice | None] = None
 
+    @classmethod
+    def without_effect(cls, value: Mapping[str, JSON]) -> Mapping[str, str]:
+        """The keys without effect that such an object may have, with the reason."""
+        return cls.ignored
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
@@ -127,7 +132,7 @@ def field_docs(cls: type[Conf]) -> dict[str, str]:
 def _field_docs(cls: type[Conf]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if not (issubclass(base, Conf) and base is not Conf):
+        if not (issubclass(base, Conf) and base is not Conf and vars(base).get("__annotations__")):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -139,7 +144,7 @@ def _field_docs(cls: type[Conf]) -> dict[str, str]:
                 and isinstance(following.value, ast.Constant)
             ):
                 docs[statement.target.id] = inspect.cleandoc(str(following.value.value))
-    return docs
+    return {name: docs[name] for name in annotations(cls) if name in docs}
 
 
 def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
@@ -157,6 +162,32 @@ def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
         assert cls.extra is not None, f"{cls.__qualname__} has no field {list(extra)}: the schema let it pass"
         fields[cls.extra] = _read_value(kinds[cls.extra], extra)
     return cls(**fields)
+
+
+def notices(cls: type[Conf], value: JSON, path: str = "") -> Iterator[tuple[str, str]]:
+    """(path, sentence) of every key in a sound JSON object that has no effect."""
+    ignored, kinds = cls.without_effect(value), annotations(cls)
+    for key, item in value.items():
+        here = f"{path}.{key}".removeprefix(".")
+        name = cls.aliases.get(key, key)
+        if ignored.get(key):
+            yield here, f"has no effect. {ignored[key]}"
+        elif name in kinds and name != cls.extra:
+            yield from _notices(kinds[name], item, here)
+        elif cls.extra:
+            yield from _notices(typing.get_args(kinds[cls.extra])[1], item, here)
+
+
+def _notices(annotation: Any, value: JSON, path: str) -> Iterator[tuple[str, str]]:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        for option in args:
+            yield from _notices(option, value, path)
+    elif origin is list and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _notices(args[0], item, f"{path}[{index}]")
+    elif isinstance(annotation, type) and issubclass(annotation, Conf) and isinstance(value, Mapping):
+        yield from notices(annotation, value, path)
 
 
 def to_json(value: Any) -> JSON:
@@ -185,8 +216,8 @@ def _read_value(annotation: Any, value: JSON) -> Any:
         return [_read_value(args[0], item) for item in value]
     if origin is dict:
         return {key: _read_value(args[1], item) for key, item in value.items()}
-    if annotation is float:
-        return float(value)
+    if annotation in (int, float):
+        return annotation(value)
     return value
 
 
@@ -207,10 +238,9 @@ def _fits(annotation: Any, value: JSON) -> bool:
         return isinstance(value, dict)
     if annotation is type(None):
         return value is None
-    if annotation in (int, float):
-        number = isinstance(value, int if annotation is int else int | float)
-        return number and not isinstance(value, bool)
-    return annotation is Any or isinstance(value, annotation)
+    if annotation in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        return annotation is float or int(value) == value  # JSON knows no kinds of numbers: 8.0 is a whole number
+    return annotation is Any or (annotation not in (int, float) and isinstance(value, annotation))
 
 
 def _complaint(annotation: Any, value: Any) -> str:

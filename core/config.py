@@ -4,6 +4,7 @@ The names are those of NeuronBlocks, so that its configs load as they are; what 
 `ignored` and reported, never silently dropped.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar, Literal
@@ -32,6 +33,7 @@ class InputsConf(Conf):
     """What the data is: files, columns, the branches of the network that read them, the target."""
 
     choice: ClassVar[Choice | None] = Choice(tag="dataset_type", registry="problem", conf=None)
+    extra: ClassVar[str | None] = "settings"
 
     dataset_type: str
     """The problem."""
@@ -55,10 +57,6 @@ class InputsConf(Conf):
     """The label that binary metrics take as positive; by default "1" where the labels are "0" and "1"."""
     group_by: str | None = None
     """The column whose equal values group rows for ranking metrics (the question of WikiQA)."""
-    tagging_scheme: Literal["IOB", "BIO", "BIOES"] | None = None
-    """Scheme of the tags in the files (sequence_tagging); tags that break it make a bad row. null = not checked."""
-    learned_tagging_scheme: Literal["IOB", "BIO", "BIOES"] | None = None
-    """Scheme in which the model learns them, by default the same; predictions come in that of the files."""
     on_bad_row: Literal["error", "skip"] = "error"
     """What to do with rows that cannot be used: stop and list the first ten, or skip and count them."""
     use_cache: bool = True
@@ -71,6 +69,8 @@ class InputsConf(Conf):
     """Whether the vocabulary takes in every word that has a pretrained vector."""
     add_start_end_for_seq: bool = False
     """Whether texts are wrapped in <start> and <eos>."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The problem's own keys, which stand beside the others."""
 
 
 class OutputsConf(Conf):
@@ -95,6 +95,10 @@ class OutputsConf(Conf):
         super().__post_init__()
         if not self.save_base_dir.strip():
             raise ValueError("save_base_dir is empty.")
+        if "\0" in self.save_base_dir:
+            raise ValueError("save_base_dir holds a null byte.")
+        if self.predict_output_name in ("", ".", "..") or re.search(r"[/\\\0]", self.predict_output_name):
+            raise ValueError("predict_output_name must be the name of a file, without folders.")
 
 
 class VocabularyConf(Conf):
@@ -151,7 +155,7 @@ class TrainingConf(Conf):
     text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
         default_factory=list
     )
-    """Full-width to half-width, mend broken Unicode, drop stop words, lower-case; applied in this order."""
+    """Full-width to half-width, mend broken Unicode, drop stop words (always last), lower-case; applied as listed."""
     max_lengths: dict[str, PositiveInt] | None = None
     """Branch or column -> tokens at most; longer texts are cut. Without effect where fixed_lengths is set."""
     fixed_lengths: dict[str, PositiveInt] | None = None
@@ -242,7 +246,11 @@ class TrainerConf(Conf):
 class ExperimentConf(Conf):
     """One JSON document: everything a training needs."""
 
-    ignored: ClassVar[Mapping[str, str]] = {"$schema": "", "license": "", "tool_version": ""}
+    ignored: ClassVar[Mapping[str, str]] = {
+        "$schema": "",
+        "license": "It is a note for the reader.",
+        "tool_version": "Configs of every version are read.",
+    }
 
     model_description: str = ""
     """What this model is, for the reader."""

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def read_json(path: Path) -> JSON:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys)
+        return _parsed(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.") from error
     except RecursionError as error:
@@ -60,6 +61,29 @@ def merged(base: JSON, overlay: JSON) -> JSON:
     return overlay
 
 
+def _parsed(text: str) -> JSON:
+    """The value of a JSON text. ValueError for doubled keys and for numbers that are none or too large."""
+    return json.loads(
+        text, object_pairs_hook=_unique_keys, parse_constant=_no_number, parse_float=_finite, parse_int=_moderate
+    )
+
+
+def _no_number(text: str) -> JSON:
+    raise ValueError(f"{text} is no number of JSON.")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(float(text)):
+        raise ValueError(f"the number {text:.30} is too large.")
+    return float(text)
+
+
+def _moderate(text: str) -> int:
+    if len(text) > 18:  # int64 ends there
+        raise ValueError(f"the number {text:.30} is too large.")
+    return int(text)
+
+
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     keys = [key for key, _ in pairs]
     doubled = next((key for key in keys if keys.count(key) > 1), None)
@@ -80,6 +104,9 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, JSON]:
         if not isinstance(parent, str):
             raise ConfigError(str(path), [Finding("extends", "must be the name of a config or a list of names.")])
         base = merged(base, _extended(path.parent / parent, (*seen, path.resolve())))
+    named = document.get("architecture")
+    if isinstance(named, dict) and isinstance(named.get("file"), str) and (path.parent / named["file"]).is_file():
+        named["file"] = str(path.parent.absolute() / named["file"])  # whoever extends this lies elsewhere
     return dict(merged(base, document))
 
 
@@ -89,9 +116,11 @@ def _override(document: dict[str, JSON], override: str) -> None:
     if not equals or not steps:
         raise UserError(f"--set {override}: write it as path=value, for example training_params.batch_size=64.")
     try:
-        value = json.loads(text)
+        value = _parsed(text)
     except json.JSONDecodeError:
         value = text
+    except ValueError as error:
+        raise UserError(f"--set {override}: {error}") from error
     place: JSON = document
     for step, following in itertools.pairwise(steps):
         if isinstance(place, dict) and place.get(str(step)) is None and isinstance(following, str):

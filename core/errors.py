@@ -1,11 +1,11 @@
 """What goes wrong by a user's hand: one clear sentence with its place, exit code 2, no stack trace."""
 
-import argparse
 import difflib
-import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+_SHOWN = 50
+"""Names that a message lists at most: all blocks of the catalogue, but not all labels of a wrong column."""
 
 
 class UserError(Exception):
@@ -42,32 +42,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_names(names: Iterable[str]) -> str:
-    """` Known: a, b, c.` in alphabetical order."""
-    return f" Known: {', '.join(sorted(names))}."
-
-
-def positive_int(text: str) -> int:
-    """A number of a command line that must be at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got '{text}'.")
-    return int(text)
-
-
-def run_door(main: Callable[[], None]) -> int:
-    """Run a command; its exit code: 0, 2 for a user's mistake (one message, no stack trace), 130 for Ctrl-C."""
-    try:
-        main()
-        sys.stdout.flush()
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{place}{error.strerror or error}.\n")
-        return 2
-    return 0
+    """` Known: a, b, c.` in alphabetical order, fifty at most."""
+    names = sorted(names)
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f" Known: {', '.join(names[:_SHOWN])}{more}."

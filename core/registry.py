@@ -21,8 +21,13 @@ class Registry:
         if name in self._classes and self._classes[name].__module__ != cls.__module__:
             raise ValueError(f"two {self.kind} classes are called '{name}': {self._classes[name]} and {cls}")
         self._classes[name] = cls
-        if "Conf" in vars(cls):
-            cls.Conf.owner = cls  # type: ignore[attr-defined]
+        if hasattr(cls, "Conf"):
+            if "Conf" not in vars(cls):  # the Conf of its parent builds the parent
+                inherited: type = cls.Conf
+                cls.Conf = type(
+                    "Conf", (inherited,), {"__qualname__": f"{cls.__qualname__}.Conf", "__module__": cls.__module__}
+                )
+            cls.Conf.owner = cls
         return cls
 
     def names(self) -> list[str]:

@@ -64,19 +64,25 @@ def path_text(steps: Iterable[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
 
 
+def definition_key(kind: str, name: str) -> str:
+    """Where the definition of a registered class stands."""
+    return f"{kind.replace(' ', '_')}.{name}".removeprefix(".")
+
+
 class _Builder:
     def __init__(self, registries: Mapping[str, Registry]) -> None:
         self.registries = registries
         self.definitions: dict[str, JSON] = {}
 
-    def reference(self, cls: type[Conf], title: str | None = None) -> dict[str, JSON]:
-        """A `$ref` to the definition of `cls`, made on first use."""
+    def reference(self, cls: type[Conf], title: str | None = None, kind: str = "") -> dict[str, JSON]:
+        """A `$ref` to the definition of `cls`, made on first use; `kind` keeps apart what is called the same."""
         words = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__qualname__.removesuffix(".Conf").removesuffix("Conf"))
         title = title or words.lower()
-        if title not in self.definitions:
-            self.definitions[title] = {}
-            self.definitions[title] = self._object(cls, title)
-        return {"$ref": f"#/$defs/{title}"}
+        key = definition_key(kind, title)
+        if key not in self.definitions:
+            self.definitions[key] = {}
+            self.definitions[key] = self._object(cls, title)
+        return {"$ref": f"#/$defs/{key}"}
 
     def _object(self, cls: type[Conf], title: str) -> dict[str, JSON]:
         written: dict[str, JSON] = {"title": title, "type": "object", "properties": self._properties(cls)}
@@ -130,7 +136,7 @@ class _Builder:
             if conf is None:
                 continue
             if choice.conf is not None:
-                then: JSON = {"properties": {choice.conf: self.reference(conf, name)}}
+                then: JSON = {"properties": {choice.conf: self.reference(conf, name, registry.kind)}}
             else:
                 then = {
                     "title": name,

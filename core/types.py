@@ -5,9 +5,10 @@ Legend of axis letters. Tensor names end in their axes (`states_BTD`, `mask_BT`)
     B  rows of a batch            T  tokens of a text           S  tokens of a second text
     K  characters of a token      D  features                   C  classes (labels)
     E  features of a second kind  H  hidden units               V  entries of a vocabulary
+    A  heads of attention
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -157,5 +158,3 @@ class Prediction(NamedTuple):
 
 Scores = Mapping[str, float]
 """Metric name -> score. NaN where the metric is not defined for the data (AUC with one class only)."""
-
-Labels = Sequence[str]

@@ -49,7 +49,7 @@ def reference() -> str:
         for name in REGISTRIES[kind]:
             cls = REGISTRIES[kind][name]
             parts += [f"### {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
-            parts += _table(cls.Conf, schema["$defs"].get(name))  # type: ignore[attr-defined]
+            parts += _table(cls.Conf, schema["$defs"].get(core.schema.definition_key(kind, name)))  # type: ignore[attr-defined]
     parts += ["## Metrics", ""]
     for problem in REGISTRIES["problem"]:
         parts += [f"- {problem}: {', '.join(f'`{name}`' for name in metrics.metric_names(problem))}"]

@@ -82,9 +82,12 @@ class RunFolder:
         with _written(self / name) as aside:
             aside.write_text(json_text(value), encoding="utf-8")
 
-    def read_json(self, name: str) -> JSON:
-        """One of the JSON files."""
-        return read_json(self / name)
+    def read_json(self, name: str) -> dict[str, JSON]:
+        """One of the JSON files. UserError where it is damaged."""
+        value = read_json(self / name)
+        if not isinstance(value, dict):
+            raise UserError(f"{self / name}: damaged, it holds no JSON object.")
+        return value
 
     def read_config(self) -> JSON:
         """The config that the run was trained with."""
@@ -92,25 +95,29 @@ class RunFolder:
             raise UserError(f"{self.path}: no such run folder.")
         if not (self / CONFIG).exists():
             raise UserError(f"{self.path}: not a run folder, {CONFIG} is missing.")
-        return read_json(self / CONFIG)
+        return self.read_json(CONFIG)
 
     def write_problem(self, state: Mapping[str, JSON]) -> None:
         """Keep the fitted state: vocabularies and labels."""
         self.write_json(PROBLEM, {"version": VERSION, **state})
 
+    def was_fitted_as(self, state: Mapping[str, JSON]) -> bool:
+        """Whether this is the fitted state that was kept."""
+        return self.read_problem() == json.loads(json_text({"version": VERSION, **state}))
+
     def read_problem(self) -> dict[str, JSON]:
         """The fitted state."""
         if not (self / PROBLEM).exists():
             raise UserError(f"{self.path}: the run is not complete, {PROBLEM} is missing. Train it again.")
-        state = read_json(self / PROBLEM)
-        version = state.get("version") if isinstance(state, dict) else None
+        state = self.read_json(PROBLEM)
+        version = state.get("version")
         if not isinstance(version, int):
             raise UserError(f"{self / PROBLEM}: damaged, it has no version.")
         if version > VERSION:
             raise UserError(
                 f"{self.path}: written by a newer version (layout {version}, this one reads up to {VERSION}). Update."
             )
-        return dict(state)
+        return state
 
     def write_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Keep a model."""
@@ -144,7 +151,7 @@ class RunFolder:
         except Exception as error:  # a damaged file fails in many ways inside torch and zip
             reason = str(error).split("\n")[0]
             raise UserError(f"{self / STATE}: damaged ({reason}). Train again with --force.") from error
-        return dict(state)
+        return state
 
 
 @contextmanager

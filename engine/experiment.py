@@ -1,8 +1,8 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import core.conf
@@ -48,6 +48,20 @@ class Experiment:
     source: str
     notices: list[Finding] = field(default_factory=list)
 
+    def document(self) -> JSON:
+        """The config as JSON, every default written out, those of blocks, losses and trainer included."""
+        document: JSON = core.conf.to_json(self.conf)
+        for layer in document["architecture"]:
+            if layer["layer"] in BLOCKS:
+                layer["conf"] = _filled(BLOCKS, layer["layer"], layer["conf"])
+            else:
+                del layer["conf"]  # it shares that of the layer it names
+        for loss in document["loss"]["losses"]:
+            loss["conf"] = _filled(LOSSES, loss["type"], loss["conf"])
+        trainer = document["trainer"]
+        trainer["conf"] = _filled(TRAINERS, trainer["type"], trainer["conf"])
+        return document
+
     def trace(self, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
         """Graph and losses for fitted data. ConfigError where the data does not suit the config."""
         graph, terms = trace_all(_Draft.of(self.conf), branches, problem, problem.num_targets or UNFITTED_SIZE)
@@ -60,29 +74,33 @@ class Experiment:
         return trace(_Draft.of(self.conf).layers, branches, num_targets)
 
 
+def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
+    return core.conf.to_json(core.conf.read(registry[name].Conf, fields or {}))  # type: ignore[attr-defined]
+
+
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and check a config file."""
     return checked(read_document(path, overrides), str(path))
 
 
-def checked(document: JSON, source: str, files: bool = True) -> Experiment:
-    """Check a config document whole; no data is read and no weight is made. `files`: whether data files must exist.
+def checked(document: JSON, source: str, files: bool = True, plugins: Collection[str] | None = None) -> Experiment:
+    """Check a config document whole; no data is read and no weight is made. ConfigError with every problem at once.
 
-    ConfigError with every problem at once.
+    files    whether data files must exist
+    plugins  the modules that may be imported; None = those that the document names
     """
-    problems = _import_plugins(document)
+    problems = _import_plugins(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = _Draft.read(document, problems)
-    notices = _notices(document, ExperimentConf, "")
+    notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
     if document.get("architecture") == []:
         problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
-    if problem and draft.embedding and not any(p.path.startswith("inputs.model_inputs") for p in problems):
-        branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
-        graph, _ = trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)
+    if draft.inputs:
+        graph = _trace_unfitted(draft, problem, any(p.path.startswith("inputs.model_inputs") for p in problems))
         problems += graph.findings
         notices += graph.notices
     if problem:
@@ -190,31 +208,20 @@ def _text(value: JSON, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _import_plugins(document: JSON) -> list[Finding]:
+def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Finding]:
     """Import the modules that register blocks, losses and problems of the user's own."""
     names = document.get("plugins", []) if isinstance(document, dict) else []
     problems = []
     for index, name in enumerate(names if isinstance(names, list) else []):
+        if trusted is not None and name not in trusted:
+            sentence = f"'{name}' is not imported for a run unless you ask for it: --plugins {name}."
+            problems.append(Finding(f"plugins[{index}]", sentence))
+            continue
         try:
             importlib.import_module(str(name))
         except Exception as error:  # a plugin may fail in any way; whatever it says is the user's to mend
             problems.append(Finding(f"plugins[{index}]", f"cannot import '{name}': {type(error).__name__}: {error}."))
     return problems
-
-
-def _notices(document: JSON, cls: type[Conf], path: str) -> list[Finding]:
-    """The keys of a document that no longer have an effect, section by section."""
-    if not isinstance(document, dict):
-        return []
-    found = []
-    for key, value in document.items():
-        here = f"{path}.{key}".removeprefix(".")
-        if cls.ignored.get(key):
-            found.append(Finding(here, f"has no effect. {cls.ignored[key]}"))
-        kind = core.conf.annotations(cls).get(key)
-        if isinstance(kind, type) and issubclass(kind, Conf):
-            found += _notices(value, kind, here)
-    return found
 
 
 def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding], files: bool) -> None:
@@ -243,21 +250,44 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
-    for branch in {**((draft.training and draft.training.max_lengths) or {})}:
-        columns = {c for cols in conf.model_inputs.values() for c in cols}
-        if branch not in conf.model_inputs and branch not in columns:
-            notices.append(Finding(f"training_params.max_lengths.{branch}", "has no effect. No branch is called so."))
+    notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
     if _tagged(conf):
         asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
         lengths = ("max_lengths", "fixed_lengths")
         asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
-        notices += [Finding(path, "has no effect: each word keeps its tag.") for path, is_on in asked.items() if is_on]
+        notices += [Finding(path, "has no effect. Each word keeps its tag.") for path, is_on in asked.items() if is_on]
+    if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
+        refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
             notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
     if files:
         _check_files(conf.data_paths, problems, notices)
+
+
+def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
+    """(path in training_params, reason) of what changes nothing for these inputs."""
+    inputs, training = draft.inputs, draft.training
+    if inputs is None or training is None:
+        return
+    columns = {column for columns in inputs.model_inputs.values() for column in columns}
+    known = {*inputs.model_inputs, *columns}
+    kinds = set(make_plan(draft).kinds.values()) if draft.embedding else {"char"}
+    if training.max_lengths and training.fixed_lengths:
+        yield "max_lengths", "fixed_lengths cut the texts."
+    for key, lengths in (("max_lengths", training.max_lengths), ("fixed_lengths", training.fixed_lengths)):
+        for name in lengths or {}:
+            if name == "word" and key == "fixed_lengths" and name not in known:
+                if "char" not in kinds:
+                    yield f"{key}.{name}", "No column of characters is read."
+            elif name not in known:
+                yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
+    if "feature" in kinds:
+        if training.tokenizer not in (None, "whitespace"):
+            yield "tokenizer", "Words that have features are split at spaces."
+        if "remove_stopwords" in training.text_preprocessing:
+            yield "text_preprocessing", "Words that have features all stay."
 
 
 def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:
@@ -305,7 +335,7 @@ def make_problem(conf: InputsConf) -> Problem:
     return problem
 
 
-def make_plan(draft: "_Draft | ExperimentConf", extra_words: tuple[str, ...] = ()) -> InputPlan:
+def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ()) -> InputPlan:
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
     inputs, embedding = draft.inputs, draft.embedding
@@ -352,12 +382,29 @@ def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:
     return plan.specs(dict.fromkeys(set(plan.clusters.values()), vocabulary))
 
 
+def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound: bool) -> Graph:
+    """The graph before any data is read, of what is sound."""
+    assert draft.inputs is not None
+    if draft.embedding and not are_branches_unsound:
+        branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
+    else:
+        branches = dict.fromkeys(draft.inputs.model_inputs, Spec("BT", ids=True))
+        if draft.embedding:
+            draft = replace(draft, layers=[None, *draft.layers[1:]])
+    if problem is None:
+        return trace(draft.layers, branches, UNFITTED_SIZE, _read_by_losses(draft), draft.layer_ids)
+    return trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)[0]
+
+
+def _read_by_losses(draft: _Draft) -> list[str]:
+    return [address for conf in draft.losses if conf is not None for address in conf.inputs]
+
+
 def trace_all(
     draft: _Draft, branches: Mapping[str, Spec], problem: Problem, num_targets: int
 ) -> tuple[Graph, list[Term]]:
     """Graph and losses with every problem in `graph.findings`."""
-    read_by_losses = [a for conf in draft.losses if conf is not None for a in conf.inputs]
-    graph = trace(draft.layers, branches, num_targets, read_by_losses, draft.layer_ids)
+    graph = trace(draft.layers, branches, num_targets, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
     terms = trace_losses(draft.losses, draft.loss, graph, targets)
     if not draft.losses:

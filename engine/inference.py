@@ -1,6 +1,7 @@
 """What test.py and predict.py do with a trained model: score a file, answer for a file."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +14,24 @@ from core.files import written_aside
 from core.types import Prediction, Scores
 from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.predictor import Predictor
-from engine.training import cache_folder, row_file
+from engine.training import cache_folder, checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
-from text.readers import RowFile, format_of
+from text.readers import SHOWN_BAD_ROWS, RowFile, format_named
 from text.writers import PredictionWriter
 
-SHOWN_BAD_ROWS = 10
 
-
-def run_folder_of(conf_path: Path, overrides: Sequence[str] = ()) -> Path:
-    """The run folder that a config trains into."""
-    outputs = read_document(conf_path, overrides).get("outputs")
-    folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
-    if not isinstance(folder, str):
-        raise UserError(f"{conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
-    return Path(folder)
+def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
+    """The run that the arguments of a door name. Plugins that a config of the user's own names are trusted."""
+    folder, plugins = options.model, list(options.plugins)
+    if folder is None:
+        document = read_document(options.conf_path, options.overrides)
+        outputs = document.get("outputs")
+        folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
+        if not isinstance(folder, str):
+            raise UserError(f"{options.conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
+        plugins += document.get("plugins") or []
+    predictor = Predictor.load(folder, options.device, options.batch_size, options.overrides, plugins)
+    return RunFolder(Path(folder)), predictor
 
 
 def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, Path]:
@@ -39,7 +43,7 @@ def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, 
         raise UserError("inputs.data_paths: names no test file. Use --input.")
     file = row_file(conf, named)
     rows = encode_file(file, predictor.encoder, predictor.problem, cache_folder(conf), conf.inputs.on_bad_row)
-    metrics = conf.metrics or predictor.problem.default_metrics
+    metrics = checked_scores(conf, predictor.problem, "--set")
     return predictor.score(rows, metrics), rows, Path(named)
 
 
@@ -84,7 +88,10 @@ def predict_file(
     file_format: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> Answered:
-    """One output row for each input row, in order, in constant memory; `-` stands for standard input and output."""
+    """One output row for each input row, in order, in constant memory; `-` stands for standard input and output.
+
+    The output has the format that its suffix says, else that of the input.
+    """
     conf = predictor.conf
     paths = conf.inputs.data_paths
     source = source or paths.predict_data_path or paths.test_data_path
@@ -96,7 +103,8 @@ def predict_file(
         raise UserError(f"{output}: is the file to predict itself. Name another one in --output.")
     file = _input_file(predictor, source, file_format)
     done = Answered("standard output" if output == "-" else output)
-    with PredictionWriter(None if output == "-" else Path(output), file.format, file.header) as writer:
+    output_format = format_named(Path(output)) or file.format
+    with PredictionWriter(None if output == "-" else Path(output), output_format, file.header, file.kinds) as writer:
         writer.write(done.counted(predictor.predict(file, fields), str(file.path)))
     return done
 
@@ -108,7 +116,7 @@ def _input_file(predictor: Predictor, source: str, file_format: str | None) -> R
     known: str | None = file_format or inputs.data_format
     if source == "-" or path.is_fifo():  # can be read only once, and has no suffix
         stream = sys.stdin.buffer if source == "-" else path.open("rb")
-        known = known or format_of(Path(inputs.data_paths.train_data_path or ""))
+        known = known or format_named(Path(inputs.data_paths.train_data_path or ""))
     return RowFile(
         Path("standard input") if source == "-" else path,
         inputs.predict_file_header or inputs.file_header or {},

@@ -1,14 +1,16 @@
 """Optimizers of torch.optim by name, and the learning rate as a function of step and epoch."""
 
 import inspect
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from core.conf import JSON
 from core.config import OptimizerConf, ScheduleConf, TrainingConf
 from core.errors import Finding, did_you_mean, known_names
 
@@ -40,31 +42,64 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
             )
             for name in unknown
         ]
-    for name, value in conf.params.items():
-        if isinstance(value, str) and isinstance(arguments[name].default, int | float):
-            return [Finding(f"{PATH}.params.{name}", f'must be a number, got "{value}".')]
-    try:
-        _made(_without_groups(classes[conf.name]), conf, [nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError, RuntimeError) as error:
-        return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {error}.")]
+    kinds = {name: _kind(value, arguments[name].default) for name, value in conf.params.items()}
+    wrong = [
+        Finding(f"{PATH}.params.{name}", f"must be {kind}, got {json.dumps(conf.params[name])}.")
+        for name, kind in kinds.items()
+        if kind
+    ]
+    if wrong:
+        return wrong
+    if reason := _trial(classes[conf.name], {}):
+        return [Finding(f"{PATH}.name", f"{conf.name} cannot train a model here: {reason}.")]
+    if reason := _trial(classes[conf.name], conf.params):
+        return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {reason}.")]
     return []
 
 
 def make_optimizer(conf: OptimizerConf, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer; its fused form where torch has one, unless the config says otherwise."""
-    return _made(_classes()[conf.name], conf, parameters)
+    return _made(_classes()[conf.name], conf.params, parameters)
 
 
-def _without_groups(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """The class for checking arguments only: torch imports its compiler (over a second) when a group is added."""
-    return type(cls.__name__, (cls,), {"add_param_group": lambda *_: None})
+def _kind(value: JSON, default: Any) -> str:
+    """What the value of an argument must be in the place of such a default; "" where it may be so."""
+
+    def is_number(item: JSON) -> bool:
+        return isinstance(item, int | float) and not isinstance(item, bool)
+
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, tuple):
+        fits = isinstance(value, list) and len(value) == len(default)
+        fits = fits and all(is_number(item) or item is old is None for item, old in zip(value, default, strict=True))
+        return "" if fits else f"a list of {len(default)} numbers"
+    return "a number" if is_number(default) and not is_number(value) else ""
+
+
+def _trial(cls: type[torch.optim.Optimizer], params: Mapping[str, JSON]) -> str:
+    """Why an optimizer cannot make one step over a matrix and a vector in host memory; "" if it can."""
+    if inspect.signature(cls.step).parameters["closure"].default is inspect.Parameter.empty:
+        return "it computes the loss several times for each step, which training does not do"
+    # Unwrapped, because what torch puts around these two imports its compiler, which takes about a second.
+    bare = type(cls.__name__, (cls,), {"add_param_group": inspect.unwrap(cls.add_param_group)})
+    weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    try:
+        optimizer = _made(bare, params, weights)
+        with torch.set_grad_enabled(optimizer.defaults.get("differentiable", False)):
+            inspect.unwrap(cls.step)(optimizer)
+    except Exception as error:  # each optimizer has its own ways
+        return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return ""
 
 
 def _made(
-    cls: type[torch.optim.Optimizer], conf: OptimizerConf, parameters: Iterable[nn.Parameter]
+    cls: type[torch.optim.Optimizer], params: Mapping[str, JSON], parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in conf.params.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in params.items()
     }
     accepted = inspect.signature(cls).parameters
     if "fused" in accepted and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):

@@ -1,6 +1,6 @@
 """From rows to answers: the one way that validation, test.py and predict.py go."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -47,13 +47,16 @@ class Predictor:
         device: str | None = None,
         batch_size: int | None = None,
         overrides: Sequence[str] = (),
+        plugins: Collection[str] = (),
     ) -> Self:
         """The predictor of a run folder. Runs no code that the folder may hold. UserError where it is damaged.
 
         overrides  `path=value`, laid over the config of the run, such as `metrics=["auc"]`
+        plugins    modules that the run may import; one that names others is refused
         """
         folder = RunFolder(Path(run))
-        experiment = checked(overridden(folder.read_config(), overrides), f"{folder / CONFIG}", files=False)
+        document = overridden(folder.read_config(), overrides)
+        experiment = checked(document, f"{folder / CONFIG}", files=False, plugins=plugins)
         state = folder.read_problem()
         problem = make_problem(experiment.conf.inputs)
         try:
@@ -76,11 +79,17 @@ class Predictor:
         """The answers for encoded rows, in their order. Rows of like length are answered together."""
         self.model.eval()
         batches = prediction_batches(rows.lengths, self.batch_size)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast():
             parts = [self._answer(rows, indices) for indices in batches]
         order = np.empty(len(rows), dtype=np.int64)
         order[np.concatenate(batches)] = np.arange(len(rows))
         return type(parts[0]).concatenate(parts).taken(order)
+
+    def _autocast(self) -> torch.autocast:
+        """The arithmetic of the training, so that validation, test.py and predict.py give the same answers."""
+        types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype = types.get(pick_precision(self.conf.training_params.precision, self.device))
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _answer(self, rows: EncodedRows, indices: np.ndarray) -> DecodedRows:
         batch = rows.batch(indices).to(self.device)
@@ -127,3 +136,10 @@ def pick_device(name: str) -> torch.device:
             "training_params.device: cuda is asked for, but torch finds no CUDA device here. Use auto or cpu."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(name: str | None, device: torch.device) -> str:
+    """None = the best that the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
+    if name is not None or device.type == "cpu":
+        return name or "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

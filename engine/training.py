@@ -25,7 +25,7 @@ from engine.checkpoint import SCORES, RunFolder
 from engine.experiment import Experiment, make_plan, make_problem, score_problems
 from engine.objective import Objective
 from engine.optimizers import LearningRate, make_optimizer
-from engine.predictor import Predictor, pick_device
+from engine.predictor import Predictor, pick_device, pick_precision
 from engine.reporter import Reporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
@@ -47,7 +47,7 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     """
     conf = experiment.conf
     run = RunFolder(Path(conf.outputs.save_base_dir))
-    state = _state_to_resume(run, conf) if resume else None
+    state = _state_to_resume(run, experiment.document()) if resume else None
     if state is None:
         run.refuse_if_taken(force)
     with run.locked():
@@ -60,7 +60,7 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
-    metrics = checked_scores(experiment, data.problem)
+    metrics = checked_scores(conf, data.problem, experiment.source)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
     accelerator = make_accelerator(conf, device)
@@ -71,7 +71,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     def batches_of(epoch: int) -> list[np.ndarray]:
         return training_batches(data.train.lengths, conf.training_params.batch_size, conf.training_params.seed, epoch)
 
-    steps = math.ceil(len(batches_of(0)) / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
+    batches = math.ceil(len(data.train) / conf.training_params.batch_size)
+    steps = math.ceil(batches / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     place = Workplace(
         accelerator=accelerator,
@@ -85,11 +86,18 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     )
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
+    fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
     if state is None:
-        run.begin(core.conf.to_json(conf))
-        run.write_problem({"inputs": data.encoder.state(), "target": data.problem.state()})
+        run.begin(experiment.document())
+        run.write_problem(fitted)
     else:
+        if not run.was_fitted_as(fitted):
+            path = conf.inputs.data_paths.train_data_path
+            raise UserError(f"{run.path}: cannot resume, {path} gives another vocabulary or other labels than before.")
         _restore(place, model, state)
+        place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
+        if place.progress.finished:
+            say("nothing to resume: early stopping ended this training")
     predictor = Predictor(conf, model, data.problem, data.encoder, device)
     with _interruptible() as interrupted, Reporter(run, steps, place.progress.step, say) as reporter:
         for report in trainer.run():
@@ -132,7 +140,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     extra = vector_words(*_vector_source(conf)) if inputs.involve_all_words_in_pretrained_emb else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
-        make_plan(conf, tuple(extra)),
+        make_plan(conf, extra),
         problem,
         cache_folder(conf),
         inputs.on_bad_row,
@@ -152,18 +160,16 @@ def cache_folder(conf: ExperimentConf) -> Path | None:
     return Path(named) if named else Path.home() / ".cache" / "blocksmith"
 
 
-def row_file(conf: ExperimentConf, path: str | Path, **more: Any) -> RowFile:
+def row_file(conf: ExperimentConf, path: str | Path) -> RowFile:
     """A data file with the columns and the format of a config."""
     inputs = conf.inputs
-    more = {"columns": inputs.file_header or {}, "format": inputs.data_format, **more}
-    return RowFile(Path(path), has_header=inputs.file_with_col_header, **more)
+    return RowFile(Path(path), inputs.file_header or {}, inputs.file_with_col_header, inputs.data_format)
 
 
-def checked_scores(experiment: Experiment, problem: Problem) -> list[str]:
+def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[str]:
     """The metrics of the config (by default the problem's own), checked again now that the labels are known."""
-    conf = experiment.conf
     if problems := score_problems(problem, conf.metrics, conf.outputs.predict_fields or []):
-        raise ConfigError(experiment.source, problems)
+        raise ConfigError(source, problems)
     return list(conf.metrics) or list(problem.default_metrics)
 
 
@@ -183,15 +189,13 @@ def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, s
 def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
     inputs = conf.inputs
     path = inputs.data_paths.pre_trained_emb
-    if path is None:
-        raise UserError("inputs.involve_all_words_in_pretrained_emb: needs inputs.data_paths.pre_trained_emb.")
+    assert path is not None
     return Path(path), inputs.pretrained_emb_type, inputs.pretrained_emb_binary_or_text == "binary"
 
 
 def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
     """Devices and mixed precision by accelerate."""
-    best = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
-    precision = conf.training_params.precision or (best if device.type == "cuda" else "fp32")
+    precision = pick_precision(conf.training_params.precision, device)
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
     AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
@@ -207,8 +211,12 @@ def _note_scores(progress: Progress, scores: Scores, metric: str, patience: int 
         progress.best_score, progress.validations_without_gain = score, 0
     else:
         progress.validations_without_gain += 1
-        progress.finished = patience is not None and progress.validations_without_gain >= patience
+        progress.finished = _has_no_patience(progress, patience)
     return gained
+
+
+def _has_no_patience(progress: Progress, patience: int | None) -> bool:
+    return patience is not None and progress.validations_without_gain >= patience
 
 
 def _state(place: Workplace, model: Model) -> dict[str, Any]:
@@ -236,15 +244,14 @@ def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda_random"])
 
 
-def _state_to_resume(run: RunFolder, conf: ExperimentConf) -> dict[str, Any]:
+def _state_to_resume(run: RunFolder, document: JSON) -> dict[str, Any]:
     """The kept state; UserError where the run was trained with another config (more epochs are allowed)."""
 
     def essence(config: JSON) -> dict[str, JSON]:
-        training = {**config["training_params"], "max_epoch": None, "early_stop_patience": None}
+        training = {**config.get("training_params", {}), "max_epoch": None, "early_stop_patience": None}
         return {**config, "training_params": training, "outputs": None}
 
-    before, now = essence(run.read_config()), essence(core.conf.to_json(conf))
-    changed = _differences(before, now)
+    changed = _differences(essence(run.read_config()), essence(document))
     if changed:
         raise UserError(f"{run.path}: cannot resume, the config has changed since: {', '.join(changed)}.")
     return run.read_state()

@@ -1,6 +1,6 @@
 """What every loss is: a module with a typed Conf that checks its inputs before anything is built."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -20,12 +20,15 @@ class Loss(nn.Module):
     class Conf(core.conf.Conf):
         """Subclasses add fields and define `check` with one named parameter for each input."""
 
+        reads_logits: ClassVar[bool] = False
+        """Whether a layer that ends in softmax or sigmoid is read before it."""
+
         def check(self, *inputs: Any, **_: Any) -> None:
             """A ValueError says what does not fit in inputs with these specs. Pure."""
             raise AssertionError(f"{type(self).__qualname__} does not define check")
 
         def notices(self, *inputs: Spec) -> dict[str, str]:
-            """Field -> why it has no effect for inputs with these specs."""
+            """Place (`conf.weight`, `inputs[0]`) -> what a user should know about it, for inputs with these specs."""
             return {}
 
         def build(self, *inputs: Spec) -> "Loss":

@@ -1,5 +1,7 @@
 """Losses of one number per row against two labels: the number speaks for the label with id 1, the rarer in train."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,6 +10,7 @@ from core.conf import PositiveFloat
 from core.types import Features, Spec
 from losses.base import LOSSES
 from losses.row_loss import (
+    RangedLoss,
     ReducedConf,
     RowLoss,
     check_one_per_row,
@@ -15,7 +18,6 @@ from losses.row_loss import (
     logits_of,
     one_per_row,
     reduced,
-    refuse_values,
 )
 
 
@@ -31,6 +33,7 @@ class BCEWithLogitsLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
         pos_weight: PositiveFloat | None = None
         """Weight of the rows whose label has id 1. null = 1."""
 
@@ -52,7 +55,7 @@ class BCEWithLogitsLoss(RowLoss):
 
 
 @LOSSES.register
-class BCELoss(RowLoss):
+class BCELoss(RangedLoss):
     """Binary cross-entropy of a probability: -y log p - (1 - y) log(1 - p).
 
     Shape: probabilities B x 1 or B, target B: ids of two labels, or numbers from 0 to 1 -> scalar. Where the layer
@@ -65,6 +68,8 @@ class BCELoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
+
         def check(self, output: Spec, target: Spec) -> None:
             check_one_per_row(output)
             target.expect("B")
@@ -74,20 +79,22 @@ class BCELoss(RowLoss):
                     raise ValueError("needs the logits of a layer that ends in sigmoid. Take BCEWithLogitsLoss.")
 
     conf: Conf
-    looked = False
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         target_B = target.float()
+        wrong_B = self.wrong_rows(target_B, "BCELoss needs targets from 0 to 1", 1)
         if "logits" in output.parts:
             logits_B = one_per_row(logits_of(output), target)
-            return F.binary_cross_entropy_with_logits(logits_B, target_B, reduction=self.conf.reduction)
+            losses_B = F.binary_cross_entropy_with_logits(logits_B, target_B, reduction="none")
+            return self.as_number(losses_B, wrong_B)
         probabilities_B = one_per_row(output.values, target)
-        if not self.looked:  # on a GPU torch would stop with a device assert that names nothing
-            refuse_values(_outside_unit(probabilities_B), probabilities_B, "BCELoss needs probabilities from 0 to 1")
-            refuse_values(_outside_unit(target_B), target_B, "BCELoss needs targets from 0 to 1")
-            self.looked = True
+        highest = 1 + 1e-6  # what adds up probabilities may round up
+        wrong_B = wrong_B | self.wrong_rows(probabilities_B, "BCELoss needs probabilities from 0 to 1", highest)
+        # torch would end in an error of its own; on a GPU that is a device assert which names nothing.
+        sound_B, target_B = probabilities_B.masked_fill(wrong_B, 0).clamp(max=1), target_B.masked_fill(wrong_B, 0)
         with torch.autocast(probabilities_B.device.type, enabled=False):  # which refuses this function
-            return F.binary_cross_entropy(probabilities_B, target_B, reduction=self.conf.reduction)
+            losses_B = F.binary_cross_entropy(sound_B, target_B, reduction="none")
+        return self.as_number(losses_B, wrong_B)
 
 
 @LOSSES.register
@@ -102,6 +109,8 @@ class SoftMarginLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
+
         def check(self, output: Spec, target: Spec) -> None:
             check_one_per_row(output)
             check_two_labels(target)
@@ -111,7 +120,3 @@ class SoftMarginLoss(RowLoss):
     def forward(self, output: Features, target: Tensor) -> Tensor:
         scores_B = one_per_row(logits_of(output), target)
         return reduced(F.softplus(-(2 * target - 1) * scores_B), self.conf.reduction)  # exp alone would overflow
-
-
-def _outside_unit(values_B: Tensor) -> Tensor:
-    return ~((values_B >= 0) & (values_B <= 1))  # NaN is outside

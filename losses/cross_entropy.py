@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from core.conf import Range
 from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
-from losses.row_loss import WeightedConf, WeightedLoss, class_scores
+from losses.row_loss import WeightedConf, WeightedLoss, class_scores, reduced
 
 
 class ClassConf(WeightedConf):
@@ -22,15 +22,21 @@ class ClassConf(WeightedConf):
     def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
         if target.axes == "B" or self.ignore_index == NO_TARGET:
             return {}
-        return {"ignore_index": "has no effect: padding has no label here, and never counts."}
+        return {"conf.ignore_index": "has no effect. Padding has no label here, and never counts."}
 
 
 class ClassLoss(WeightedLoss):
-    """A loss on the probability of the right label."""
+    """A loss on the probability of the right label; its mean divides by the weights of the rows that count."""
 
     def __init__(self, conf: ClassConf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
         self.ignored_id = NO_TARGET if target.axes == "BT" else conf.ignore_index
+
+    def as_number(self, losses_N: Tensor, target_N: Tensor) -> Tensor:
+        """The losses of rows as one number."""
+        counted_N = target_N != self.ignored_id
+        weights_N = counted_N.float() if self.weight is None else self.weight[target_N * counted_N] * counted_N
+        return reduced(losses_N, self.conf.reduction, weights_N)
 
 
 @LOSSES.register
@@ -53,14 +59,15 @@ class CrossEntropyLoss(ClassLoss):
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         logits_NC, target_N = class_scores(output, target)
-        return F.cross_entropy(
+        losses_N = F.cross_entropy(
             logits_NC,
             target_N,
             weight=self.weight,
             ignore_index=self.ignored_id,
-            reduction=self.conf.reduction,
+            reduction="none",
             label_smoothing=self.conf.label_smoothing,
         )
+        return self.as_number(losses_N, target_N)
 
 
 @LOSSES.register
@@ -83,10 +90,11 @@ class NLLLoss(ClassLoss):
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         logits_NC, target_N = class_scores(output, target)
-        return F.nll_loss(
+        losses_N = F.nll_loss(
             F.log_softmax(logits_NC, dim=-1),
             target_N,
             weight=self.weight,
             ignore_index=self.ignored_id,
-            reduction=self.conf.reduction,
+            reduction="none",
         )
+        return self.as_number(losses_N, target_N)

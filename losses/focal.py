@@ -1,5 +1,7 @@
 """Focal loss: cross-entropy that looks away from rows which are already right."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,7 @@ from losses.row_loss import (
     check_label_weights,
     class_scores,
     label_weights,
+    reduced,
 )
 
 
@@ -31,6 +34,7 @@ class FocalLoss(RowLoss):
     """
 
     class Conf(ReducedConf):
+        reads_logits: ClassVar = True
         gamma: NonNegativeFloat = 2.0
         """How strongly easy rows are played down; 0 is cross-entropy."""
         alpha: LabelWeights = None
@@ -56,4 +60,4 @@ class FocalLoss(RowLoss):
         losses_N = -(miss_N**self.conf.gamma) * log_p_N * real_N
         if self.alpha is not None:
             losses_N = losses_N * self.alpha[target_N]
-        return losses_N.sum() / real_N.sum() if self.conf.reduction == "mean" else losses_N.sum()
+        return reduced(losses_N, self.conf.reduction, real_N.float())

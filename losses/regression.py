@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from core.conf import NonNegativeFloat, PositiveFloat
 from core.types import Features, Spec
 from losses.base import LOSSES
-from losses.row_loss import ReducedConf, RowLoss, check_values, one_per_row, refuse_values
+from losses.row_loss import RangedLoss, ReducedConf, RowLoss, check_values, one_per_row
 
 
 class ValueConf(ReducedConf):
@@ -101,7 +101,7 @@ class HuberLoss(RowLoss):
 
 
 @LOSSES.register
-class PoissonNLLLoss(RowLoss):
+class PoissonNLLLoss(RangedLoss):
     """Negative log-likelihood of a count under a Poisson distribution: x - y log x; exp(x) - y x where x is a log.
 
     Shape: rates B x 1 or B, target counts B -> scalar.
@@ -121,20 +121,19 @@ class PoissonNLLLoss(RowLoss):
         """Added to a rate before its logarithm is taken."""
 
     conf: Conf
-    looked = False
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         values_B, target_B = one_per_row(output.values, target), target.float()
-        if not self.looked:
-            if not self.conf.log_input:
-                refuse_values(values_B < 0, values_B, "PoissonNLLLoss needs rates of at least 0 (or log_input)")
-            refuse_values(target_B < 0, target_B, "PoissonNLLLoss needs counts of at least 0")
-            self.looked = True
-        return F.poisson_nll_loss(
+        wrong_B = self.wrong_rows(target_B, "PoissonNLLLoss needs counts of at least 0")
+        if not self.conf.log_input:
+            sentence = "PoissonNLLLoss needs rates of at least 0 (or log_input)"
+            wrong_B = wrong_B | self.wrong_rows(values_B, sentence)
+        losses_B = F.poisson_nll_loss(
             values_B,
             target_B,
             log_input=self.conf.log_input,
             full=self.conf.full,
             eps=self.conf.eps,
-            reduction=self.conf.reduction,
+            reduction="none",
         )
+        return self.as_number(losses_B, wrong_B)

@@ -33,14 +33,39 @@ class ReducedConf(Loss.Conf):
 class RowLoss(Loss):
     """A loss of one layer and one target column that keeps its Conf and has no weights to learn."""
 
+    conf: ReducedConf
+
     def __init__(self, conf: ReducedConf, output: Spec, target: Spec) -> None:
         super().__init__()
         conf.check(output, target)
         self.conf = conf
 
 
+class RangedLoss(RowLoss):
+    """A loss that is defined for values in a range only.
+
+    Others are a UserError in the first batch, and on a CPU in every batch. On a GPU a look would hold up each step:
+    there the loss of a wrong row becomes NaN, which training reports with the lines of the batch.
+    """
+
+    looked = False
+
+    def wrong_rows(self, values_B: Tensor, sentence: str, highest: float = torch.inf) -> Tensor:
+        """Which values are not from 0 to `highest`; NaN is wrong, but no UserError: training has its own for that."""
+        if not self.looked or values_B.device.type == "cpu":
+            refuse_values((values_B < 0) | (values_B > highest), values_B, sentence)
+        return ~((values_B >= 0) & (values_B <= highest))
+
+    def as_number(self, losses_B: Tensor, wrong_B: Tensor) -> Tensor:
+        """The losses of rows as one number, NaN where one is wrong."""
+        self.looked = True
+        return reduced(losses_B.masked_fill(wrong_B, torch.nan), self.conf.reduction)
+
+
 class WeightedConf(ReducedConf):
     """The Conf of a loss on the scores of all labels, with a weight for each."""
+
+    reads_logits: ClassVar = True
 
     weight: LabelWeights = None
     """Weight of each label: by name ({"0": 0.1, "1": 0.9}) or a list in the order of ids. null = 1."""
@@ -80,13 +105,21 @@ def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:
     return values_B
 
 
-def reduced(losses_B: Tensor, reduction: str) -> Tensor:
-    """The mean or the sum of the losses of rows."""
-    return losses_B.mean() if reduction == "mean" else losses_B.sum()
+def reduced(losses_B: Tensor, reduction: str, weights_B: Tensor | None = None) -> Tensor:
+    """The mean or the sum of the losses of rows; weights_B are in them, and the mean divides by their sum.
+
+    The mean of rows that all have no weight is 0, not the 0 / 0 of torch.
+    """
+    if reduction == "sum":
+        return losses_B.sum()
+    if weights_B is None:
+        return losses_B.mean()
+    total = weights_B.sum()
+    return losses_B.sum() / total.masked_fill(total == 0, torch.inf)
 
 
 def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:
-    """UserError if any value is refused. Waits for the device: for a first batch, not for every one."""
+    """UserError if any value is refused. Waits for the device."""
     if bool(refused_B.any()):
         raise UserError(f"{sentence}, but its input runs from {float(values_B.min()):g} to {float(values_B.max()):g}.")
 

@@ -115,9 +115,7 @@ def _read_layer(
     except ValueError as error:
         graph.refuse(f"{path}.conf", str(error))
         return None
-    for key in fields:
-        if block_conf.ignored.get(key):
-            graph.notices.append(Finding(f"{path}.conf.{key}", f"has no effect. {block_conf.ignored[key]}"))
+    graph.notices += [Finding(*notice) for notice in core.conf.notices(block_conf, fields, f"{path}.conf")]
     return read, shares
 
 
@@ -182,8 +180,8 @@ def _in_order(graph: Graph, readers: Mapping[int, tuple[LayerConf, Block.Conf, s
     for index, (conf, _, _) in readers.items():
         index_of.setdefault(conf.layer_id or "", index)
     waits: dict[int, set[int]] = {}
-    for index, (conf, _, _) in readers.items():
-        waits[index] = set()
+    for index, (conf, _, shares) in readers.items():
+        waits[index] = {index_of[shares]} if shares in index_of else set()
         if not conf.inputs:
             graph.refuse(f"architecture[{index}].inputs", "a layer needs at least one input.")
         for place, address in enumerate(conf.inputs):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+import core.conf
 from core.config import InputsConf
 from core.errors import did_you_mean, known_names
 from core.registry import Registry
@@ -55,10 +56,20 @@ class Problem(ABC):
     The first target column is the one that is predicted and scored; further ones serve losses.
     """
 
+    class Conf(core.conf.Conf):
+        """Keys of its own, which stand in `inputs` beside dataset_type."""
+
     name: ClassVar[str]
-    """The dataset_type of configs, and the key of its metrics."""
+    """The dataset_type of configs."""
+    own_metrics: ClassVar[Mapping[str, metrics.Metric]]
+    """What can be computed, by name."""
     default_metrics: ClassVar[tuple[str, ...]]
     default_fields: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in vars(cls):
+            metrics.METRICS[cls.name] = cls.own_metrics
 
     def __init__(
         self,
@@ -66,8 +77,13 @@ class Problem(ABC):
         labels: Sequence[str] | None = None,
         positive_label: str | None = None,
         group_by: str | None = None,
+        conf: Any = None,
     ) -> None:
-        """labels and positive_label belong to the first target column. ValueError where they cannot be right."""
+        """labels and positive_label belong to the first target column. ValueError where they cannot be right.
+
+        conf  an instance of the problem's Conf; None = its defaults
+        """
+        self.conf = self.Conf() if conf is None else conf
         if group_by in target_columns:
             raise ValueError(f"column '{group_by}' cannot be a target and group rows at the same time.")
         self.target_columns = list(target_columns)
@@ -76,7 +92,8 @@ class Problem(ABC):
     @classmethod
     def of(cls, conf: InputsConf) -> Self:
         """The problem that the inputs of a config describe, not fitted yet. ValueError where they cannot be right."""
-        return cls(conf.target, conf.labels, conf.positive_label, conf.group_by)
+        own = core.conf.read(cls.Conf, conf.settings)
+        return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
     @classmethod
     def token_columns(cls, conf: InputsConf) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row, Spec
+from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.labels import Labels
 
@@ -18,6 +19,7 @@ class Classification(Problem):
     """
 
     name = "classification"
+    own_metrics = metrics.CLASSIFICATION
     default_metrics = ("accuracy",)
     default_fields = ("prediction", "confidence")
 
@@ -27,8 +29,9 @@ class Classification(Problem):
         labels: Sequence[str] | None = None,
         positive_label: str | None = None,
         group_by: str | None = None,
+        conf: Problem.Conf | None = None,
     ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by)
+        super().__init__(target_columns, labels, positive_label, group_by, conf)
         if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
             raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
         self._positive_label = positive_label
@@ -90,7 +93,7 @@ class Classification(Problem):
 
     def decode(self, output: Features) -> Decoded:
         """Softmax over the labels; one score is the logit of the label with id 1."""
-        logits = output.parts.get("logits", output.values).detach().float()
+        logits = output.parts.get("logits", output.values).detach().double()  # float32 would tie all that is certain
         if logits.dim() == 2 and logits.shape[1] > 1:
             return Decoded(logits.softmax(-1).cpu().numpy())
         probability_N = logits.reshape(-1).sigmoid().cpu().numpy()

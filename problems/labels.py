@@ -6,6 +6,9 @@ import numpy as np
 
 from core.errors import did_you_mean, known_names
 
+_HINTS = 10
+"""Different unknown labels that get a hint, since each is compared with all that are known."""
+
 
 class Labels:
     """The labels of a column in the order of their ids: as listed, or by descending frequency in train.
@@ -18,6 +21,7 @@ class Labels:
         """None before fitting, unless listed."""
         self._ids = _numbered(self.names or ())
         self._counts = np.zeros(0, np.int64)
+        self._hints: dict[str, str] = {}
 
     def encode(self, labels: Sequence[str], growing: bool = False) -> np.ndarray:
         """int64 ids; -1 for unknown labels and for empty ones."""
@@ -52,7 +56,9 @@ class Labels:
         """The sentence for a label that has no id."""
         if not label:
             return f"the label in column {column} is empty."
-        return f"unknown label '{label}' in column {column}.{did_you_mean(label, self._ids) or known_names(self._ids)}"
+        if label not in self._hints and len(self._hints) < _HINTS:
+            self._hints[label] = did_you_mean(label, self._ids) or known_names(self._ids)
+        return f"unknown label '{label}' in column {column}.{self._hints.get(label, '')}"
 
 
 def _numbered(labels: Sequence[str]) -> dict[str, int]:

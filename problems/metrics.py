@@ -374,10 +374,8 @@ TAGGING = {
     ),
 }
 TAGGING |= {"seq_tag_f1": TAGGING["f1"], "seq_tag_accuracy": TAGGING["accuracy"]}  # names of NeuronBlocks
-METRICS: Mapping[str, Mapping[str, Metric]] = {
-    "classification": CLASSIFICATION, "regression": REGRESSION, "sequence_tagging": TAGGING,
-}  # fmt: skip
-"""Problem -> name -> metric; `label` and `K` in a name stand for any label and any number from 1."""
+METRICS: dict[str, Mapping[str, Metric]] = {}
+"""Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""
 
 ALIASES = {"mcc": "matthews", "MSE": "mse", "RMSE": "rmse"}
 
@@ -409,7 +407,7 @@ def check_metric(
         return f"metric '{name}' names '{argument}', which is no label.{hint}"
     if metric.needs_groups and not has_groups:
         return f"metric '{name}' needs to know which rows belong together: name their column in inputs.group_by."
-    if problem == "classification" and metric.needs_positive and positive_label is None and labels is not None:
+    if metric.needs_positive and positive_label is None and labels is not None:
         at_label = f" or take {name}@{labels[-1]}" if f"{name}@label" in METRICS[problem] else ""
         return f"metric '{name}' needs a positive label: set inputs.positive_label{at_label}.{known_names(labels)}"
     return None

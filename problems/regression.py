@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from core.types import Features, Row, Spec
+from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
 
 
@@ -13,6 +14,7 @@ class Regression(Problem):
     """One number for each row. Output: B x 1 or B, taken as it is."""
 
     name = "regression"
+    own_metrics = metrics.REGRESSION
     default_metrics = ("rmse",)
     default_fields = ("prediction",)
 
@@ -22,9 +24,10 @@ class Regression(Problem):
         labels: Sequence[str] | None = None,
         positive_label: str | None = None,
         group_by: str | None = None,
+        conf: Problem.Conf | None = None,
     ) -> None:
         """positive_label is accepted and not needed: auc counts 1 against 0."""
-        super().__init__(target_columns, labels, positive_label, group_by)
+        super().__init__(target_columns, labels, positive_label, group_by, conf)
         if labels is not None:
             raise ValueError("labels belong to classification; regression has none.")
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+import core.conf
 from core.config import InputsConf
 from core.errors import UserError
 from core.linear_chain import PARTS, Chain, best_path
@@ -14,7 +15,7 @@ from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Problem
 from problems.labels import Labels
-from problems.tags import Tags, parse, retagged, types_of
+from problems.tags import Scheme, Tags, parse, retagged, types_of
 from text.ragged import Ragged
 from text.token_splitter import at_spaces
 
@@ -45,26 +46,35 @@ class SequenceTagging(Problem):
     Output: a score for each label (B x T x C), or the potentials of a CRF.
     """
 
+    class Conf(Problem.Conf):
+        tagging_scheme: Scheme | None = None
+        """Scheme of the tags in the files; tags that break it make a bad row. null = not checked."""
+        learned_tagging_scheme: Scheme | None = None
+        """Scheme in which the model learns the spans; predictions come in that of the files. null = the same."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.learned_tagging_scheme is not None and self.tagging_scheme is None:
+                raise ValueError("learned_tagging_scheme needs tagging_scheme, that of the files.")
+
     name = "sequence_tagging"
+    own_metrics = metrics.TAGGING
     default_metrics = ("f1", "accuracy")
     default_fields = ("prediction",)
+
+    conf: Conf
 
     def __init__(
         self,
         target_columns: Sequence[str],
         labels: Sequence[str] | None = None,
+        conf: Conf | None = None,
         words_column: str = "text",
-        scheme: str | None = None,
-        learned_scheme: str | None = None,
     ) -> None:
-        """words_column  the column whose words have the labels
-        scheme          of the tags in files, where it is to be checked
-        learned_scheme  in which the model learns them; predictions come in that of the files
-        """
-        super().__init__(target_columns)
-        if learned_scheme is not None and scheme is None:
-            raise ValueError("learned_tagging_scheme needs tagging_scheme, that of the files.")
-        self.words_column, self.scheme, self.learned_scheme = words_column, scheme, learned_scheme or scheme
+        """words_column  the column whose words have the labels"""
+        super().__init__(target_columns, conf=conf)
+        self.words_column, self.scheme = words_column, self.conf.tagging_scheme
+        self.learned_scheme = self.conf.learned_tagging_scheme or self.scheme
         self._labels = {column: Labels() for column in target_columns}
         if labels is not None:
             self._labels[self.target_columns[0]] = Labels(labels)
@@ -74,7 +84,7 @@ class SequenceTagging(Problem):
         """The problem that the inputs of a config describe, not fitted yet."""
         columns = next(iter(conf.model_inputs.values()), [])
         words = next((column for column in columns if column in (conf.file_header or columns)), "")
-        return cls(conf.target, conf.labels, words, conf.tagging_scheme, conf.learned_tagging_scheme)
+        return cls(conf.target, conf.labels, core.conf.read(cls.Conf, conf.settings), words)
 
     @classmethod
     def token_columns(cls, conf: InputsConf) -> list[str]:

@@ -12,10 +12,11 @@ Schemes, with the tags of a span of one, two, three tokens:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-SCHEMES = ("IOB", "BIO", "BIOES")
+Scheme = Literal["IOB", "BIO", "BIOES"]
 PREFIXES = "OBIES"
 _CODES = {prefix: code for code, prefix in enumerate(PREFIXES)} | {"L": PREFIXES.index("E"), "U": PREFIXES.index("S")}
 O, B, I, E, S = range(5)  # noqa: E741
@@ -102,7 +103,7 @@ def spans(tags: Tags) -> Spans:
     return Spans(starts, ends[np.searchsorted(ends, starts, side="right")], type_N[starts])
 
 
-def retagged(tags: Tags, scheme: str) -> Tags:
+def retagged(tags: Tags, scheme: Scheme) -> Tags:
     """The same spans in another scheme."""
     found = spans(tags)
     prefix_N, type_N = np.full(len(tags.prefixes), O), np.full(len(tags.prefixes), -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import run_door
+from core.command_line import run_door
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -68,7 +68,7 @@ def encode_training_file(
     """
     encoder = InputEncoder(plan)
     _require(file, encoder, target)
-    name = _key(file, [plan.state(), list(plan.extra_words)], target, on_bad_row, cache_dir)
+    name = _key(file, [plan.state(), plan.extra_words], target, on_bad_row, cache_dir)
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
         encoder = InputEncoder.from_state(found.extra["encoder"])

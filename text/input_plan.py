@@ -1,6 +1,6 @@
 """What the branches of a model read, and how it becomes ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -21,7 +21,7 @@ class InputPlan:
     clusters       column -> its cluster; the columns of a cluster share a vocabulary
     max_lengths    branch or column -> tokens at most (<start> and <eos> come on top)
     fixed_lengths  branch or column -> tokens exactly, by cutting and padding; "word" -> characters of a word exactly
-    extra_words    words that get an id however rare they are
+    extra_words    words that get an id however rare they are; a sequence, or what has a `key` for the cache
     tagged         columns of words that have one tag each: split at spaces
     """
 
@@ -36,7 +36,7 @@ class InputPlan:
     add_start_end: bool = False
     min_word_frequency: int = 1
     max_vocabulary: int = 800000
-    extra_words: Sequence[str] = ()
+    extra_words: Iterable[str] = ()
     tagged: Sequence[str] = ()
 
     def complaints(self) -> dict[str, str]:

@@ -16,6 +16,8 @@ from core.types import Row
 
 FORMATS = ("tsv", "csv", "jsonl", "parquet")
 SHOWN_BAD_ROWS = 10
+_MOST_COLUMNS = 10_000
+"""Of a file without header; without a bound, a slip in file_header would make that many names."""
 _BLOCK = 8192
 _BOM = b"\xef\xbb\xbf"
 
@@ -55,10 +57,12 @@ class RowFile:
     ) -> None:
         self.path = path
         self.columns = dict(columns)
-        self.format = format or format_of(path)
+        self.format = format or format_named(path) or "tsv"
         assert self.format in FORMATS, self.format
         self.header: list[str] | None = None
         """The file's own names of its columns; None where it has none."""
+        self.kinds: Mapping[str, Any] = {}
+        """Parquet: column by its own name -> its Arrow type."""
         self._needed = list(columns if needed is None else needed)
         self._has_names = self.format in ("jsonl", "parquet")
         by_name = any(isinstance(self.columns.get(name, name), str) for name in self._needed)
@@ -142,9 +146,14 @@ class RowFile:
             looks_csv = self.format == "tsv" and len(header or []) == 1 and "," in (header or [""])[0]
             hint = " Is this a CSV file? Say so in inputs.data_format." if looks_csv else _choices(place, header or [])
             raise UserError(f"{self.path}: the header has no column '{place}'.{hint}")
-        if header is not None and place >= len(header):
+        if place >= (_MOST_COLUMNS if header is None else len(header)):
             if name not in self._needed:
                 return None
+            if header is None:
+                raise UserError(
+                    f"{self.path}: '{name}' is column {place} (counted from 0), but a line has {_MOST_COLUMNS:,} "
+                    "columns at most."
+                )
             raise UserError(
                 f"{self.path}: has {len(header)} columns ({', '.join(header)}), but '{name}' is column {place} "
                 "(counted from 0)."
@@ -223,6 +232,7 @@ class RowFile:
                 whole = self._stream is not None or self.path.suffix == ".gz"  # Parquet must be able to seek
                 table = pyarrow.parquet.ParquetFile(io.BytesIO(file.read()) if whole else file)
                 names = table.schema_arrow.names
+                self.kinds = dict(zip(names, table.schema_arrow.types, strict=True))
                 if not table.metadata.num_rows:
                     raise UserError(f"{self.path}: has no rows.")
                 numbers = count(1)
@@ -275,10 +285,10 @@ def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int) -> 
     return UserError("\n  ".join(lines))
 
 
-def format_of(path: Path) -> str:
-    """The format that the suffix of a file says; tsv if it says none."""
+def format_named(path: Path) -> str | None:
+    """The format that the suffix of a file says, if it says one."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix[1:]
-    return suffix if suffix in FORMATS else "tsv"
+    return suffix if suffix in FORMATS else None
 
 
 def _choices(name: str, known: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import file_digest, sha256
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Of this layout and of what its users write into it: entries of another version are never found."""
 _MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 22
@@ -38,12 +39,21 @@ class Stored:
 
 
 def key(*parts: JSON) -> str:
-    """The name of an entry that depends on all of these JSON values."""
-    return sha256(json.dumps([VERSION, *parts], sort_keys=True).encode()).hexdigest()[:32]
+    """The name of an entry that depends on all of these JSON values; the order of keys counts, as it does for words.
+
+    What is no JSON value says by its method `key` what it depends on.
+    """
+    return sha256(json.dumps([VERSION, *parts], default=lambda part: part.key()).encode()).hexdigest()[:32]
 
 
 def content_key(path: Path) -> str:
-    """A key of what is in a file."""
+    """A key of what is in a file. A large file takes seconds, so one that has not changed is read only once."""
+    state = path.stat()
+    return _content_key(path.resolve(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache
+def _content_key(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 

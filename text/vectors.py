@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from core.conf import JSON
 from core.errors import UserError
 from text import store
 from text.readers import opened
@@ -38,14 +40,31 @@ def load_vectors(
     return stored.arrays["vectors"], stored.arrays["found"]
 
 
-def vector_words(path: Path, kind: str, binary: bool) -> Iterator[str]:
+def vector_words(path: Path, kind: str, binary: bool) -> "VectorWords":
     """Every word that has a vector, in the order of the file."""
-    with _entries(path, kind, binary) as (_, entries):
-        for entry in entries:
-            try:
-                yield entry.word.decode()
-            except UnicodeDecodeError:
-                continue  # no text can have this word
+    return VectorWords(path, kind, binary)
+
+
+@dataclass(frozen=True)
+class VectorWords:
+    """Every word that has a vector, in the order of the file, which is read only when it is iterated over."""
+
+    path: Path
+    kind: str
+    binary: bool
+
+    def __iter__(self) -> Iterator[str]:
+        with _entries(self.path, self.kind, self.binary) as (_, entries):
+            for entry in entries:
+                try:
+                    yield entry.word.decode()
+                except UnicodeDecodeError:
+                    continue  # no text can have this word
+
+    def key(self) -> JSON:
+        """What the words depend on. UserError where the file cannot be used."""
+        vector_dim(self.path, self.kind, self.binary)  # says at once what is wrong with the path
+        return [store.content_key(self.path), self.kind, self.binary]
 
 
 def vector_dim(path: Path, kind: str, binary: bool) -> int:
@@ -69,7 +88,12 @@ def _load(path: Path, kind: str, binary: bool, words: Sequence[str]) -> tuple[np
         if word.lower() != word:
             cased.setdefault(word.lower().encode(errors="surrogatepass"), []).append(number)
     with _entries(path, kind, binary) as (dim, entries), np.errstate(over="ignore"):  # not finite: refused below
-        vectors = np.zeros((len(words), dim), np.float32)
+        try:
+            vectors = np.zeros((len(words), dim), np.float32)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{path}:1: vectors of {dim:,} numbers do not fit in memory. Is the file damaged, or of another kind?"
+            ) from error
         exact, found = np.zeros(len(words), bool), np.zeros(len(words), bool)
         for entry in entries:
             at, lower = own.get(entry.word), cased.get(entry.word, ())
@@ -125,7 +149,8 @@ def _entries(path: Path, kind: str, binary: bool) -> Iterator[tuple[int, Iterato
 def _header(line: bytes) -> tuple[int, int] | None:
     """(words, features), if that is what a line says."""
     fields = line.split()
-    return (int(fields[0]), int(fields[1])) if len(fields) == 2 and all(map(bytes.isdigit, fields)) else None
+    is_header = len(fields) == 2 and all(field.isdigit() and len(field) < 100 for field in fields)
+    return (int(fields[0]), int(fields[1])) if is_header else None
 
 
 def _is_text(line: bytes) -> bool:

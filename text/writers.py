@@ -1,6 +1,7 @@
 """Predictions to files: the columns that came, then the columns of the answer."""
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -11,12 +12,13 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
+from core.errors import UserError
 from core.files import written_aside
-from core.types import Prediction
+from core.types import Prediction, Row
 from text.readers import JsonText
 
 _CHUNK = 8192
@@ -25,19 +27,31 @@ _TSV_BREAKS = str.maketrans("\t\n", "  ")
 
 
 class PredictionWriter:
-    """Writes predictions in the format of the rows they belong to; a context manager.
+    """Writes predictions with the rows they belong to; a context manager.
 
     path    the file, written aside and renamed at the end (nothing is left after an exception); None = standard output
-    header  the file's own names of its columns; without them TSV and CSV get no header line
+    header  the file's own names of its columns; without them TSV and CSV get no header line, and JSONL and Parquet get
+            the names of the cells
+    kinds   column by its own name -> its Arrow type, where the rows come from Parquet
 
-    Every row of TSV and CSV gets as many cells as the header (or the first good row) has, so that the answer stands
-    where it belongs; what a bad row has too much is joined in its last cell. Numbers have six significant digits.
+    The file is gzipped where its name ends in .gz. Every row of TSV and CSV gets as many cells as the header (or the
+    first good row) has, so that the answer stands where it belongs; what a bad row has too much is joined in its last
+    cell. Numbers have six significant digits. In Parquet a column keeps its kind if JSON has it, else it becomes text.
+
+    UserError where the format cannot take a row, and where the disc does not take the file.
     """
 
-    def __init__(self, path: Path | None, format: str, header: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        format: str,
+        header: Sequence[str] | None,
+        kinds: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = path
         self._make = _SHEETS[format]
-        self._header = None if header is None else list(header)
+        self._header = header
+        self._kinds = kinds or {}
         self._sheet: _Sheet | None = None
         self._stack = ExitStack()
 
@@ -47,6 +61,9 @@ class PredictionWriter:
         else:
             aside = self._stack.enter_context(written_aside(self.path))
             self._file = self._stack.enter_context(aside.open("wb"))
+            if self.path.suffix == ".gz":
+                packed = gzip.GzipFile("", "wb", 6, self._file, mtime=0)
+                self._file = cast(BinaryIO, self._stack.enter_context(packed))
         self._stack.callback(self._close)
         return self
 
@@ -58,8 +75,11 @@ class PredictionWriter:
         rows = iter(predictions)
         while chunk := list(islice(rows, _CHUNK)):
             if self._sheet is None:
-                self._sheet = self._make(self._file, self._header, chunk)
-            self._sheet.write(chunk)
+                self._sheet = self._make(self._file, self._header, self._kinds, chunk)
+            try:
+                self._sheet.write(chunk)
+            except ValueError as error:
+                raise UserError(f"{self.path or 'standard output'}: {error}") from error
         self._file.flush()
 
     def _close(self) -> None:
@@ -70,25 +90,51 @@ class PredictionWriter:
 class _Sheet(ABC):
     """A file of one format; begun with its first predictions."""
 
-    def __init__(self, file: BinaryIO, header: list[str] | None, first: Sequence[Prediction]) -> None:
+    def __init__(
+        self, file: BinaryIO, header: Sequence[str] | None, kinds: Mapping[str, Any], first: Sequence[Prediction]
+    ) -> None:
         self.file = file
+        self.header = self.headed(header)
+        self.kinds = kinds
         row = next((prediction.row for prediction in first if not prediction.row.error), first[0].row)
-        self.header = header
-        self.own = [*(header or ()), *list(row.cells)[len(header or ()) :]]
+        self.own = self.names(row)
         """The names of the columns that came."""
         self.added = {cell: _new_name(cell, self.own) for cell in first[0].cells}
         """Column of the answer -> its name in the file."""
         self.begin()
+
+    def headed(self, header: Sequence[str] | None) -> list[str] | None:
+        """The header as this format takes it."""
+        return None if header is None else list(header)
 
     def begin(self) -> None:
         """Write what stands before the rows."""
 
     @abstractmethod
     def write(self, chunk: Sequence[Prediction]) -> None:
-        """Write rows."""
+        """Write rows. ValueError where the format cannot take one."""
 
     def close(self) -> None:
         """Write what stands after the rows."""
+
+    def names(self, row: Row) -> list[str]:
+        """The names of the cells of a row in the file."""
+        header = self.header or []
+        return [*header, *list(row.cells)[len(header) :]]
+
+    def aligned(self, row: Row) -> list[str]:
+        """The cells of a row in the order of `own`."""
+        names, cells = self.names(row), list(row.cells.values())
+        if names == self.own:
+            return cells
+        by_name = dict(zip(names, cells, strict=False))
+        placed = [by_name.pop(name, JsonText()) for name in self.own]
+        if by_name and not row.error:
+            raise ValueError(
+                f"row {row.number} has '{next(iter(by_name))}', which the first row has not: give the output a name "
+                "that ends in .jsonl."
+            )
+        return [*placed[:-1], " ".join([placed[-1], *by_name.values()])] if by_name else placed
 
 
 class _Tsv(_Sheet):
@@ -97,13 +143,7 @@ class _Tsv(_Sheet):
             self.file.write(self.lines([[*self.own, *self.added.values()]]))
 
     def write(self, chunk: Sequence[Prediction]) -> None:
-        width = len(self.own)
-        rows = []
-        for row, cells in chunk:
-            own = list(row.cells.values())
-            if len(own) != width:
-                own = [*own[: width - 1], " ".join(own[width - 1 :]), *[""] * (width - 1 - len(own))]
-            rows.append([*own, *(_cell(cells[name]) for name in self.added)])
+        rows = [[*self.aligned(row), *(_cell(cells[name]) for name in self.added)] for row, cells in chunk]
         self.file.write(self.lines(rows))
 
     def lines(self, rows: Iterable[Sequence[str]]) -> bytes:
@@ -121,6 +161,13 @@ class _Csv(_Tsv):
 
 
 class _Jsonl(_Sheet):
+    def headed(self, header: Sequence[str] | None) -> list[str] | None:
+        """Each name once, as an object needs it."""
+        names: list[str] = []
+        for name in header or ():
+            names.append(_new_name(name, names))
+        return None if header is None else names
+
     def write(self, chunk: Sequence[Prediction]) -> None:
         for prediction in chunk:
             line = json.dumps(self.values(prediction), ensure_ascii=False)
@@ -129,8 +176,7 @@ class _Jsonl(_Sheet):
     def values(self, prediction: Prediction) -> dict[str, Any]:
         """All columns of a row by name."""
         row, cells = prediction
-        names = [*(self.header or ()), *list(row.cells)[len(self.header or ()) :]]
-        own = {name: _value(cell) for name, cell in zip(names, row.cells.values(), strict=False)}
+        own = {name: _value(cell) for name, cell in zip(self.names(row), row.cells.values(), strict=False)}
         return own | {name: _number(cells[cell]) for cell, name in self.added.items()}
 
 
@@ -142,20 +188,23 @@ class _Parquet(_Jsonl):
         import pyarrow as pa  # late: only Parquet pays for it
         import pyarrow.parquet
 
-        rows = [self.values(prediction) for prediction in chunk]
-        columns: Mapping[str, list[Any]] = {
-            name: [row.get(name) for row in rows] for name in [*self.own, *self.added.values()]
-        }
+        own = list(zip(*(self.aligned(row) for row, _ in chunk), strict=True))
+        answers = [[_number(cells[name]) for _, cells in chunk] for name in self.added]
         if self.table is None:
-            kinds = {name: pa.array(map(_or_null, values)).type for name, values in columns.items()}
-            kinds = {name: pa.string() if pa.types.is_null(kind) else kind for name, kind in kinds.items()}
-            self.table = pyarrow.parquet.ParquetWriter(self.file, pa.schema(list(kinds.items())))
-        arrays = []
-        for kind, values in zip(self.table.schema.types, columns.values(), strict=True):
-            if pa.types.is_string(kind):
-                arrays.append(pa.array([None if value is None else str(value) for value in values], kind))
-            else:
-                arrays.append(pa.array(map(_or_null, values), kind))
+            # What later rows bring must fit, so the kind of a column is not guessed from the first ones.
+            self.kept = [name in self.kinds and _is_of_json(self.kinds[name]) for name in self.own]
+            kinds = [self.kinds[name] if kept else pa.string() for name, kept in zip(self.own, self.kept, strict=True)]
+            found = [pa.array(map(_or_null, values)).type for values in answers]
+            kinds += [pa.string() if pa.types.is_null(kind) else kind for kind in found]
+            names = [*self.own, *self.added.values()]
+            self.table = pyarrow.parquet.ParquetWriter(self.file, pa.schema(list(zip(names, kinds, strict=True))))
+        columns = [map(_value if kept else _or_text, cells) for kept, cells in zip(self.kept, own, strict=True)]
+        for values, kind in zip(answers, self.table.schema.types[len(own) :], strict=True):
+            columns.append(map(_or_text if pa.types.is_string(kind) else _or_null, values))
+        try:
+            arrays = [pa.array(values, kind) for values, kind in zip(columns, self.table.schema.types, strict=True)]
+        except (pa.ArrowException, OverflowError) as error:
+            raise ValueError(f"cannot be written as Parquet ({str(error).splitlines()[0]}).") from error
         self.table.write_table(pa.Table.from_arrays(arrays, schema=self.table.schema))
 
     def close(self) -> None:
@@ -196,3 +245,20 @@ def _value(cell: str) -> Any:
 
 def _or_null(value: Any) -> Any:
     return None if value == "" else value
+
+
+def _or_text(value: Any) -> str | None:
+    """A cell or a value of an answer as text, None where it is a null."""
+    return None if value is None or (isinstance(value, JsonText) and not value) else str(value)
+
+
+def _is_of_json(kind: Any) -> bool:
+    """Whether the values of an Arrow type are the same after a way through JSON."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return all(_is_of_json(field.type) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _is_of_json(kind.value_type)
+    plain = (pa.string(), pa.large_string(), pa.bool_(), pa.float32(), pa.float64())
+    return kind in plain or pa.types.is_integer(kind)

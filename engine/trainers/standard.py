@@ -32,6 +32,8 @@ class Standard:
     def run(self) -> Iterator[Report]:
         """Train from `progress` on. A generator: validating, logging and saving happen outside, between two steps."""
         place, conf, progress = self.place, self.place.conf, self.place.progress
+        if progress.finished:
+            return
         for epoch in range(progress.epoch, conf.max_epoch):
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)

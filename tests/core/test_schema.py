@@ -103,7 +103,7 @@ def test_whole_numbers_are_read_as_floats_where_a_float_is_wanted():
 
 def test_the_docstring_under_a_field_is_its_description():
     assert field_docs(Circle.Conf)["radius"] == "Radius in metres."
-    assert CHECKER["$defs"]["Circle"]["properties"]["radius"]["description"] == "Radius in metres."
+    assert CHECKER["$defs"]["shape.Circle"]["properties"]["radius"]["description"] == "Radius in metres."
 
 
 def test_every_field_of_every_conf_has_a_description_and_a_default_or_is_required():

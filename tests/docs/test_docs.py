@@ -51,6 +51,7 @@ def test_the_block_of_the_guide_keeps_the_contract_and_trains(task, door, monkey
     (config,) = fenced("docs/add_a_block.md", "json")
     task.file("my_block.py", block)
     monkeypatch.syspath_prepend(str(task.folder))
+    monkeypatch.delitem(sys.modules, "my_block", raising=False)
     addition = json.loads(config)
     task.config["plugins"] = addition["plugins"]
     task.config["architecture"].insert(2, addition["architecture"][0])

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import sys
 import threading
 
 import pytest
@@ -58,6 +59,42 @@ def test_check_prints_the_table_and_writes_nothing(door, task):
 def test_set_overrides_the_config(door, task):
     code, out, _ = door("train", "--conf_path", task.path, "--set", "training_params.max_epoch=1")
     assert code == 0 and "epoch 2" not in out
+
+
+def test_layers_without_settings_come_back_from_the_run(door, task):
+    task.config["architecture"][3] = {"layer_id": "vector", "layer": "Pooling", "inputs": ["dropped"]}
+    assert door("train", "--conf_path", task.path)[0] == 0
+    assert door("test", "--model", task.run)[0] == 0
+    kept = json.loads((task.run / "config.json").read_text())
+    assert kept["architecture"][3]["conf"] == {"pool_type": "max", "pool_axis": 1}
+    assert kept["architecture"][1]["conf"] == {"hidden_dim": 8, "dropout": 0.0, "num_layers": 1}
+
+
+def test_whole_numbers_may_be_written_as_floats(door, task):
+    task.config["training_params"] |= {"batch_size": 16.0, "max_epoch": 1.0, "steps_per_validation": 4.0}
+    task.config["inputs"]["file_header"] = {"text": 0.0, "label": 1}
+    assert door("train", "--conf_path", task.path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [("NaN", "NaN is no number of JSON"), ("1e999", "too large"), ("123456789012345678901", "too large")],
+)
+def test_numbers_that_are_none(door, task, value, sentence):
+    refused(
+        door("train", "--conf_path", task.path, "--set", f"training_params.clip_grad_norm_max_norm={value}"), sentence
+    )
+    config = task.path.read_text().replace('"max_epoch": 2', f'"max_epoch": {value}')
+    refused(door("train", "--conf_path", task.file("other.json", config)), "other.json", sentence)
+
+
+def test_an_architecture_beside_a_config_is_found_by_those_that_extend_it(door, task):
+    (task.folder / "base").mkdir()
+    architecture = {"architecture": task.config["architecture"]}
+    task.file("base/small.json", json.dumps(architecture))
+    task.file("base/base.json", json.dumps({**task.config, "architecture": {"file": "small.json"}}))
+    child = task.file("child.json", json.dumps({"extends": "base/base.json"}))
+    assert door("train", "--conf_path", child, "--check")[0] == 0
 
 
 def test_stdin_to_stdout(door, task, monkeypatch):
@@ -121,6 +158,38 @@ def test_every_format_trains_tests_and_predicts(door, task, suffix):
     output = task.folder / f"answers.{suffix}"
     code, _, err = door("predict", "--model", task.run, "--output", output)
     assert code == 0 and "37 rows, 0 without" in err
+
+
+FORMATS = ["tsv", "csv", "jsonl", "parquet"]
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+def test_the_output_has_the_format_and_the_packing_of_its_name_and_can_be_read_again(door, task, has_header):
+    task.config["inputs"]["file_with_col_header"] = has_header
+    texts = [*(text for text, _ in sentences(20, 2)), 'cat "runs"', "red, green"]
+    for name in ("train", "valid"):
+        rows = (task.folder / f"{name}.tsv").read_text()
+        task.file(f"{name}.tsv", "words\tside\n" + rows if has_header else rows)
+    rows = "".join(f"{text}\tup\n" for text in texts)
+    source = task.file("rows.tsv", "words\tside\n" + rows if has_header else rows)
+    assert door("train", "--conf_path", task.path)[0] == 0
+
+    def answered(path, output):
+        code, _, err = door("predict", "--model", task.run, "--input", path, "--output", output)
+        assert code == 0 and "22 rows, 0 without" in err, err
+        return output
+
+    plain = answered(source, task.folder / "plain").read_bytes()  # a name that says nothing: as the input
+    assert plain == answered(source, task.folder / "out.tsv").read_bytes()
+    for suffix in [*FORMATS, *(f"{format}.gz" for format in FORMATS)]:
+        output = answered(source, task.folder / f"out.{suffix}")
+        assert (output.read_bytes()[:2] == b"\x1f\x8b") == suffix.endswith(".gz")
+        again = answered(output, task.folder / f"again.{suffix}.jsonl").read_text().splitlines()
+        for text, line in zip(texts, map(json.loads, again), strict=True):
+            own, _, before, _, *now = line.values()
+            assert (own, before) == (text, now[0])
+        if has_header or suffix.startswith(("jsonl", "parquet")):
+            assert list(line)[:3] == [*(("words", "side") if has_header else ("text", "label")), "prediction"]
 
 
 def write(path, rows) -> None:
@@ -308,6 +377,73 @@ def test_a_prediction_that_fails_leaves_the_old_answers(door, task):
     assert output.read_text() == "old"
 
 
+def test_a_run_cannot_write_outside_its_folder(door, task):
+    task.config["outputs"]["predict_output_name"] = "../victim.tsv"
+    refused(door("train", "--conf_path", task.path), "predict_output_name must be the name of a file, without folders.")
+
+
+def test_metrics_of_the_command_line_are_checked_against_the_labels_of_the_run(door, task):
+    door("train", "--conf_path", task.path)
+    refused(door("test", "--model", task.run, "--set", 'metrics=["f1@upp"]'), "Did you mean 'up'?")
+    refused(door("test", "--model", task.run, "--set", 'metrics=["f1"]'), "needs a positive label")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("config.json", "[]", "config.json: damaged, it holds no JSON object."),
+        ("problem.json", "[]", "problem.json: damaged, it holds no JSON object."),
+        ("scores.json", "[]", "scores.json: damaged, it holds no JSON object."),
+        ("config.json", "{}", "'inputs' is missing"),
+    ],
+)
+def test_a_damaged_run(door, task, file, text, sentence):
+    door("train", "--conf_path", task.path)
+    (task.run / file).write_text(text)
+    refused(door("test", "--model", task.run), sentence)
+    (task.run / "config.json").write_text("{}")
+    refused(door("train", "--conf_path", task.path, "--resume"), "the config has changed since: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "sentence"),
+    [
+        ({"layer": "Embeding", "conf": {"word": {"cols": ["text"], "dim": 8}}}, "Did you mean 'Embedding'?"),
+        ({"layer": "Embedding", "conf": {}}, "architecture[0].conf: names no cluster."),
+        (
+            {"layer": "Embedding", "conf": {"word": {"cols": ["text", "text"], "dim": 8}}},
+            "stands in cols more than once",
+        ),
+        ({"layer_id": "first", "layer": "Dropout", "inputs": ["sentence"]}, "the first layer must be the Embedding."),
+    ],
+)
+def test_an_embedding_that_is_wrong_hides_nothing_else(door, task, first, sentence):
+    task.config["architecture"][0] = first
+    task.config["architecture"][4]["inputs"] = ["vektor"]
+    refused(
+        door("train", "--conf_path", task.path, "--check"), sentence, "architecture[4].inputs[0]: no layer or input"
+    )
+
+
+def test_resuming_on_other_data_is_refused(door, task):
+    door("train", "--conf_path", task.path)
+    task.file("train.tsv", "".join(f"{text} new\t{label}\n" for text, label in sentences(120, 0)))
+    refused(
+        door("train", "--conf_path", task.path, "--resume", "--set", "training_params.max_epoch=3"),
+        "train.tsv gives another vocabulary or other labels than before.",
+    )
+
+
+def test_more_patience_lets_a_stopped_training_go_on(door, task):
+    task.config["training_params"] |= {"early_stop_patience": 1, "max_epoch": 30}
+    task.config["training_params"]["optimizer"]["params"]["lr"] = 1e-9
+    assert "step 16" in door("train", "--conf_path", task.path)[1]
+    code, out, _ = door("train", "--conf_path", task.path, "--resume")
+    assert code == 0 and "nothing to resume: early stopping ended this training" in out and "epoch" not in out
+    code, out, _ = door("train", "--conf_path", task.path, "--resume", "--set", "training_params.early_stop_patience=3")
+    assert code == 0 and "epoch 4, step 32" in out and "epoch 5" not in out
+
+
 def test_the_file_to_predict_is_never_replaced(door, task):
     door("train", "--conf_path", task.path)
     given = task.folder / "test.tsv"
@@ -424,6 +560,7 @@ class Doubled(Block):
 ''',
     )
     monkeypatch.syspath_prepend(str(task.folder))
+    monkeypatch.delitem(sys.modules, "my_block", raising=False)
     task.config["plugins"] = ["my_block"]
     task.config["architecture"][2] = {
         "layer_id": "dropped",
@@ -433,6 +570,9 @@ class Doubled(Block):
     }
     try:
         assert door("train", "--conf_path", task.path)[0] == 0
+        refused(door("test", "--model", task.run), "plugins[0]: 'my_block' is not imported for a run unless you ask")
+        assert door("test", "--model", task.run, "--plugins", "my_block")[0] == 0
+        assert door("predict", "--conf_path", task.path)[0] == 0
         task.config["architecture"][2]["conf"] = {"tims": 3}
         refused(door("train", "--conf_path", task.path), "unknown field of Doubled. Did you mean 'times'?")
     finally:

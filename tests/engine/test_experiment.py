@@ -29,6 +29,36 @@ def test_every_config_that_ships_checks_and_builds(path):
     assert "parameters" in summary(experiment)
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
+    kept = checked(read_document(path), str(path), files=False).document()
+    assert checked(kept, "config.json", files=False).document() == kept
+    assert all(layer["conf"] for layer in kept["architecture"] if layer["layer"] in ("BiLSTM", "Linear", "Pooling"))
+
+
+def notices(config) -> list[str]:
+    return [str(notice) for notice in checked(config, "config.json").notices]
+
+
+def test_what_has_no_effect_is_noticed_with_its_place(task):
+    config = task.config | {"license": "MIT", "tool_version": "1.1.0"}
+    config["training_params"] |= {"use_gpu": True, "max_lengths": {"sentense": 9}, "fixed_lengths": {"word": 5}}
+    config["architecture"][0]["weight_on_gpu"] = False
+    config["architecture"][4]["conf"] |= {"last_hidden_softmax": True}
+    assert sorted(notices(config)) == sorted(
+        [
+            "license: has no effect. It is a note for the reader.",
+            "tool_version: has no effect. Configs of every version are read.",
+            "training_params.use_gpu: has no effect. It is chosen automatically. Set `device` to insist on one.",
+            "architecture[0].weight_on_gpu: has no effect. It is chosen automatically.",
+            "training_params.max_lengths: has no effect. fixed_lengths cut the texts.",
+            "training_params.max_lengths.sentense: has no effect. No branch or column is called so. Did you mean 'sentence'?",
+            "training_params.fixed_lengths.word: has no effect. No column of characters is read.",
+            "loss.losses[0].inputs[0]: 'output' gives probabilities; CrossEntropyLoss takes the scores before them.",
+        ]
+    )
+
+
 @pytest.mark.parametrize("path", ARCHITECTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_architecture_is_used_by_a_config(path):
     name = f"{path.parent.name}/{path.name}"

@@ -1,7 +1,10 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 
 from core.config import OptimizerConf, ScheduleConf, TrainingConf
 from engine.optimizers import LearningRate, check_optimizer, make_optimizer
@@ -68,8 +71,68 @@ def test_the_fused_form_is_used_where_torch_has_one_and_gives_the_same_weights()
             {"name": "SGD", "params": {"lr": "fast"}},
             'training_params.optimizer.params.lr: must be a number, got "fast".',
         ),
+        (
+            {"name": "Adam", "params": {"weight_decay": None}},
+            "training_params.optimizer.params.weight_decay: must be a number, got null.",
+        ),
+        (
+            {"name": "Adam", "params": {"amsgrad": "yes"}},
+            'training_params.optimizer.params.amsgrad: must be true or false, got "yes".',
+        ),
+        (
+            {"name": "Adam", "params": {"betas": [0.9]}},
+            "training_params.optimizer.params.betas: must be a list of 2 numbers, got [0.9].",
+        ),
+        (
+            {"name": "Adam", "params": {"capturable": True}},
+            "training_params.optimizer.params: Adam refuses them: If capturable=True, params",
+        ),
+        (
+            {"name": "SGD", "params": {"lr": 0.1, "differentiable": True}},
+            "training_params.optimizer.params: SGD refuses them: a leaf Variable that requires grad",
+        ),
+        (
+            {"name": "SparseAdam", "params": {"lr": 0.1}},
+            "training_params.optimizer.name: SparseAdam cannot train a model here: SparseAdam does not support dense",
+        ),
+        (
+            {"name": "LBFGS", "params": {"lr": 0.1}},
+            "training_params.optimizer.name: LBFGS cannot train a model here: it computes the loss several times",
+        ),
     ],
 )
 def test_a_wrong_optimizer_is_refused(conf, expected):
     (finding,) = check_optimizer(OptimizerConf(**conf))
     assert str(finding).startswith(expected)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is too old")
+def test_an_optimizer_of_matrices_only_is_refused():
+    (finding,) = check_optimizer(OptimizerConf(name="Muon"))
+    assert str(finding).startswith("training_params.optimizer.name: Muon cannot train a model here: Muon only supports")
+
+
+def test_what_is_not_refused_trains():
+    accepted = []
+    for name in torch.optim.__all__:
+        params = {"eps": [None, 0.001]} if name == "Adafactor" else {"lr": 1}
+        conf = OptimizerConf(name=name, params=params)
+        if check_optimizer(conf):
+            continue
+        accepted.append(name)
+        layer = torch.nn.Linear(3, 2)
+        optimizer = make_optimizer(conf, layer.parameters())
+        layer(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+    assert {"SGD", "Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "RMSprop", "Rprop", "RAdam"} <= set(accepted)
+
+
+def test_the_check_does_not_wait_for_the_compiler_of_torch():
+    code = (
+        "import sys\n"
+        "from core.config import OptimizerConf\n"
+        "from engine.optimizers import check_optimizer\n"
+        f"for name in {torch.optim.__all__}: check_optimizer(OptimizerConf(name=name))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "False"

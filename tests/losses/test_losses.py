@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from core.conf import annotations, field_docs, read
 from core.errors import UserError
 from core.types import Features, Spec
-from losses import LOSSES
+from losses import LOSSES, row_loss
 
 LABELS = Spec("B", ids=True, labels=("0", "1", "2"))
 TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
@@ -24,7 +25,9 @@ PROBABILITY = Spec("BD", {"D": 1}, parts={"logits": ONE})
 
 OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
 OF_TWO = ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"]
+OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
+OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_NUMBERS]
 
 
 def conf_class(name: str) -> Any:
@@ -59,10 +62,10 @@ def softmax(logits):
 
 
 def test_catalogue_is_complete():
-    assert LOSSES.names() == sorted([*OF_CLASSES, *OF_TWO, *OF_NUMBERS])
+    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS])
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_loss_is_a_scalar_with_a_gradient(name):
     values, target = example(name)
     loss = build(name, *specs(name))(Features(values), target)
@@ -71,7 +74,7 @@ def test_loss_is_a_scalar_with_a_gradient(name):
     assert torch.isfinite(values.grad).all() and (values.grad != 0).any(1).all()
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_sum_is_the_mean_times_the_rows(name):
     values, target = example(name)
     mean, total = (
@@ -80,14 +83,14 @@ def test_sum_is_the_mean_times_the_rows(name):
     torch.testing.assert_close(total, mean * len(target))
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_size_average_is_the_old_name_of_reduction(name):
     conf = conf_class(name)
     assert read(conf, {"size_average": True, "reduce": True}).reduction == "mean"
     assert read(conf, {"size_average": False}).reduction == "sum"
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", OF_ROWS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_loss_is_computed_in_float32_under_autocast(name, dtype):
     values, target = example(name)
@@ -137,6 +140,37 @@ def test_cross_entropy_smoothing_and_ignored_label():
     smooth = torch.full((4, 3), 0.1 / 3) + 0.9 * nn.functional.one_hot(target, 3)
     expected = -(smooth * logits.log_softmax(-1)).sum(1)[[0, 2]].mean()
     torch.testing.assert_close(loss(Features(logits), target), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "conf"),
+    [
+        ("CrossEntropyLoss", {"ignore_index": 0}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("CrossEntropyLoss", {"weight": [0.0, 1.0, 1.0], "label_smoothing": 0.1}),
+        ("NLLLoss", {"ignore_index": 0}),
+        ("NLLLoss", {"weight": [0.0, 1.0, 1.0]}),
+        ("FocalLoss", {"alpha": [0.0, 1.0, 1.0]}),
+        ("MultiMarginLoss", {"weight": [0.0, 1.0, 1.0]}),
+    ],
+)
+def test_a_batch_of_rows_that_do_not_count_has_a_mean_of_zero(name, conf):
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = build(name, SCORES, LABELS, **conf)(Features(logits), torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss"])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 0.0]])
+@pytest.mark.parametrize("ignore_index", [-100, 1])
+def test_the_mean_divides_by_the_weights_of_the_rows_that_count_as_in_torch(name, weight, ignore_index):
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 1, 0, 0])
+    conf = {"ignore_index": ignore_index} | ({"label_smoothing": 0.2} if name == "CrossEntropyLoss" else {})
+    wanted = getattr(nn, name)(weight=None if weight is None else torch.tensor(weight), **conf)
+    given = logits if name == "CrossEntropyLoss" else logits.log_softmax(-1)
+    loss = build(name, SCORES, LABELS, weight=weight, **conf)
+    torch.testing.assert_close(loss(Features(logits), target), wanted(given, target))
 
 
 def test_nll_takes_log_probabilities_as_they_are():
@@ -196,6 +230,61 @@ def test_bce_refuses_logits_and_wild_targets_with_a_sentence():
         build("BCELoss", PROBABILITY, TWO_LABELS)(Features(torch.tensor([[-1.0], [3.0]])), torch.tensor([0, 1]))
     with pytest.raises(UserError, match=r"needs targets from 0 to 1, but its input runs from 0 to 5\."):
         build("BCELoss", ONE, NUMBERS)(Features(torch.tensor([[0.5], [0.5]])), torch.tensor([0.0, 5.0]))
+
+
+FITTING = Features(torch.tensor([[0.5], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "target", "sentence"),
+    [
+        ("BCELoss", FITTING, [0.0, 7.0], "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7."),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [0.5]]), parts={"logits": torch.zeros(2, 1)}),
+            [0.0, 7.0],
+            "BCELoss needs targets from 0 to 1, but its input runs from 0 to 7.",
+        ),
+        (
+            "BCELoss",
+            Features(torch.tensor([[0.5], [3.0]])),
+            [0.0, 1.0],
+            "BCELoss needs probabilities from 0 to 1, but its input runs from 0.5 to 3.",
+        ),
+        (
+            "PoissonNLLLoss",
+            FITTING,
+            [2.0, -3.0],
+            "PoissonNLLLoss needs counts of at least 0, but its input runs from -3 to 2.",
+        ),
+        (
+            "PoissonNLLLoss",
+            Features(torch.tensor([[-0.5], [0.5]])),
+            [0.0, 1.0],
+            "PoissonNLLLoss needs rates of at least 0 (or log_input), but its input runs from -0.5 to 0.5.",
+        ),
+    ],
+)
+def test_values_out_of_range_in_a_later_batch_are_met(monkeypatch, name, output, target, sentence):
+    loss = build(name, ONE, NUMBERS)
+    loss(FITTING, torch.tensor([0.0, 1.0]))
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        loss(output, torch.tensor(target))
+    monkeypatch.setattr(row_loss, "refuse_values", lambda *_: None)  # as on a GPU, where nobody looks
+    assert torch.isnan(loss(output, torch.tensor(target)))
+
+
+@pytest.mark.parametrize("name", ["BCELoss", "PoissonNLLLoss"])
+def test_a_model_that_gives_nan_has_a_loss_of_nan(name):
+    values = torch.tensor([[0.5], [torch.nan]])
+    assert torch.isnan(build(name, ONE, NUMBERS)(Features(values), torch.tensor([0.0, 1.0])))
+
+
+def test_a_probability_that_rounding_raised_above_one_is_one():
+    p = torch.tensor([[1 + 2**-23], [0.5]])
+    assert build("BCELoss", ONE, NUMBERS)(Features(p), torch.tensor([1.0, 1.0])).item() == pytest.approx(
+        math.log(2) / 2
+    )
 
 
 def test_soft_margin_does_not_overflow():
@@ -299,7 +388,7 @@ def test_weights_must_match_the_labels(name, field):
         check([-1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_the_json_line_of_the_docstring_runs_and_every_field_is_described(name):
     conf_type, doc = conf_class(name), inspect.getdoc(LOSSES[name]) or ""
     line = json.loads(next(line for line in doc.splitlines() if line.strip().startswith("{")))

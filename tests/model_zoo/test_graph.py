@@ -79,6 +79,15 @@ def test_weights_are_shared_through_a_layer_that_shares_them():
     assert [layer.shares for layer in graph.layers if layer.id in ("q", "a", "b")] == [None, "q", "q"]
 
 
+def test_weights_are_shared_whatever_the_order_of_computation():
+    late = [SIAMESE[0], layer("top", "BiLSTM", ["q"], hidden_dim=4), layer("q", "Dropout", ["question"])]
+    late += [shared("early", "top", ["answer"]), layer("a", "Pooling", ["top"]), layer("b", "Pooling", ["early"])]
+    late += [layer("output", "Combination", ["a", "b"], output=True)]
+    graph = trace(late, BRANCHES, 3)
+    assert graph.findings == []
+    assert {step.id: step.shares for step in graph.layers}["early"] == "top"
+
+
 def test_counted_parameters_are_those_of_the_model():
     graph = trace(SIAMESE, BRANCHES, 3)
     model = Model(graph)

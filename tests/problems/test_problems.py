@@ -9,7 +9,7 @@ import torch
 
 from core.errors import UserError
 from core.types import Features, Row, Spec
-from problems import PROBLEMS, Classification, Decoded, Regression
+from problems import PROBLEMS, Classification, Decoded, Regression, labels
 
 
 def rows(*cells, column="label", **more):
@@ -25,7 +25,7 @@ def fitted(*cells, **arguments):
 
 
 def test_problems_are_known_by_their_dataset_type():
-    assert PROBLEMS.names() == ["classification", "regression"]
+    assert PROBLEMS.names() == ["classification", "regression", "sequence_tagging"]
     assert PROBLEMS["classification"] is Classification and PROBLEMS["regression"] is Regression
 
 
@@ -57,6 +57,21 @@ def test_labels_met_after_fitting_are_errors_of_their_rows():
     arrays, errors = fitted("0", "1", "0").encode(rows("0", "3", "", "1"), growing=False)
     assert arrays["label"].dtype == np.int64 and arrays["label"].tolist() == [0, -1, -1, 1]
     assert errors == ["", "unknown label '3' in column label. Known: 0, 1.", "the label in column label is empty.", ""]
+
+
+def test_only_the_first_unknown_labels_get_a_hint_because_looking_for_it_takes_long(monkeypatch):
+    asked = []
+
+    def hint(name, _):
+        asked.append(name)
+        return f" Like {name}?"
+
+    monkeypatch.setattr(labels, "did_you_mean", hint)
+    _, errors = fitted("0", "1", "0").encode(rows(*[f"x{at // 2}" for at in range(200)]), growing=False)
+    assert asked == [f"x{at}" for at in range(10)]
+    for at, error in enumerate(errors):
+        end = f" Like x{at // 2}?" if at < 20 else ""
+        assert error == f"unknown label 'x{at // 2}' in column label.{end}"
 
 
 def test_a_row_that_could_not_be_read_keeps_its_error_and_teaches_nothing():
@@ -174,7 +189,7 @@ def test_probabilities_are_the_softmax_of_logits_once():
     np.testing.assert_allclose(problem.decode(Features(logits)).scores, expected, rtol=1e-6)
     behind_softmax = Features(logits.softmax(-1), parts={"logits": logits})
     np.testing.assert_allclose(problem.decode(behind_softmax).scores, expected, rtol=1e-6)
-    assert problem.decode(Features(logits.bfloat16())).scores.dtype == np.float32
+    assert problem.decode(Features(logits.bfloat16())).scores.dtype == np.float64
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])

@@ -20,6 +20,7 @@ from text.encoded import encode_file, encode_training_file
 from text.encoder import InputPlan
 from text.readers import RowFile
 from text.token_splitter import TokenSplitter
+from text.vectors import VectorWords, vector_words
 from text.vocabulary import UNK
 
 PLAN = InputPlan(branches={"s": ["text", "signs"]}, kinds={"text": "word", "signs": "char"}, sources={"signs": "text"})
@@ -163,6 +164,40 @@ def test_another_plan_does_not_meet_the_old_entry(path, cache, change):
     train(path, cache)
     train(path, cache, replace(PLAN, **change))
     assert len(entries(cache)) == 2
+
+
+def test_the_words_of_a_vector_file_are_read_once_as_long_as_it_stays_the_same(tmp_path, path, cache, monkeypatch):
+    file = tmp_path / "vectors.txt"
+
+    def extended(numbers):
+        file.write_text(f"one {numbers}\nmore {numbers}\n")
+        return train(path, cache, replace(PLAN, extra_words=vector_words(file, "glove", False)))[1]
+
+    wanted = train(path, cache, replace(PLAN, extra_words=("one", "more")))[1].vocabularies["word"].words
+    assert extended("1 2").vocabularies["word"].words == wanted
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorWords, "__iter__", None)
+        assert extended("1 2").vocabularies["word"].words == wanted
+        with pytest.raises(TypeError):
+            extended("1 2 3")
+    assert extended("1 2 3").vocabularies["word"].words == wanted
+    assert len(entries(cache)) == 3
+
+
+def test_a_vector_file_that_cannot_be_used_is_refused_before_rows_are_read(tmp_path, path, cache, monkeypatch):
+    monkeypatch.setattr(TokenSplitter, "split", None)
+    with pytest.raises(UserError, match="no such file"):
+        train(path, cache, replace(PLAN, extra_words=vector_words(tmp_path / "none.txt", "glove", False)))
+
+
+def test_swapped_branches_do_not_meet_the_old_entry_because_they_number_words_in_another_order(path, cache):
+    write(path, [("u v", "x")])
+    words = {"text": "word", "label": "word"}
+    vocabularies = []
+    for columns in (["text", "label"], ["label", "text"]):
+        plan = InputPlan(branches={column: [column] for column in columns}, kinds=words)
+        vocabularies += [train(path, folder, plan)[1].vocabularies["word"].words for folder in (cache, None)]
+    assert vocabularies[0] == vocabularies[1] != vocabularies[3] == vocabularies[2]
 
 
 def test_other_rows_or_targets_do_not_meet_the_old_entry(path, cache):

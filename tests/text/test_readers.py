@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+import re
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -70,6 +71,16 @@ def test_every_format_gives_the_same_rows(tmp_path, format, suffix, place):
 @pytest.mark.parametrize("name", ["x.txt", "x.data", "x", "X.TSV"])
 def test_a_suffix_that_says_nothing_means_tsv(tmp_path, name):
     assert found(put(tmp_path, name, "a\tb\n")) == [(1, {"text": "a", "label": "b"}, "")]
+
+
+@pytest.mark.parametrize("index", [10_000, 10**30])
+@pytest.mark.parametrize("format", ["tsv", "csv"])
+def test_an_index_that_no_line_can_have_is_refused_at_once(tmp_path, index, format):
+    path = put(tmp_path, f"x.{format}", "a\nb\n")
+    message = f"{path}: 'label' is column {index} (counted from 0), but a line has 10,000 columns at most."
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        RowFile(path, {"text": 0, "label": index})
+    assert len(list(RowFile(path, {"text": 0, "label": index}, needed=["text"]))) == 2
 
 
 def test_a_named_format_beats_the_suffix(tmp_path):

@@ -151,6 +151,11 @@ WANTED = ["a", "b"]
         ("word2vec", False, binary_of(TABLE), ": is binary. Set inputs.pretrained_emb_binary_or_text to binary."),
         ("word2vec", True, binary_of(TABLE)[:-9], ": ends after 3 of 4 words. It is damaged, or a text."),
         ("word2vec", True, binary_of({"a": [np.inf], "b": [1.0]}), ":1: not all numbers are finite."),
+        *(
+            ("word2vec", binary, b"5 %d\na 1 2\n" % dim, f":1: vectors of {dim:,} numbers do not fit in memory. Is the file damaged")
+            for binary in (True, False) for dim in (10**14, 10**30)
+        ),
+        ("word2vec", True, b"5 " + b"9" * 5000 + b"\nabc", ":1: a word2vec binary begins with two numbers"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path, kind, binary, raw, message):

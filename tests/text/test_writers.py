@@ -1,13 +1,16 @@
 import csv
+import datetime
 import gc
 import gzip
 import io
 import json
 import math
 import random
+import re
 import resource
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
@@ -26,8 +29,8 @@ def made(at):
     return {"prediction": "up", "confidence": 0.125 + at}
 
 
-def write(path, format, header, rows):
-    with PredictionWriter(path, format, header) as writer:
+def write(path, format, header, rows, kinds=None):
+    with PredictionWriter(path, format, header, kinds) as writer:
         writer.write(rows)
     return path.read_bytes()
 
@@ -77,16 +80,118 @@ def test_jsonl_gives_every_value_back(tmp_path):
 
 
 def test_parquet_keeps_kinds(tmp_path):
-    table = pyarrow.table({"text": ["a", None, "c"], "n": [1, 2, None], "x": [0.5, None, 2.5], "none": [None] * 3})
+    table = pa.table({"text": ["a", None, "c"], "n": [1, 2, None], "x": [0.5, None, 2.5], "none": [None] * 3})
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     file = RowFile(tmp_path / "x.parquet", {"t": "text"})
-    write(tmp_path / "out.parquet", "parquet", file.header, predictions(file))
+    write(tmp_path / "out.parquet", "parquet", file.header, predictions(file), file.kinds)
     back = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert back.to_pydict() == {
         "text": ["a", None, "c"], "n": [1, 2, None], "x": [0.5, None, 2.5], "none": [None] * 3,
         "prediction": ["up"] * 3, "confidence": [0.125, 1.125, 2.125],
     }  # fmt: skip
     assert [str(kind) for kind in back.schema.types] == ["string", "int64", "double", "string", "string", "double"]
+
+
+def test_parquet_keeps_kinds_that_the_first_rows_do_not_show(tmp_path):
+    many, moment = 9_000, datetime.datetime(2020, 1, 2, 3)
+    kinds = {
+        "ids": pa.uint64(), "half": pa.float32(), "list": pa.list_(pa.int64()), "when": pa.timestamp("s"),
+        "deep": pa.struct({"a": pa.list_(pa.string()), "b": pa.bool_()}), "map": pa.map_(pa.string(), pa.int8()),
+        "text": pa.large_string(),
+    }  # fmt: skip
+    last = {
+        "ids": 2**64 - 1, "half": 0.5, "list": [1, None], "when": moment, "deep": {"a": ["x"], "b": None},
+        "map": [("k", 1)], "text": "3",
+    }  # fmt: skip
+    columns = {name: pa.array([*[None] * many, last[name]], kind) for name, kind in kinds.items()}
+    columns["list"] = pa.array([*[[]] * many, last["list"]], kinds["list"])
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    file = RowFile(tmp_path / "x.parquet", {"t": "text"})
+    write(tmp_path / "out.parquet", "parquet", file.header, predictions(file), file.kinds)
+    back = pyarrow.parquet.read_table(tmp_path / "out.parquet").drop(["prediction", "confidence"])
+    as_text = {"when": "2020-01-02 03:00:00", "map": '[["k", 1]]'}  # what JSON does not have
+    assert back.schema == pa.schema({name: pa.string() if name in as_text else kinds[name] for name in kinds})
+    assert back.slice(many).to_pylist() == [last | as_text]
+    assert (
+        back["list"][0].as_py() == []
+        and back.slice(0, many).drop(["list"]).to_pylist()
+        == [dict.fromkeys(name for name in kinds if name != "list")] * many
+    )
+
+
+def test_columns_of_json_become_text_in_parquet_because_later_rows_may_bring_anything(tmp_path):
+    lines = [{"text": "a", "n": None}] * 9_000 + [{"text": "b", "n": 2**70}, {"text": "c", "n": [1, "x"]}]
+    file, rows = rows_of(tmp_path, "x.jsonl", "".join(json.dumps(line) + "\n" for line in lines), {"t": "text"})
+    write(tmp_path / "out.parquet", "parquet", file.header, predictions(rows))
+    back = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert back["n"].to_pylist() == [None] * 9_000 + [str(2**70), '[1, "x"]']
+    assert str(back.schema.field("n").type) == "string"
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "parquet"])
+def test_cells_of_json_go_to_their_columns_by_name(tmp_path, format):
+    lines = '{"text": "", "b": 1}\n{"text": "a", "b": 2, "c": 3}\n{"text": "d"}\n{"b": 4, "c": 5, "text": "e"}\n'
+    file, rows = rows_of(tmp_path, "x.jsonl", lines, {"text": "text"})
+    rows[0] = rows[0]._replace(error="text is empty.")
+    path = tmp_path / f"out.{format}"
+    write(path, format, file.header, predictions(rows, lambda at: {"prediction": f"p{at}"}))
+    back = RowFile(path, {}, has_header=True)
+    assert back.header == ["text", "b", "c", "prediction"]
+    assert [list(row.cells.values()) for row in back] == [
+        ["", "1", "", "p0"], ["a", "2", "3", "p1"], ["d", "", "", "p2"], ["e", "4", "5", "p3"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "parquet"])
+def test_a_name_that_only_a_later_row_has_is_a_sentence_where_nothing_can_hold_it(tmp_path, format):
+    file, rows = rows_of(tmp_path, "x.jsonl", '{"text": "a"}\n{"text": "b", "more": 1}\n', {"text": "text"})
+    path = tmp_path / f"out.{format}"
+    message = f"{path}: row 2 has 'more', which the first row has not: give the output a name that ends in .jsonl."
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        write(path, format, file.header, predictions(rows))
+    assert not path.exists()
+
+
+def test_what_parquet_cannot_hold_is_a_sentence(tmp_path):
+    rows = predictions([Row(1, {"text": "a"})], lambda _: {"prediction": 1})
+    late = predictions([Row(2, {"text": "b"})], lambda _: {"prediction": 2**70})
+    path = tmp_path / "out.parquet"
+    with (
+        pytest.raises(UserError, match=r"out\.parquet: cannot be written as Parquet \(.*\)\.$"),
+        PredictionWriter(path, "parquet", ["text"]) as writer,
+    ):
+        writer.write(rows)
+        writer.write(late)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_without_header_columns_are_called_as_in_the_config(tmp_path, format):
+    _, rows = rows_of(tmp_path, "x.tsv", "1\ta\n2\tb\n", {"text": 1})
+    path = tmp_path / f"out.{format}"
+    write(path, format, None, predictions(rows))
+    assert [dict(row.cells) for row in RowFile(path, {})] == [
+        {"column 1": "1", "text": "a", "prediction": "up", "confidence": "0.125"},
+        {"column 1": "2", "text": "b", "prediction": "up", "confidence": "1.125"},
+    ]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_a_name_that_stands_twice_in_the_header_loses_no_column(tmp_path, format):
+    file, rows = rows_of(tmp_path, "x.tsv", "text\tn\tn\na\t1\t2\n", {"text": "text"})
+    write(tmp_path / f"out.{format}", format, file.header, predictions(rows, lambda _: {"prediction": "up"}))
+    (row,) = RowFile(tmp_path / f"out.{format}", {})
+    assert dict(row.cells) == {"text": "a", "n": "1", "n_2": "2", "prediction": "up"}
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "parquet"])
+def test_a_name_that_ends_in_gz_is_gzipped(tmp_path, format):
+    rows = [Row(at + 1, {"text": f"é{at}"}) for at in range(10_000)]
+    write(tmp_path / f"out.{format}.gz", format, ["text"], predictions(rows))
+    plain = write(tmp_path / f"out.{format}", format, ["text"], predictions(rows))
+    assert gzip.decompress((tmp_path / f"out.{format}.gz").read_bytes()) == plain
+    back = RowFile(tmp_path / f"out.{format}.gz", {"text": "text"})
+    assert [row.cells["text"] for row in back] == [f"é{at}" for at in range(10_000)]
 
 
 @pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "parquet"])
@@ -174,9 +279,10 @@ def test_a_gzipped_source_is_written_plainly_in_its_format(tmp_path):
     assert write(tmp_path / "out.csv", file.format, file.header, predictions(rows)) == b"a,b,up,0.125\n"
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "parquet"])
-def test_a_full_disc_leaves_the_old_file(tmp_path, format):
-    path = tmp_path / "out"
+def test_a_full_disc_leaves_the_old_file(tmp_path, format, suffix):
+    path = tmp_path / f"out{suffix}"
     path.write_bytes(b"old")
     rows = predictions([Row(n, {"text": random.Random(n).randbytes(9).hex()}) for n in range(20_000)])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
