@@ -67,15 +67,16 @@ class Standard:
         factor = place.learning_rate.factor(place.progress.step, epoch)
         for group, base in zip(place.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
-        for batch in window:
+        for number, batch in enumerate(window):
             batch = batch.to(place.accelerator.device)
             loss = place.objective(place.model(batch.inputs), batch)
+            if number == 0:
+                place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
             place.accelerator.backward(loss / len(window) if len(window) > 1 else loss)
             self.waiting.add(loss, batch.lines, place.progress.step + 1)
         if place.conf.clip_grad_norm_max_norm > 0:
             place.accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
-        place.optimizer.zero_grad()
         return self.base_rates[0] * factor
 
 
