@@ -87,7 +87,7 @@ class Objective(nn.Module):
         total: Tensor | None = None
         for term, loss in zip(self.terms, self.losses, strict=True):
             inputs = [batch.targets[a] if a in batch.targets else lookup(outputs, a) for a in term.inputs]
-            value = loss(*inputs) * term.weight
+            value = loss(*inputs) if term.weight == 1 else loss(*inputs) * term.weight
             total = value if total is None else total + value
         assert total is not None
         return total

@@ -11,7 +11,7 @@ import torch
 from core.config import ExperimentConf
 from core.document import overridden
 from core.errors import UserError
-from core.types import Prediction, Row, Scores
+from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.experiment import checked, make_problem
 from model_zoo.graph import Model
@@ -80,7 +80,7 @@ class Predictor:
         self.model.eval()
         batches = prediction_batches(rows.lengths, self.batch_size)
         with torch.inference_mode(), self._autocast():
-            parts = [self._answer(rows, indices) for indices in batches]
+            parts = [self._answer(batch.to(self.device)) for batch in rows.batches(batches)]
         order = np.empty(len(rows), dtype=np.int64)
         order[np.concatenate(batches)] = np.arange(len(rows))
         return type(parts[0]).concatenate(parts).taken(order)
@@ -91,8 +91,7 @@ class Predictor:
         dtype = types.get(pick_precision(self.conf.training_params.precision, self.device))
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
-    def _answer(self, rows: EncodedRows, indices: np.ndarray) -> DecodedRows:
-        batch = rows.batch(indices).to(self.device)
+    def _answer(self, batch: Batch) -> DecodedRows:
         return self.problem.decode(self.model(batch.inputs)[self.output])
 
     def score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scores:

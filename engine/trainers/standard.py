@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 import core.conf
 from core.errors import UserError
+from core.types import Batch
 from engine.trainers.base import TRAINERS, Report, Workplace
 
 
@@ -37,9 +39,10 @@ class Standard:
         for epoch in range(progress.epoch, conf.max_epoch):
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
+            made = place.rows.batches(batches[progress.batch :])
             place.model.train()
             for start in range(progress.batch, len(batches), conf.accumulation_steps):
-                window = batches[start : start + conf.accumulation_steps]
+                window = list(islice(made, conf.accumulation_steps))
                 rate = self._update(window, epoch)
                 done = start + len(window)
                 last = done == len(batches)
@@ -55,7 +58,7 @@ class Standard:
                     self.waiting = _Waiting()
                     place.model.train()
 
-    def _update(self, window: list[np.ndarray], epoch: int) -> float:
+    def _update(self, window: list[Batch], epoch: int) -> float:
         """One update from the mean gradient of a window of batches; the learning rate that it used.
 
         The loss stays on the device until a report is due, so that no step waits for another.
@@ -64,15 +67,16 @@ class Standard:
         factor = place.learning_rate.factor(place.progress.step, epoch)
         for group, base in zip(place.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
-        for indices in window:
-            batch = place.rows.batch(indices).to(place.accelerator.device)
+        for number, batch in enumerate(window):
+            batch = batch.to(place.accelerator.device)
             loss = place.objective(place.model(batch.inputs), batch)
-            place.accelerator.backward(loss / len(window))
+            if number == 0:
+                place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
+            place.accelerator.backward(loss / len(window) if len(window) > 1 else loss)
             self.waiting.add(loss, batch.lines, place.progress.step + 1)
         if place.conf.clip_grad_norm_max_norm > 0:
             place.accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
-        place.optimizer.zero_grad()
         return self.base_rates[0] * factor
 
 

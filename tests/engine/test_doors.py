@@ -362,9 +362,9 @@ def test_tagging_learns_spans_and_answers_word_by_word(door, tagging, has_crf):
         tagging.config["architecture"].pop()
         tagging.config["architecture"][2] |= {"layer_id": "output", "output_layer_flag": True}
         tagging.config["loss"]["losses"][0] = {"type": "CrossEntropyLoss", "inputs": ["output", "tags"]}
-    code, out, err = door("train", "--conf_path", tagging.path)
+    code, _, err = door("train", "--conf_path", tagging.path)
     assert code == 0, err
-    code, out, _ = door("test", "--model", tagging.run)
+    code, _, _ = door("test", "--model", tagging.run)
     scores = json.loads((tagging.run / "scores.json").read_text())["test"]
     assert code == 0 and scores["f1"] > 0.9 and scores["f1@PER"] > 0.9
     answers = tagging.folder / "answers.conll"
@@ -395,8 +395,16 @@ def test_tags_that_do_not_fit_are_named_with_their_line(door, tagging):
     ("path", "value", "sentence"),
     [
         ("metrics", ["map"], "metrics[0]: metric 'map' belongs to classification, this is sequence_tagging."),
-        ("loss.losses[0].type", "MultiMarginLoss", "needs one target for each row, but this one has one for each token."),
-        ("architecture[1].layer", "BiLSTMLast", "architecture[2]"),
+        (
+            "loss.losses[0].type",
+            "MultiMarginLoss",
+            "needs one target for each row, but this one has one for each token.",
+        ),
+        (
+            "architecture[1].layer",
+            "BiLSTMLast",
+            "architecture[3].inputs: CRF expects B x T x D, but the input is B x 2.",
+        ),
         ("inputs.tagging_scheme", "BOI", "Did you mean 'BIO'?"),
         ("inputs.tagging_scheme", None, "learned_tagging_scheme needs tagging_scheme"),
     ],
