@@ -1,30 +1,25 @@
 """Attention: one text reads another."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from block_zoo.base import BLOCKS, Block
-from block_zoo.masking import masked_softmax, zero_padding
+from block_zoo.grid import grid_spec, pair_mask
+from block_zoo.masking import masked_softmax, same_size, zero_padding
 from core.types import Features, Spec
 
 
-def attend(scores_BTS: Tensor, x: Features, y: Features) -> Features:
+def attend(scores_BTS: Tensor, x: Features, y: Features, dropout: nn.Module | None = None) -> Features:
     """For every token of x the mean of y, weighted by the softmax of the scores over the real tokens of y."""
-    mask_BTS = None
-    if x.mask is not None or y.mask is not None:
-        mask_BTS = x.real_mask()[:, :, None] & y.real_mask()[:, None]
-    attention_BTS = masked_softmax(scores_BTS, mask_BTS)
+    attention_BTS = masked_softmax(scores_BTS, pair_mask(x, y))
+    weights_BTS = attention_BTS if dropout is None else dropout(attention_BTS)
     theirs_BSD = zero_padding(y.values, y.mask).to(attention_BTS.dtype)
-    return x.with_values(attention_BTS @ theirs_BSD, attention=attention_BTS)
+    return x.with_values(weights_BTS @ theirs_BSD, attention=attention_BTS)
 
 
-def attended_spec(x: Spec, y: Spec) -> Spec:
-    """What `attend` gives for texts of the same size of features."""
-    x.expect("BTD")
-    y.expect("BTD")
-    if x.size("D") != y.size("D"):
-        raise ValueError(f"needs inputs of the same size D, but they are {x} and {y}.")
-    tokens = {axis: spec.sizes["T"] for axis, spec in (("T", x), ("S", y)) if "T" in spec.sizes}
-    return Spec("BTD", x.resized().sizes, {"attention": Spec("BTS", tokens)})
+def attended_spec(x: Spec, y: Spec, dim: int) -> Spec:
+    """What `attend` gives: `dim` features for every token of x, and the attention of B x T x S."""
+    attention = grid_spec(x, y)
+    return Spec("BTD", {**x.sizes, "D": dim}, {"attention": attention})
 
 
 @BLOCKS.register
@@ -39,7 +34,7 @@ class Attention(Block):
 
     class Conf(Block.Conf):
         def output_spec(self, x: Spec, y: Spec) -> Spec:
-            return attended_spec(x, y)
+            return attended_spec(x, y, same_size(x, y))
 
     def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
         super().__init__()

@@ -23,11 +23,16 @@ GARBAGE = 1e3
 
 
 def check_contract(
-    conf: Block.Conf, specs: Sequence[Spec], *, same_tokens: bool = False, tolerance: float = 1e-5, seed: int = 0
+    conf: Block.Conf,
+    specs: Sequence[Spec],
+    *,
+    same_tokens: bool | Sequence[int] = False,
+    tolerance: float = 1e-5,
+    seed: int = 0,
 ) -> None:
     """Hold the block of `conf`, built for inputs with `specs`, to everything that blocks promise.
 
-    same_tokens  sequences among the inputs run over the same tokens
+    same_tokens  sequences among the inputs run over the same tokens; a list says over which text each input runs
     tolerance    of float32 results that must be equal
 
     AssertionError where the block does not keep the contract.
@@ -50,9 +55,11 @@ def check_contract(
     trial.trains_on_any_batch()
 
 
-def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool = False) -> list[Features]:
+def sample_inputs(specs: Sequence[Spec], *, same_tokens: bool | Sequence[int] = False) -> list[Features]:
     """Random right-padded Features for specs, with garbage where values are padded; the rows include an empty text."""
-    return [_sample(spec, 0 if same_tokens else place) for place, spec in enumerate(specs)]
+    if isinstance(same_tokens, bool):
+        same_tokens = [0] * len(specs) if same_tokens else range(len(specs))
+    return [_sample(spec, text) for spec, text in zip(specs, same_tokens, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ class _Trial:
 
     def parameters_get_gradients(self) -> None:
         self.block.zero_grad()
-        _backward(self.block(*self.inputs).values)
+        _backward(self.block(*self.inputs))
         for name, parameter in self.block.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -171,9 +178,10 @@ class _Trial:
         block = self.conf.build(*self.specs).train()
         one = [_row(features, spec, 0) for features, spec in zip(self.inputs, self.specs, strict=True)]
         for inputs in (self.inputs, one):
-            values = block(*inputs).values
+            output = block(*inputs)
+            values = output.values
             assert torch.isfinite(values).all(), f"training gives values that are not finite for {len(values)} rows."
-            _backward(values)
+            _backward(output)
         for name, parameter in block.named_parameters():
             assert parameter.grad is None or torch.isfinite(parameter.grad).all(), (
                 f"training gives parameter '{name}' a gradient that is not finite."
@@ -299,7 +307,8 @@ def _compare_shape(name: str, tensor: Tensor, spec: Spec) -> None:
     assert fits, f"output_spec promises {spec} for {name}, but it is {' x '.join(map(str, tensor.shape))}."
 
 
-def _backward(values: Tensor) -> None:
-    """Gradients of a random weighted sum of the values, if anything among them is trained."""
-    if values.requires_grad:
-        torch.autograd.backward((values * torch.randn_like(values)).sum())
+def _backward(output: Features) -> None:
+    """Gradients of a random weighted sum of the values and parts, if anything among them is trained."""
+    trained = [tensor for tensor in (output.values, *output.parts.values()) if tensor.requires_grad]
+    if trained:
+        torch.autograd.backward([(tensor * torch.randn_like(tensor)).sum() for tensor in trained])

@@ -6,8 +6,8 @@ from torch import nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.convolution import MaskedBatchNorm, convolve, window_count, window_counts
-from block_zoo.masking import length_mask, zero_padding
+from block_zoo.convolution import MaskedBatchNorm, around_token, convolve, over_windows, window_count
+from block_zoo.masking import zero_padding
 from core.conf import Activation, NonNegativeInt, PositiveInt, Rate
 from core.types import Features, Spec
 
@@ -72,20 +72,15 @@ class Conv(Block):
     def forward(self, states: Features) -> Features:
         conf, around = self.conf, self.conf.window_size - 1
         same = conf.padding_type == "SAME"
-        # For even windows the extra zero stands on the right, and windows start at every stride-th token of a text
-        # however long its neighbours are.
-        left, right = (around // 2, around - around // 2) if same else (conf.padding, conf.padding)
+        # Windows start at every stride-th token of a text however long its neighbours are.
+        left, right = around_token(conf.window_size) if same else (conf.padding, conf.padding)
         convolved = convolve(self.conv, zero_padding(states.values, states.mask), left, right)
         values_BTD = self.dropout(self.activation(convolved))
 
-        lengths, mask_BT = states.lengths, states.mask
-        keeps_tokens = conf.stride == 1 and (same or 2 * conf.padding == around)
-        if not keeps_tokens:
+        tokens = states.with_values(values_BTD)
+        if conf.stride > 1 or not (same or 2 * conf.padding == around):
             window = 1 if same else conf.window_size
-            lengths = window_counts(states.host_lengths(), window, conf.stride, 0 if same else conf.padding)
-            if mask_BT is not None:
-                mask_BT = length_mask(lengths.to(values_BTD.device, non_blocking=True), values_BTD.shape[1])
-        tokens = Features(values_BTD, mask_BT, lengths)
+            tokens = over_windows(states, values_BTD, window, conf.stride, 0 if same else conf.padding)
         if self.batch_norm is not None:
             return tokens.with_values(self.batch_norm.over_tokens(tokens))
-        return tokens.with_values(zero_padding(values_BTD, mask_BT))
+        return tokens.with_values(zero_padding(values_BTD, tokens.mask))

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.convolution import MaskedBatchNorm, convolve, window_counts
-from block_zoo.masking import POOLS, length_mask, zero_padding
+from block_zoo.convolution import MaskedBatchNorm, convolve, over_windows
+from block_zoo.masking import POOLS, zero_padding
 from core.conf import Activation, NonNegativeInt, PositiveInt
 from core.types import Features, Spec
 
@@ -77,13 +77,11 @@ class ConvPooling(Block):
     def _pooled(self, branch: int, values_BTD: Tensor, states: Features) -> Tensor:
         conf, conv = self.conf, self.convs[branch]
         assert isinstance(conv, nn.Conv1d)
-        windows_BTD = convolve(conv, values_BTD, conf.padding, conf.padding)
-        lengths = mask_BT = None
-        if states.mask is not None:
-            lengths = window_counts(states.host_lengths(), conv.kernel_size[0], conf.stride, conf.padding)
-            mask_BT = length_mask(lengths.to(windows_BTD.device, non_blocking=True), windows_BTD.shape[1])
+        convolved_BTD = convolve(conv, values_BTD, conf.padding, conf.padding)
+        windows = over_windows(states, convolved_BTD, conv.kernel_size[0], conf.stride, conf.padding)
+        windows_BTD = windows.values
         if conf.batch_norm:
             batch_norm = self.batch_norms[branch]
             assert isinstance(batch_norm, MaskedBatchNorm)
-            windows_BTD = batch_norm.over_tokens(Features(windows_BTD, mask_BT, lengths))
-        return POOLS[conf.pool_type](self.activation(windows_BTD), mask_BT, 1)
+            windows_BTD = batch_norm.over_tokens(windows)
+        return POOLS[conf.pool_type](self.activation(windows_BTD), windows.mask, 1)

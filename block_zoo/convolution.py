@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from block_zoo.masking import real_index, scatter_real, zero_padding
+from block_zoo.masking import length_mask, real_index, scatter_real, zero_padding
 from core.types import Features
 
 
@@ -19,6 +19,21 @@ def window_counts(lengths: Tensor, window: int, stride: int, padding: int = 0) -
     return counts.clamp(min=1).masked_fill(lengths == 0, 0)
 
 
+def over_windows(tokens: Features, values_BTD: Tensor, window: int, stride: int, padding: int = 0) -> Features:
+    """Values over the windows of texts; mask and lengths count the windows that lie in each text."""
+    if tokens.mask is None:
+        return Features(values_BTD)
+    lengths = window_counts(tokens.host_lengths(), window, stride, padding)
+    return Features(
+        values_BTD, length_mask(lengths.to(values_BTD.device, non_blocking=True), values_BTD.shape[1]), lengths
+    )
+
+
+def around_token(window: int) -> tuple[int, int]:
+    """The zeros left and right of a text that give one window around every token; of even windows one more right."""
+    return (window - 1) // 2, window // 2
+
+
 def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tensor:
     """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window.
 
@@ -30,7 +45,12 @@ def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tens
         states_BTD = F.pad(states_BTD, (0, 0, left - both, right - both))
     images_BDHT = states_BTD.transpose(1, 2).unsqueeze(2)
     convolved_BDHT = F.conv2d(
-        images_BDHT, conv.weight.unsqueeze(2), conv.bias, stride=(1, conv.stride[0]), padding=(0, both)
+        images_BDHT,
+        conv.weight.unsqueeze(2),
+        conv.bias,
+        stride=(1, conv.stride[0]),
+        padding=(0, both),
+        groups=conv.groups,
     )
     return convolved_BDHT.squeeze(2).transpose(1, 2)
 
@@ -63,3 +83,24 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         flat_ND, index_N = values.flatten(0, 1), real_index(tokens)
         real_ND = self(flat_ND if index_N is None else flat_ND[index_N])
         return scatter_real(real_ND, index_N, *values.shape[:2])
+
+    def over_grid(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Normalise the real places of B x T x S x D; zeros elsewhere.
+
+        A mask over two texts has no lengths in host memory, so the moments are taken without picking places out.
+        """
+        if mask is None or not self.training:
+            return zero_padding(self(values.flatten(0, -2)).view_as(values), mask)
+        assert self.running_mean is not None and self.running_var is not None
+        axes, count = tuple(range(values.ndim - 1)), mask.sum()
+        real = zero_padding(values.float(), mask)
+        mean = real.sum(axes) / count.clamp(min=1)
+        variance = zero_padding(real - mean, mask).square().sum(axes) / count.clamp(min=1)
+        many = count > 1
+        scale = self.weight * torch.where(many, variance, self.running_var).add(self.eps).rsqrt()
+        normed = (real - torch.where(many, mean, self.running_mean)) * scale + self.bias
+        with torch.no_grad():
+            momentum = many * (self.momentum or 0.0)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
+        return zero_padding(normed, mask).to(values.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import core.conf
 from block_zoo.base import BLOCKS, CHAR_EMBEDDINGS, Block
 from block_zoo.masking import zero_padding
+from block_zoo.ngrams import NgramTable
 from core.conf import Choice, PositiveInt
 from core.errors import did_you_mean
 from core.types import Features, Spec
@@ -83,6 +84,24 @@ class CharCluster(core.conf.Conf):
         return self.settings().build(column)
 
 
+class NgramCluster(core.conf.Conf):
+    """Columns of words whose n-grams share a table of hashed vectors, beside the vectors of the words themselves."""
+
+    cols: list[str]
+    """Columns of words, of any branch; they stand in the cols of word too."""
+    dim: PositiveInt
+    """Features of an n-gram."""
+    n: list[PositiveInt] = dataclasses.field(default_factory=lambda: [2, 3])
+    """Words of an n-gram; a token has the mean of the n-grams that end at it."""
+    buckets: PositiveInt = 100000
+    """Vectors of the table; n-grams with the same hash share one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.n:
+            raise ValueError("n is empty.")
+
+
 Cluster = WordCluster | CharCluster
 
 
@@ -90,7 +109,8 @@ Cluster = WordCluster | CharCluster
 class Embedding(Block):
     """The vectors of every column of a branch side by side, in the order of the branch.
 
-    Columns of a cluster share one table, in whatever branch they stand. The first layer of every architecture.
+    Columns of a cluster share one table, in whatever branch they stand; the n-grams of words stand behind the words.
+    The first layer of every architecture.
 
     Shape: a branch with columns of ids B x T (words, features) or B x T x K (characters) -> B x T x (sum of dim).
     Masking: the output is zero at padding; row 0 of a table is padding and stays zero.
@@ -105,13 +125,15 @@ class Embedding(Block):
         """Columns of words; pretrained vectors go here."""
         char: CharCluster | None = None
         """Columns of the characters of words."""
+        ngram: NgramCluster | None = None
+        """Columns of words that have hashed vectors of their n-grams too."""
         features: dict[str, FeatureCluster] = dataclasses.field(default_factory=dict)
         """Any other name: columns of one feature per token, for example "postag"."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             for name in self.features:
-                if hint := did_you_mean(name, ("word", "char")):
+                if hint := did_you_mean(name, ("word", "char", "ngram")):
                     raise ValueError(f"'{name}' is too close to a cluster with a meaning of its own.{hint}")
                 if "." in name:
                     raise ValueError(f"the name of a cluster cannot have a dot, got '{name}'.")
@@ -121,6 +143,11 @@ class Embedding(Block):
             for column in columns:
                 if columns.count(column) > 1:
                     raise ValueError(f"column '{column}' stands in cols more than once.")
+            words = self.word.cols if self.word else []
+            for column in self.ngram.cols if self.ngram else []:
+                if column not in words:
+                    hint = did_you_mean(column, words)
+                    raise ValueError(f"column '{column}' has n-grams, but is not in the cols of word.{hint}")
 
         @property
         def clusters(self) -> dict[str, Cluster]:
@@ -150,12 +177,15 @@ class Embedding(Block):
                 if not columns:
                     raise ValueError("the branch has no columns.")
                 total = sum(self.clusters[cluster].spec(spec).size("D") for _, cluster, spec in columns)
+                if self.ngram is not None:
+                    total += self.ngram.dim * sum(column in self.ngram.cols for column, _, _ in columns)
             return branches[-1].resized("BTD", D=total)
 
     def __init__(self, conf: Conf, *branches: Spec) -> None:
         super().__init__()
         self.conf = conf
         self.cluster_of = conf.cluster_of
+        self.ngram_columns = conf.ngram.cols if conf.ngram is not None else []
         self.tables = nn.ModuleDict()
         vocabularies: dict[str, int] = {}
         for column, name, spec in conf.columns(*branches):
@@ -166,9 +196,14 @@ class Embedding(Block):
             if self._key(name) not in self.tables:
                 table = conf.clusters[name].build(spec)
                 self.tables[self._key(name)] = table.requires_grad_(not conf.clusters[name].fix_weight)
+        self.ngrams = None if conf.ngram is None else NgramTable(conf.ngram.dim, conf.ngram.n, conf.ngram.buckets)
 
     def forward(self, branch: Features) -> Features:
-        vectors = [self._look_up(column, ids, branch) for column, ids in branch.parts.items()]
+        vectors = []
+        for column, ids in branch.parts.items():
+            vectors.append(self._look_up(column, ids, branch))
+            if self.ngrams is not None and column in self.ngram_columns:
+                vectors.append(self.ngrams(ids))
         return branch.with_values(zero_padding(torch.cat(vectors, -1) if len(vectors) > 1 else vectors[0], branch.mask))
 
     def load_vectors(self, cluster: str, vectors: Tensor, found_V: Tensor) -> None:

@@ -17,6 +17,17 @@ TARGET = "#target#"
 Width = Literal[-1, "#target#"] | PositiveInt
 
 
+def filled_in(width: Any, num_targets: int, is_output: bool) -> Any:
+    """The width of a layer, with the number of labels where it stands for that."""
+    return num_targets if width == TARGET or (width == -1 and is_output) else width
+
+
+def check_filled_in(widths: list[Any]) -> None:
+    """ValueError for a width that still stands for the number of labels."""
+    if not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(f'may have hidden_dim -1 as the output layer only; write "{TARGET}" elsewhere.')
+
+
 @BLOCKS.register
 class Linear(Block):
     """Fully connected layers, each followed by batch norm and an activation where the settings ask for them.
@@ -55,11 +66,10 @@ class Linear(Block):
             return list(self.hidden_dim) if isinstance(self.hidden_dim, list) else [self.hidden_dim]
 
         def resolved(self, num_targets: int, is_output: bool) -> Self:
-            labels = (TARGET, -1) if is_output else (TARGET,)
             activated = self.last_hidden_activation
             return dataclasses.replace(
                 self,
-                hidden_dim=[num_targets if width in labels else width for width in self.widths],
+                hidden_dim=[filled_in(width, num_targets, is_output) for width in self.widths],
                 last_hidden_activation=not is_output if activated is None else activated,
             )
 
@@ -71,8 +81,7 @@ class Linear(Block):
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BD", "BTD", "BTSD").size("D")
             width = self.widths[-1]
-            if not all(isinstance(known, int) and known > 0 for known in self.widths):
-                raise ValueError(f'may have hidden_dim -1 as the output layer only; write "{TARGET}" elsewhere.')
+            check_filled_in(self.widths)
             if not self.keep_dim and width != 1:
                 raise ValueError(f"drops (keep_dim false) a last axis of size 1 only, but hidden_dim ends in {width}.")
             spec = states.resized(D=width) if self.keep_dim else states.resized(states.axes[:-1])

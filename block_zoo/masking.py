@@ -91,6 +91,13 @@ def over_same_tokens(block: str, *inputs: Features) -> tuple[list[Tensor], Featu
     return values, Features(first.values, mask, lengths)
 
 
+def same_size(x: Spec, y: Spec) -> int:
+    """The size of D that two inputs have in common. ValueError where they differ."""
+    if x.size("D") != y.size("D"):
+        raise ValueError(f"needs inputs of the same size D, but they are {x} and {y}.")
+    return x.size("D")
+
+
 def same_tokens(*inputs: Spec) -> Spec:
     """The spec that inputs over the same tokens have in common, D aside. ValueError where they cannot be."""
     if not inputs:

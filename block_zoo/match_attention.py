@@ -5,6 +5,7 @@ from torch import nn
 from block_zoo.activation import activation
 from block_zoo.attention import attend, attended_spec
 from block_zoo.base import BLOCKS, Block
+from block_zoo.masking import same_size
 from core.conf import Activation
 from core.types import Features, Spec
 
@@ -24,7 +25,7 @@ class MatchAttention(Block):
         """The activation f; null = none."""
 
         def output_spec(self, x: Spec, y: Spec) -> Spec:
-            return attended_spec(x, y)
+            return attended_spec(x, y, same_size(x, y))
 
     def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
         super().__init__()

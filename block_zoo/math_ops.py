@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from block_zoo.base import BLOCKS, Block
-from block_zoo.masking import over_same_tokens, same_tokens
+from block_zoo.masking import over_same_tokens, same_size, same_tokens
 from core.types import Features, Spec
 
 
@@ -15,8 +15,7 @@ class VectorsConf(Block.Conf):
     def output_spec(self, x: Spec, y: Spec) -> Spec:
         x.expect(self.kind)
         y.expect(self.kind)
-        if x.size("D") != y.size("D"):
-            raise ValueError(f"needs inputs of the same size, but they are {x} and {y}.")
+        same_size(x, y)
         return same_tokens(x, y)
 
 

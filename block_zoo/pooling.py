@@ -7,6 +7,16 @@ from block_zoo.masking import POOLS, zero_padding
 from core.types import Features, Spec
 
 
+def pooled_spec(states: Spec, axis: int) -> Spec:
+    """What is left without an axis; once T is gone, S takes its place."""
+    axes, pooled = states.axes, states.axes[axis]
+    if pooled == "T" and "S" in axes:
+        sizes = {axis: size for axis, size in states.sizes.items() if axis not in "TS"}
+        left = {"T": states.sizes["S"]} if "S" in states.sizes else {}
+        return Spec(axes.replace("T", "").replace("S", "T"), {**sizes, **left})
+    return states.resized(axes.replace(pooled, ""))
+
+
 @BLOCKS.register
 class Pooling(Block):
     """The largest or mean value along one axis, usually over the tokens of a text.
@@ -25,15 +35,9 @@ class Pooling(Block):
         """The axis that goes, counted from 0 = rows; 1 = tokens."""
 
         def output_spec(self, states: Spec) -> Spec:
-            axes = states.expect("BTD", "BTS", "BTSD").axes
-            if self.pool_axis >= len(axes):
+            if self.pool_axis >= len(states.expect("BTD", "BTS", "BTSD").axes):
                 raise ValueError(f"pools over axis {self.pool_axis} (pool_axis), but the input is {states}.")
-            pooled = axes[self.pool_axis]
-            if pooled == "T" and "S" in axes:
-                sizes = {axis: size for axis, size in states.sizes.items() if axis not in "TS"}
-                left = {"T": states.sizes["S"]} if "S" in states.sizes else {}
-                return Spec(axes.replace("T", "").replace("S", "T"), {**sizes, **left})
-            return states.resized(axes.replace(pooled, ""))
+            return pooled_spec(states, self.pool_axis)
 
     def __init__(self, conf: Conf, states: Spec) -> None:
         super().__init__()

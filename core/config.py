@@ -39,7 +39,7 @@ class InputsConf(Conf):
     """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
-    data_format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
+    data_format: Literal["tsv", "csv", "jsonl", "parquet", "conll"] | None = None
     """Format of the files; by default the file's suffix says it (tsv if it does not)."""
     file_with_col_header: bool = False
     """Whether the first line of each file holds the names of the columns."""

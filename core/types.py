@@ -5,6 +5,7 @@ Legend of axis letters. Tensor names end in their axes (`states_BTD`, `mask_BT`)
     B  rows of a batch            T  tokens of a text           S  tokens of a second text
     K  characters of a token      D  features                   C  classes (labels)
     E  features of a second kind  H  hidden units               V  entries of a vocabulary
+    A  heads of attention
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from torch import Tensor
+
+NO_TARGET = -100
+"""The target id of a token that does not count, such as padding: what torch's losses leave out."""
 
 
 class Row(NamedTuple):

@@ -251,6 +251,11 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
     notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
+    if _tagged(conf):
+        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
+        lengths = ("max_lengths", "fixed_lengths")
+        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
+        notices += [Finding(path, "has no effect. Each word keeps its tag.") for path, is_on in asked.items() if is_on]
     if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
         refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
@@ -346,6 +351,7 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
             if kinds[column] == "char" and words:
                 named = [word for word in words if f"{word.split('_')[0]}_char" == column]
                 sources[column] = (named or words)[0]
+    tagged = _tagged(inputs)
     tokenizer = training.tokenizer or ("jieba" if draft.language.lower() == "chinese" else "nltk")
     return InputPlan(
         branches=inputs.model_inputs,
@@ -354,13 +360,21 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
         clusters={column: name for name, columns in clusters.items() for column in columns},
         tokenizer=tokenizer,
         preprocessing=list(training.text_preprocessing),
-        max_lengths={} if training.fixed_lengths else training.max_lengths or {},
-        fixed_lengths=training.fixed_lengths or {},
-        add_start_end=inputs.add_start_end_for_seq,
+        max_lengths={} if training.fixed_lengths or tagged else training.max_lengths or {},
+        fixed_lengths={} if tagged else training.fixed_lengths or {},
+        add_start_end=inputs.add_start_end_for_seq and not tagged,
         min_word_frequency=training.vocabulary.min_word_frequency,
         max_vocabulary=training.vocabulary.max_vocabulary,
         extra_words=extra_words,
+        tagged=[column for column in tagged if kinds[column] == "word"],
     )
+
+
+def _tagged(inputs: InputsConf) -> list[str]:
+    """The columns of the branch whose words have tags; none where the problem has no tags."""
+    if not PROBLEMS[inputs.dataset_type].token_columns(inputs):  # type: ignore[attr-defined]
+        return []
+    return next(iter(inputs.model_inputs.values()), [])
 
 
 def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:

@@ -65,10 +65,12 @@ def trace_losses(
             continue
         weight = conf.weight * (factors[index] if factors else 1.0)
         terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight))
-        graph.notices += [Finding(*notice) for notice in core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
+        idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
+        idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
         if loss_conf.reads_logits and "logits" in specs[0].parts:
             sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
-            graph.notices.append(Finding(f"{path}.inputs[0]", sentence))
+            idle.append((f"{path}.inputs[0]", sentence))
+        graph.notices += [Finding(*notice) for notice in idle]
     return terms
 
 

@@ -15,7 +15,7 @@ from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.experiment import checked, make_problem
 from model_zoo.graph import Model
-from problems.base import Decoded, Problem
+from problems.base import DecodedRows, Problem
 from text.batching import prediction_batches
 from text.encoded import EncodedRows
 from text.encoder import InputEncoder
@@ -75,7 +75,7 @@ class Predictor:
         where = pick_device(device or experiment.conf.training_params.device)
         return cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
 
-    def decoded(self, rows: EncodedRows) -> Decoded:
+    def decoded(self, rows: EncodedRows) -> Any:
         """The answers for encoded rows, in their order. Rows of like length are answered together."""
         self.model.eval()
         batches = prediction_batches(rows.lengths, self.batch_size)
@@ -91,7 +91,7 @@ class Predictor:
         dtype = types.get(pick_precision(self.conf.training_params.precision, self.device))
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
-    def _answer(self, batch: Batch) -> Decoded:
+    def _answer(self, batch: Batch) -> DecodedRows:
         return self.problem.decode(self.model(batch.inputs)[self.output])
 
     def score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scores:

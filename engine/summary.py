@@ -1,6 +1,6 @@
 """The table of `--check`: layers, shapes, parameters; sizes that only the data tells stand as letters."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from core.types import Spec
 from engine.experiment import UNFITTED_SIZE, Experiment, make_plan, make_problem, unfitted_branches
@@ -9,17 +9,26 @@ from model_zoo.graph import parameter_counts
 
 @dataclass(frozen=True)
 class Count:
-    """A number of parameters: so many, and so many more for each word of the vocabulary (V) and each label (C)."""
+    """A number of parameters: so many, and more for each word of the vocabulary (V), label (C), pair of labels (C²)."""
 
     fixed: int = 0
     per_word: int = 0
     per_label: int = 0
+    per_pair: int = 0
+
+    @classmethod
+    def of(cls, here: int, with_word: int, with_label: int, with_two: int) -> "Count":
+        """From the numbers for UNFITTED_SIZE words and labels, one word more, one label more, two labels more."""
+        size, per_word = UNFITTED_SIZE, with_word - here
+        per_pair = (with_two - 2 * with_label + here) // 2
+        per_label = with_label - here - per_pair * (2 * size + 1)
+        return cls(here - size * (per_word + per_label + size * per_pair), per_word, per_label, per_pair)
 
     def __add__(self, other: "Count") -> "Count":
-        return Count(self.fixed + other.fixed, self.per_word + other.per_word, self.per_label + other.per_label)
+        return Count(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
-        terms = [(self.fixed, ""), (self.per_word, " V"), (self.per_label, " C")]
+        terms = [(self.fixed, ""), (self.per_word, " V"), (self.per_label, " C"), (self.per_pair, " C²")]
         return " + ".join(f"{count:,}{letter}" for count, letter in terms if count) or "0"
 
 
@@ -27,15 +36,13 @@ def summary(experiment: Experiment) -> str:
     """A table with one line per layer: id, block, inputs, output shape, parameters."""
     plan, problem = make_plan(experiment.conf), make_problem(experiment.conf.inputs)
     size, labels = UNFITTED_SIZE, problem.num_targets
-    graph, more_words, more_labels = (
+    graphs = [
         experiment.trace_sizes(unfitted_branches(plan, size + words), labels or size + targets)
-        for words, targets in ((0, 0), (1, 0), (0, 1))
-    )
-    here, with_word, with_label = map(parameter_counts, (graph, more_words, more_labels))
-    counts = {}
-    for layer, count in here.items():
-        per_word, per_label = with_word[layer] - count, with_label[layer] - count
-        counts[layer] = Count(count - size * (per_word + per_label), per_word, per_label)
+        for words, targets in ((0, 0), (1, 0), (0, 1), (0, 2))
+    ]
+    graph, _, more_labels, _ = graphs
+    numbers = [parameter_counts(traced) for traced in graphs]
+    counts = {layer: Count.of(*(number[layer] for number in numbers)) for layer in numbers[0]}
 
     def shape(address: str) -> str:
         spec, grown = graph.specs[address], more_labels.specs[address]

@@ -2,6 +2,7 @@
 
 from losses.base import LOSSES, Loss
 from losses.binary import BCELoss, BCEWithLogitsLoss, SoftMarginLoss
+from losses.crf import CRFLoss
 from losses.cross_entropy import CrossEntropyLoss, NLLLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
@@ -11,6 +12,7 @@ __all__ = [
     "LOSSES",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CRFLoss",
     "CrossEntropyLoss",
     "FocalLoss",
     "HuberLoss",

@@ -27,6 +27,10 @@ class Loss(nn.Module):
             """A ValueError says what does not fit in inputs with these specs. Pure."""
             raise AssertionError(f"{type(self).__qualname__} does not define check")
 
+        def notices(self, *inputs: Spec) -> dict[str, str]:
+            """Place (`conf.weight`, `inputs[0]`) -> what a user should know about it, for inputs with these specs."""
+            return {}
+
         def build(self, *inputs: Spec) -> "Loss":
             """The loss for inputs with these specs."""
             loss: Loss = self.owner(self, *inputs)

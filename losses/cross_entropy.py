@@ -1,40 +1,50 @@
 """Losses on the probability of the right label."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from core.conf import Range
-from core.types import Features
+from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
-from losses.row_loss import WeightedConf, WeightedLoss, logits_of, reduced
+from losses.row_loss import WeightedConf, WeightedLoss, class_scores, reduced
 
 
 class ClassConf(WeightedConf):
     """The Conf of a loss on the probability of the right label."""
 
-    ignore_index: int = -100
+    takes_tokens: ClassVar = True
+
+    ignore_index: int = NO_TARGET
     """Label id whose rows do not count."""
+
+    def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
+        if target.axes == "B" or self.ignore_index == NO_TARGET:
+            return {}
+        return {"conf.ignore_index": "has no effect. Padding has no label here, and never counts."}
 
 
 class ClassLoss(WeightedLoss):
     """A loss on the probability of the right label; its mean divides by the weights of the rows that count."""
 
-    conf: ClassConf
+    def __init__(self, conf: ClassConf, output: Spec, target: Spec) -> None:
+        super().__init__(conf, output, target)
+        self.ignored_id = NO_TARGET if target.axes == "BT" else conf.ignore_index
 
-    def as_number(self, losses_B: Tensor, target: Tensor) -> Tensor:
+    def as_number(self, losses_N: Tensor, target_N: Tensor) -> Tensor:
         """The losses of rows as one number."""
-        counted_B = target != self.conf.ignore_index
-        weights_B = counted_B.float() if self.weight is None else self.weight[target * counted_B] * counted_B
-        return reduced(losses_B, self.conf.reduction, weights_B)
+        counted_N = target_N != self.ignored_id
+        weights_N = counted_N.float() if self.weight is None else self.weight[target_N * counted_N] * counted_N
+        return reduced(losses_N, self.conf.reduction, weights_N)
 
 
 @LOSSES.register
 class CrossEntropyLoss(ClassLoss):
     """Negative log probability of the right label: -w[y] log softmax(z)[y]; the mean divides by the sum of weights.
 
-    Shape: logits B x C, target ids B -> scalar. Of a layer that ends in softmax it takes the logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T. Of a layer that ends in softmax it takes the
+    logits.
 
         {"type": "CrossEntropyLoss", "conf": {"weight": {"0": 0.1, "1": 0.9}}, "inputs": ["output", "label"]}
 
@@ -48,23 +58,25 @@ class CrossEntropyLoss(ClassLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        losses_B = F.cross_entropy(
-            logits_of(output),
-            target,
+        logits_NC, target_N = class_scores(output, target)
+        losses_N = F.cross_entropy(
+            logits_NC,
+            target_N,
             weight=self.weight,
-            ignore_index=self.conf.ignore_index,
+            ignore_index=self.ignored_id,
             reduction="none",
             label_smoothing=self.conf.label_smoothing,
         )
-        return self.as_number(losses_B, target)
+        return self.as_number(losses_N, target_N)
 
 
 @LOSSES.register
 class NLLLoss(ClassLoss):
     """Negative log-likelihood of the right label: -w[y] log p[y]; the mean divides by the sum of weights.
 
-    Shape: log-probabilities B x C, target ids B -> scalar. log_softmax leaves log-probabilities as they are, so it is
-    applied to whatever the layer gives: logits and the logits behind a softmax are right, too.
+    Shape: log-probabilities B x C, target ids B -> scalar; or B x T x C and B x T. log_softmax leaves
+    log-probabilities as they are, so it is applied to whatever the layer gives: logits and the logits behind a softmax
+    are right, too.
 
         {"type": "NLLLoss", "inputs": ["output", "label"]}
 
@@ -77,12 +89,12 @@ class NLLLoss(ClassLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        log_probabilities_BC = F.log_softmax(logits_of(output), dim=-1)
-        losses_B = F.nll_loss(
-            log_probabilities_BC,
-            target,
+        logits_NC, target_N = class_scores(output, target)
+        losses_N = F.nll_loss(
+            F.log_softmax(logits_NC, dim=-1),
+            target_N,
             weight=self.weight,
-            ignore_index=self.conf.ignore_index,
+            ignore_index=self.ignored_id,
             reduction="none",
         )
-        return self.as_number(losses_B, target)
+        return self.as_number(losses_N, target_N)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.conf import NonNegativeFloat
-from core.types import Features, Spec
+from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
 from losses.row_loss import (
     LabelWeights,
@@ -15,8 +15,8 @@ from losses.row_loss import (
     RowLoss,
     check_class_scores,
     check_label_weights,
+    class_scores,
     label_weights,
-    logits_of,
     reduced,
 )
 
@@ -25,8 +25,8 @@ from losses.row_loss import (
 class FocalLoss(RowLoss):
     """Cross-entropy with less weight on easy rows: -alpha[y] (1 - p[y])^gamma log p[y], for any number of labels.
 
-    Shape: logits B x C, target ids B -> scalar; the mean is over rows. Of a layer that ends in softmax it takes the
-    logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; the mean is over rows, or tokens. Of a layer
+    that ends in softmax it takes the logits.
 
         {"type": "FocalLoss", "conf": {"gamma": 2.0, "alpha": {"0": 0.25, "1": 0.75}}, "inputs": ["output", "label"]}
 
@@ -41,7 +41,7 @@ class FocalLoss(RowLoss):
         """Weight of each label: by name or a list in the order of ids. null = 1."""
 
         def check(self, output: Spec, target: Spec) -> None:
-            check_class_scores(output, target)
+            check_class_scores(output, target, takes_tokens=True)
             check_label_weights("alpha", self.alpha, output, target)
 
     conf: Conf
@@ -52,10 +52,12 @@ class FocalLoss(RowLoss):
         self.register_buffer("alpha", label_weights(conf.alpha, target), persistent=False)
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        log_p_B = F.log_softmax(logits_of(output), dim=-1).gather(1, target[:, None]).squeeze(1)
+        logits_NC, target_N = class_scores(output, target)
+        real_N, target_N = target_N != NO_TARGET, target_N.clamp(min=0)
+        log_p_N = F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)
         # The bound keeps the gradient of the power finite where p is 1 and gamma below 1.
-        miss_B = -torch.expm1(log_p_B).clamp(max=-1e-12)
-        losses_B = -(miss_B**self.conf.gamma) * log_p_B
+        miss_N = -torch.expm1(log_p_N).clamp(max=-1e-12)
+        losses_N = -(miss_N**self.conf.gamma) * log_p_N * real_N
         if self.alpha is not None:
-            losses_B = losses_B * self.alpha[target]
-        return reduced(losses_B, self.conf.reduction)
+            losses_N = losses_N * self.alpha[target_N]
+        return reduced(losses_N, self.conf.reduction, real_N.float())

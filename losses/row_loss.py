@@ -70,8 +70,11 @@ class WeightedConf(ReducedConf):
     weight: LabelWeights = None
     """Weight of each label: by name ({"0": 0.1, "1": 0.9}) or a list in the order of ids. null = 1."""
 
+    takes_tokens: ClassVar[bool] = False
+    """Whether the loss also takes one target for each token."""
+
     def check(self, output: Spec, target: Spec) -> None:
-        check_class_scores(output, target)
+        check_class_scores(output, target, self.takes_tokens)
         check_label_weights("weight", self.weight, output, target)
 
 
@@ -88,6 +91,11 @@ class WeightedLoss(RowLoss):
 def logits_of(features: Features) -> Tensor:
     """The scores of a layer before softmax or sigmoid, in float32: its part `logits`, else its values."""
     return features.parts.get("logits", features.values).float()
+
+
+def class_scores(output: Features, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits N x C in float32 and target ids of N: of rows, or of all tokens with NO_TARGET where they do not count."""
+    return logits_of(output).flatten(0, -2), target.flatten()
 
 
 def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:
@@ -116,17 +124,18 @@ def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:
         raise UserError(f"{sentence}, but its input runs from {float(values_B.min()):g} to {float(values_B.max()):g}.")
 
 
-def check_label_target(target: Spec) -> None:
-    """ValueError unless the target is a column of labels."""
-    target.expect("B")
+def check_label_target(target: Spec, takes_tokens: bool = False) -> None:
+    """ValueError unless the target is a column of labels, one for each row (or for each token, where that is taken)."""
+    if target.axes == "BT" and not takes_tokens:
+        raise ValueError("needs one target for each row, but this one has one for each token. Take CrossEntropyLoss.")
     if not target.ids:
         raise ValueError("needs a target of labels, but this one holds numbers (dataset_type regression).")
 
 
-def check_class_scores(output: Spec, target: Spec) -> None:
+def check_class_scores(output: Spec, target: Spec, takes_tokens: bool = False) -> None:
     """ValueError unless the layer gives one score for each label."""
-    check_label_target(target)
-    output.expect("BD")
+    check_label_target(target, takes_tokens)
+    output.expect("BTD" if target.axes == "BT" else "BD")
     given, labels = output.sizes.get("D"), target.labels
     if given is not None and labels is not None and given != len(labels):
         hint = " For a single score of two labels take BCEWithLogitsLoss." if (given, len(labels)) == (1, 2) else ""

@@ -3,5 +3,6 @@
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
 from problems.regression import Regression
+from problems.sequence_tagging import SequenceTagging
 
-__all__ = ["PROBLEMS", "Classification", "Decoded", "Problem", "Regression"]
+__all__ = ["PROBLEMS", "Classification", "Decoded", "Problem", "Regression", "SequenceTagging"]

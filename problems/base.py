@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -16,6 +16,19 @@ from core.types import Features, Prediction, Row, Scores, Spec
 from problems import metrics
 
 PROBLEMS = Registry("problem")
+
+
+class DecodedRows(Protocol):
+    """What a model answered for rows, in host memory."""
+
+    def __len__(self) -> int: ...
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Any]) -> Any:
+        """The answers of several batches one after the other."""
+
+    def taken(self, order: np.ndarray) -> Any:
+        """The answers at these places, in this order."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,11 @@ class Problem(ABC):
         own = core.conf.read(cls.Conf, conf.settings)
         return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
+    @classmethod
+    def token_columns(cls, conf: InputsConf) -> list[str]:
+        """The target columns that hold one value for each word of the text."""
+        return []
+
     @property
     @abstractmethod
     def num_targets(self) -> int | None:
@@ -91,6 +109,11 @@ class Problem(ABC):
     def labels(self) -> tuple[str, ...] | None:
         """The labels of the first target column in the order of their ids; None where none are known."""
         return None
+
+    @property
+    def metric_labels(self) -> tuple[str, ...] | None:
+        """What may stand after the @ of a metric; None while it is not known."""
+        return self.labels
 
     @property
     def positive_label(self) -> str | None:
@@ -105,13 +128,15 @@ class Problem(ABC):
     def check_output(self, spec: Spec) -> None:
         """ValueError if a layer with this output cannot answer the problem."""
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
-        """One array per target column, and the group column as int64; one error per row ("" = none).
+    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+        """The values of each target column, and the group column as int64; one error per row ("" = none).
 
         While growing, labels are numbered as they come; `finish` says what these ids become.
         """
         errors = [row.error for row in rows]
-        arrays = {column: self._encode_column(column, rows, errors, growing) for column in self.target_columns}
+        arrays: dict[str, Any] = {
+            column: self._encode_column(column, rows, errors, growing) for column in self.target_columns
+        }
         if self.group_by is not None:
             arrays[self.group_by] = self._encode_groups(self.group_by, rows, errors)
         return arrays, errors
@@ -128,7 +153,7 @@ class Problem(ABC):
         """Fitted as the problem whose `state` this was."""
 
     @abstractmethod
-    def decode(self, output: Features) -> Decoded:
+    def decode(self, output: Features) -> DecodedRows:
         """The answers of a batch, copied to host memory once."""
 
     def check_fields(self, fields: Iterable[str]) -> str | None:
@@ -139,9 +164,7 @@ class Problem(ABC):
                 return f"unknown field '{field}'.{did_you_mean(field, known) or known_names(known)}"
         return None
 
-    def predictions(
-        self, rows: Sequence[Row], decoded: Decoded, fields: Sequence[str] | None = None
-    ) -> list[Prediction]:
+    def predictions(self, rows: Sequence[Row], decoded: Any, fields: Sequence[str] | None = None) -> list[Prediction]:
         """The fields of each row; rows and decoded are aligned. None = the default fields."""
         assert len(rows) == len(decoded)
         fields = self.default_fields if fields is None else fields
@@ -153,23 +176,26 @@ class Problem(ABC):
     def check_metric(self, name: str) -> str | None:
         """Why this metric cannot be computed, or None; ask again once the labels are known."""
         has_groups = self.group_by is not None
-        return metrics.check_metric(name, self.name, self.labels, has_groups, self.positive_label)
+        return metrics.check_metric(name, self.name, self.metric_labels, has_groups, self.positive_label)
 
-    def score(self, names: Iterable[str], decoded: Decoded, targets: Mapping[str, np.ndarray]) -> Scores:
+    def score(self, names: Iterable[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score. targets are the arrays that `encode` gave, with final ids."""
+        return metrics.score(names, self.name, self.answers(decoded, targets))
+
+    def answers(self, decoded: Any, targets: Mapping[str, Any]) -> metrics.Scorable:
+        """What the metrics read."""
         labels, positive = self.labels or (), self.positive_label
-        answers = metrics.Answers(
+        return metrics.Answers(
             targets=targets[self.target_columns[0]],
             scores=decoded.scores.astype(np.float64),
             labels=labels,
             positive=labels.index(positive) if positive in labels else None,
             groups=targets.get(self.group_by) if self.group_by is not None else None,
         )
-        return metrics.score(names, self.name, answers)
 
     @abstractmethod
-    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
-        """The array of a target column; adds to errors where they are empty."""
+    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
+        """The values of a target column; adds to errors where they are empty."""
 
     def _encode_groups(self, column: str, rows: Sequence[Row], errors: list[str]) -> np.ndarray:
         cells = [row.cells.get(column, "") for row in rows]
@@ -188,7 +214,7 @@ class Problem(ABC):
         return False
 
     @abstractmethod
-    def _field(self, field: str, decoded: Decoded) -> list[Any]:
+    def _field(self, field: str, decoded: Any) -> list[Any]:
         """The cells of one predict_field, one for each row."""
 
 

@@ -9,9 +9,7 @@ from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
-
-_HINTS = 10
-"""Different unknown labels of a chunk of rows that get a hint; a file shows no more bad rows than these."""
+from problems.labels import Labels
 
 
 class Classification(Problem):
@@ -37,13 +35,11 @@ class Classification(Problem):
         if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
             raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
         self._positive_label = positive_label
-        self._labels: dict[str, tuple[str, ...]] = {}
+        self._labels = {column: Labels() for column in self.target_columns}
         if labels is not None:
-            self._labels[self.target_columns[0]] = tuple(labels)
+            self._labels[self.target_columns[0]] = Labels(labels)
             if complaint := self._positive_complaint():
                 raise ValueError(complaint)
-        self._ids = {column: _numbered(self._labels.get(column, ())) for column in self.target_columns}
-        self._counts = {column: np.zeros(0, np.int64) for column in self.target_columns}
 
     @property
     def num_targets(self) -> int | None:
@@ -53,7 +49,7 @@ class Classification(Problem):
     @property
     def labels(self) -> tuple[str, ...] | None:
         """The labels of the first target column in the order of their ids; None before fitting unless listed."""
-        return self._labels.get(self.target_columns[0])
+        return self._labels[self.target_columns[0]].names
 
     @property
     def positive_label(self) -> str | None:
@@ -64,7 +60,7 @@ class Classification(Problem):
 
     def target_specs(self) -> dict[str, Spec]:
         """Label ids of B, with the labels where they are known."""
-        return {column: Spec("B", ids=True, labels=self._labels.get(column)) for column in self.target_columns}
+        return {column: Spec("B", ids=True, labels=labels.names) for column, labels in self._labels.items()}
 
     def check_output(self, spec: Spec) -> None:
         """ValueError unless there is a score for each label, or one score for two labels."""
@@ -77,30 +73,21 @@ class Classification(Problem):
 
     def finish(self) -> dict[str, np.ndarray]:
         """Order the labels by descending frequency, ties by first occurrence. UserError for fewer than two labels."""
-        remaps = {}
-        for column, ids in self._ids.items():
-            if column in self._labels:
-                remaps[column] = np.arange(len(ids))
-                continue
-            if len(ids) < 2:
-                raise UserError(f"column {column} needs two or more labels in train, but has{_only(ids)}.")
-            order = np.argsort(-self._counts[column], kind="stable")  # ties: first occurrence
-            found = list(ids)
-            self._labels[column] = tuple(found[at] for at in order)
-            self._ids[column] = _numbered(self._labels[column])
-            remaps[column] = np.argsort(order)
+        for column, labels in self._labels.items():
+            if len(labels.found) < 2:
+                raise UserError(f"column {column} needs two or more labels in train, but has{_only(labels.found)}.")
+        remaps = {column: labels.finish() for column, labels in self._labels.items()}
         if complaint := self._positive_complaint():
             raise UserError(complaint)
         return remaps
 
     def state(self) -> dict[str, Any]:
         """The labels of each target column."""
-        return {"labels": {column: list(labels) for column, labels in self._labels.items()}}
+        return {"labels": {column: labels.names for column, labels in self._labels.items() if labels.names is not None}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the labels from a `state`. UserError where the positive label is none of them."""
-        self._labels = {column: tuple(labels) for column, labels in state["labels"].items()}
-        self._ids = {column: _numbered(labels) for column, labels in self._labels.items()}
+        self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
         if complaint := self._positive_complaint():
             raise UserError(complaint)
 
@@ -115,20 +102,10 @@ class Classification(Problem):
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
         """Label ids, -1 in rows with an error."""
         cells = ["" if error else row.cells.get(column, "").strip() for row, error in zip(rows, errors, strict=True)]
-        ids = self._ids[column]
-        grows = growing and column not in self._labels
-        if grows:
-            for label in dict.fromkeys(cells):
-                if label:
-                    ids.setdefault(label, len(ids))
-        ids_N = np.fromiter((ids.get(cell, -1) for cell in cells), np.int64, len(cells))
-        if grows:
-            counts = np.bincount(ids_N[ids_N >= 0], minlength=len(ids))
-            counts[: len(self._counts[column])] += self._counts[column]
-            self._counts[column] = counts
-        hints: dict[str, str] = {}
+        labels = self._labels[column]
+        ids_N = labels.encode(cells, growing)
         for at in np.flatnonzero(ids_N < 0):
-            errors[at] = errors[at] or _label_error(column, cells[at], ids, hints)
+            errors[at] = errors[at] or labels.complaint(cells[at], column)
         return ids_N
 
     def _fields(self) -> list[str]:
@@ -152,21 +129,8 @@ class Classification(Problem):
         return f"positive_label '{positive}' is no label.{did_you_mean(positive, labels) or known_names(labels)}"
 
 
-def _numbered(labels: Sequence[str]) -> dict[str, int]:
-    return {label: number for number, label in enumerate(labels)}
-
-
-def _only(labels: Mapping[str, int]) -> str:
-    return f" only '{next(iter(labels))}'" if labels else " none"
-
-
-def _label_error(column: str, label: str, ids: Mapping[str, int], hints: dict[str, str]) -> str:
-    """hints: what was said before; few labels get one, since each is compared with all that are known."""
-    if not label:
-        return f"the label in column {column} is empty."
-    if label not in hints and len(hints) < _HINTS:
-        hints[label] = did_you_mean(label, ids) or known_names(ids)
-    return f"unknown label '{label}' in column {column}.{hints.get(label, '')}"
+def _only(labels: Sequence[str]) -> str:
+    return f" only '{labels[0]}'" if labels else " none"
 
 
 PROBLEMS.register(Classification, name=Classification.name)

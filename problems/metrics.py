@@ -4,20 +4,38 @@ A metric that is not defined for the data (AUC of one class) is NaN. All are NaN
 score is not finite. scikit-learn is imported where it is called: the doors should not wait for it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from core.errors import did_you_mean, known_names
+from problems.tags import Spans, Tags, spans
 
 NAN = float("nan")
 
 
+class Scorable(Protocol):
+    """What a problem hands to its metrics: right answers beside those of the model."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """What may stand after the @ of a metric."""
+
+    @property
+    def positive(self) -> int | None:
+        """Place of the positive label, if there is one."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are rows, and finite scores for all of them."""
+
+
 @dataclass(frozen=True)
 class Answers:
-    """What metrics read: for classification label ids and probabilities, for regression numbers on both sides.
+    """Answers for rows: for classification label ids and probabilities, for regression numbers on both sides.
 
     targets   N, label ids or numbers
     scores    N x C probabilities, or N numbers
@@ -32,6 +50,43 @@ class Answers:
     positive: int | None = None
     groups: np.ndarray | None = None
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are rows, and finite scores for all of them."""
+        return len(self.targets) > 0 and bool(np.isfinite(self.scores).all())
+
+
+@dataclass(frozen=True)
+class TagAnswers:
+    """Tags of tokens, N in all, text after text.
+
+    targets    N, label ids
+    predicted  N, label ids
+    first      N, True where a text begins
+    tags       the labels in the order of their ids
+    labels     the types of spans that they mark
+    """
+
+    targets: np.ndarray
+    predicted: np.ndarray
+    first: np.ndarray
+    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+    positive: None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are tokens."""
+        return len(self.targets) > 0
+
+    @cached_property
+    def spans(self) -> tuple[Spans, Spans]:
+        """The right spans and the predicted ones."""
+        right, found = (
+            spans(Tags.of(ids_N, self.tags, self.labels, self.first)) for ids_N in (self.targets, self.predicted)
+        )
+        return right, found
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -43,7 +98,7 @@ class Metric:
     needs_groups    reads which rows belong together
     """
 
-    function: Callable[[Answers, int], float]
+    function: Callable[[Any, int], float]
     after_at: str = ""
     needs_positive: bool = False
     needs_groups: bool = False
@@ -217,6 +272,23 @@ def _per_row(values_G: np.ndarray, starts_G: np.ndarray, count: int) -> np.ndarr
     return np.repeat(values_G, np.diff(starts_G, append=count))
 
 
+# Tagging
+
+
+def span_scores(right: Spans, found: Spans) -> dict[str, float]:
+    """Precision, recall and f1 of whole spans, as conlleval computes them; 0 / 0 is NaN."""
+    common = right.in_common(found)
+    precision = common / len(found) if len(found) else NAN
+    recall = common / len(right) if len(right) else NAN
+    total = len(found) + len(right)
+    return {"precision": precision, "recall": recall, "f1": 2 * common / total if total else NAN}
+
+
+def sentence_accuracy(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndarray) -> float:
+    """Share of texts whose tags are all right."""
+    return float(np.mean(np.logical_and.reduceat(targets_N == predicted_N, np.flatnonzero(first_N))))
+
+
 # The table
 
 
@@ -240,6 +312,11 @@ def _of_label(measure: str) -> Callable[[Answers, int], float]:
 
 def _auc_of_label(answers: Answers, label: int) -> float:
     return auc(answers.targets == label, answers.scores[:, label])
+
+
+def _of_spans(measure: str, answers: TagAnswers, kind: int) -> float:
+    right, found = answers.spans
+    return span_scores(*((right, found) if kind < 0 else (right.of_type(kind), found.of_type(kind))))[measure]
 
 
 def _ranked(function: Callable[[Ranking, int], float], after_at: str = "") -> Metric:
@@ -288,6 +365,15 @@ REGRESSION = {
     "auc": Metric(_with_scores(auc_of_values)),
     **RANKING,
 }
+TAGGING = {
+    "accuracy": Metric(lambda answers, _: accuracy(answers.targets, answers.predicted)),
+    **{measure: Metric(partial(_of_spans, measure)) for measure in MEASURES},
+    **{f"{measure}@label": Metric(partial(_of_spans, measure), "label") for measure in MEASURES},
+    "sentence_accuracy": Metric(
+        lambda answers, _: sentence_accuracy(answers.targets, answers.predicted, answers.first)
+    ),
+}
+TAGGING |= {"seq_tag_f1": TAGGING["f1"], "seq_tag_accuracy": TAGGING["accuracy"]}  # names of NeuronBlocks
 METRICS: dict[str, Mapping[str, Metric]] = {}
 """Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""
 
@@ -332,14 +418,14 @@ def higher_is_better(name: str) -> bool:
     return all(metric.higher_is_better for table in METRICS.values() if (metric := _find(name, table)[0]))
 
 
-def score(names: Iterable[str], problem: str, answers: Answers) -> dict[str, float]:
+def score(names: Iterable[str], problem: str, answers: Scorable) -> dict[str, float]:
     """Metric name -> score; the names are those that `check_metric` has approved."""
-    if len(answers.targets) == 0 or not np.isfinite(answers.scores).all():
+    if not answers.is_sound:
         return dict.fromkeys(names, NAN)
     return {name: _score(name, METRICS[problem], answers) for name in names}
 
 
-def _score(name: str, table: Mapping[str, Metric], answers: Answers) -> float:
+def _score(name: str, table: Mapping[str, Metric], answers: Scorable) -> float:
     metric, argument = _find(name, table)
     assert metric is not None, f"metric '{name}' was never checked"
     assert not (metric.needs_positive and answers.labels) or answers.positive is not None

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from core.types import Row
 from text import store
 from text.encoded_rows import EncodedRows
 from text.encoder import InputEncoder, InputPlan
-from text.ragged import Ragged
+from text.ragged import Ragged, taken
 from text.readers import SHOWN_BAD_ROWS, RowFile, bad_rows_error
 from text.token_splitter import TokenSplitter
 from text.tokenizers import versions
@@ -32,13 +32,13 @@ Report = Callable[[int], None]
 
 
 class TargetEncoder(Protocol):
-    """What makes arrays of the target columns: a problem."""
+    """What encodes the target columns, as one value or one list for each row: a problem."""
 
     target_columns: list[str]
     group_by: str | None
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, np.ndarray], list[str]]:
-        """One array per column, and one error per row ("" = none), that of the row itself included."""
+    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+        """The values of each column, and one error per row ("" = none), that of the row itself included."""
 
     def finish(self) -> Mapping[str, np.ndarray]:
         """End of growing: column -> the final id of each provisional one; columns that keep their values are absent."""
@@ -157,12 +157,15 @@ def _write(
             first_bad += [(row.number, error) for row, error in zip(rows, errors, strict=True) if error]
             del first_bad[SHOWN_BAD_ROWS:]
             tokens = {column: part.taken(good) for column, part in tokens.items()}
-            targets = {column: values[good] for column, values in targets.items()}
+            targets = {column: taken(values, good) for column, values in targets.items()}
             lines = lines[good]
         if len(good):
             _append(writer, plan, encoder.ids(tokens), ends)
             writer.append("lines", lines)
             for column, values in targets.items():
+                if isinstance(values, Ragged):
+                    _append_offsets(writer, f"offsets of target {column}", values, ends)
+                    values = values.values
                 writer.append(f"target {column}", values)
         done += len(rows)
         if progress is not None:
@@ -192,15 +195,9 @@ def _split(file: RowFile, splitter: TokenSplitter) -> Iterator[tuple[list[Row], 
 def _append(writer: store.StoreWriter, plan: InputPlan, columns: Mapping[str, Ragged], ends: dict[str, int]) -> None:
     """Add lists to those already written; `ends` is where each flat array ends so far."""
 
-    def offsets(name: str, ragged: Ragged) -> None:
-        if name not in ends:
-            writer.append(name, np.zeros(1, np.int64))
-        writer.append(name, ragged.offsets[1:] + ends.get(name, 0))
-        ends[name] = ends.get(name, 0) + int(ragged.offsets[-1])
-
     for column, ragged in columns.items():
         if plan.words_of[column] == column:
-            offsets(f"offsets {column}", ragged)
+            _append_offsets(writer, f"offsets {column}", ragged, ends)
         if ragged.inner is None:
             writer.append(f"values {column}", ragged.values)
             continue
@@ -208,7 +205,14 @@ def _append(writer: store.StoreWriter, plan: InputPlan, columns: Mapping[str, Ra
         writer.append(f"values {column}", ragged.values + np.int32(words))
         ends[f"number of {column}"] = words + len(ragged.inner)
         writer.append(f"characters {column}", ragged.inner.values)
-        offsets(f"words {column}", ragged.inner)
+        _append_offsets(writer, f"words {column}", ragged.inner, ends)
+
+
+def _append_offsets(writer: store.StoreWriter, name: str, ragged: Ragged, ends: dict[str, int]) -> None:
+    if name not in ends:
+        writer.append(name, np.zeros(1, np.int64))
+    writer.append(name, ragged.offsets[1:] + ends.get(name, 0))
+    ends[name] = ends.get(name, 0) + int(ragged.offsets[-1])
 
 
 def _replace(writer: store.StoreWriter, name: str, remap: np.ndarray) -> None:
@@ -226,5 +230,9 @@ def _rows(plan: InputPlan, stored: store.Stored) -> EncodedRows:
         if plan.kinds[column] == "char":
             inner = Ragged(arrays[f"characters {column}"], arrays[f"words {column}"])
         columns[column] = Ragged(arrays[f"values {column}"], arrays[f"offsets {words}"], inner)
-    targets = {name.removeprefix("target "): values for name, values in arrays.items() if name.startswith("target ")}
+    targets: dict[str, Any] = {}
+    for name, values in arrays.items():
+        if name.startswith("target "):
+            offsets = arrays.get(f"offsets of {name}")
+            targets[name.removeprefix("target ")] = values if offsets is None else Ragged(values, offsets)
     return EncodedRows(plan, columns, targets, arrays["lines"], stored.extra["skipped"])

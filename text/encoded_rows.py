@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
-from core.types import Batch, Features
+from core.types import NO_TARGET, Batch, Features
 from text.input_plan import InputPlan
 from text.padding import pad, pad_inner
 from text.ragged import Ragged
@@ -19,7 +20,7 @@ class EncodedRows:
     """Rows as ids, in memory or memory-mapped.
 
     columns  column -> the ids of its texts
-    targets  target column -> its values, one for each row
+    targets  target column -> one value for each row (an array), or one list (a Ragged)
     lines    int64, the line number of each row in its file
     skipped  how many bad rows of the file are left out
     """
@@ -28,7 +29,7 @@ class EncodedRows:
         self,
         plan: InputPlan,
         columns: Mapping[str, Ragged],
-        targets: Mapping[str, np.ndarray],
+        targets: Mapping[str, Any],
         lines: np.ndarray,
         skipped: int = 0,
     ) -> None:
@@ -55,7 +56,7 @@ class EncodedRows:
     def batch(self, indices: np.ndarray) -> Batch:
         """These rows as tensors in host memory."""
         inputs = {branch: self._branch(branch, indices) for branch in self.plan.branches}
-        targets = {column: torch.from_numpy(values[indices]) for column, values in self.targets.items()}
+        targets = {column: torch.from_numpy(_targets(values, indices)) for column, values in self.targets.items()}
         return Batch(self.lines[indices], inputs, targets)
 
     def _branch(self, branch: str, indices: np.ndarray) -> Features:
@@ -73,3 +74,11 @@ class EncodedRows:
         lengths = torch.from_numpy(mask_BT.sum(1))
         mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
         return Features(parts[words], mask, lengths, parts)
+
+
+def _targets(values: np.ndarray | Ragged, indices: np.ndarray) -> np.ndarray:
+    """Those of these rows; lists become B x T with NO_TARGET at padding."""
+    if not isinstance(values, Ragged):
+        return values[indices]
+    ids_BT, mask_BT = pad(values, indices)
+    return np.where(mask_BT, ids_BT, NO_TARGET)

@@ -22,6 +22,7 @@ class InputPlan:
     max_lengths    branch or column -> tokens at most (<start> and <eos> come on top)
     fixed_lengths  branch or column -> tokens exactly, by cutting and padding; "word" -> characters of a word exactly
     extra_words    words that get an id however rare they are; a sequence, or what has a `key` for the cache
+    tagged         columns of words that have one tag each: split at spaces
     """
 
     branches: Mapping[str, Sequence[str]]
@@ -36,6 +37,7 @@ class InputPlan:
     min_word_frequency: int = 1
     max_vocabulary: int = 800000
     extra_words: Iterable[str] = ()
+    tagged: Sequence[str] = ()
 
     def complaints(self) -> dict[str, str]:
         """Branch -> what is wrong with its columns, in one sentence."""
@@ -72,8 +74,8 @@ class InputPlan:
 
     @property
     def aligned(self) -> set[str]:
-        """The columns of words to which features belong: split at spaces, so that each token has its feature."""
-        return {self.words_of[column] for column in self.words_of if self.kinds[column] == "feature"}
+        """The columns of words to which features or tags belong: split at spaces, so that each token has its own."""
+        return {*self.tagged, *(self.words_of[column] for column in self.words_of if self.kinds[column] == "feature")}
 
     @property
     def word_length(self) -> int | None:

@@ -25,6 +25,13 @@ class Ragged:
         """int64 of N."""
         return np.diff(self.offsets)
 
+    @property
+    def firsts(self) -> np.ndarray:
+        """bool of the integers, True where a list begins."""
+        first = np.zeros(int(self.offsets[-1]), bool)
+        first[self.offsets[:-1][self.lengths > 0]] = True
+        return first
+
     @classmethod
     def of_lengths(cls, values: np.ndarray, lengths: np.ndarray, inner: "Ragged | None" = None) -> "Ragged":
         """Consecutive lists of these lengths."""
@@ -60,3 +67,8 @@ class Ragged:
         values[offsets[:-1]], values[offsets[1:] - 1] = first, last
         values[inside] = self.values
         return Ragged(values, offsets, self.inner)
+
+
+def taken(values: "np.ndarray | Ragged", indices: np.ndarray) -> "np.ndarray | Ragged":
+    """The values or lists at these places, in this order."""
+    return values.taken(indices) if isinstance(values, Ragged) else values[indices]

@@ -1,4 +1,4 @@
-"""Rows of a file: TSV, CSV, JSONL or Parquet, each also gzipped, one after the other in constant memory."""
+"""Rows of a file: TSV, CSV, JSONL, Parquet or CoNLL, each also gzipped, one after the other in constant memory."""
 
 import csv
 import gzip
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from core.errors import UserError, did_you_mean
 from core.types import Row
 
-FORMATS = ("tsv", "csv", "jsonl", "parquet")
+FORMATS = ("tsv", "csv", "jsonl", "parquet", "conll")
 SHOWN_BAD_ROWS = 10
 _MOST_COLUMNS = 10_000
 """Of a file without header; without a bound, a slip in file_header would make that many names."""
@@ -33,12 +33,14 @@ class RowFile:
 
     columns     column name -> its index from 0 or its name in the file; empty: every column by its name in the file
     has_header  whether the first line of a TSV or CSV file holds the names; implied where a needed column is named
-    format      tsv, csv, jsonl or parquet; by default the suffix says it, tsv if it does not
+    format      tsv, csv, jsonl, parquet or conll; by default the suffix says it, tsv if it does not
     needed      the columns that must be there; by default all of `columns`
     stream      read this instead of the file (once); `path` then only names it in messages
 
     Cells stand in file order: configured columns under their own name, others under the file's name for them, or
     "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet they are row numbers.
+    In CoNLL a row is a sentence: one line for each word, columns between blanks, an empty line at its end; a cell is a
+    column with spaces between its words; -DOCSTART- lines are no sentences.
     TSV: a quote is a character, only a line feed ends a line. CSV: quotes as in RFC 4180. JSONL: values that are no
     text are written as JSON. A null is an empty text.
 
@@ -66,7 +68,11 @@ class RowFile:
         self._needed = list(columns if needed is None else needed)
         self._has_names = self.format in ("jsonl", "parquet")
         by_name = any(isinstance(self.columns.get(name, name), str) for name in self._needed)
-        self._has_header = not self._has_names and (has_header or by_name or not columns)
+        if self.format == "conll" and (by_name or not columns):
+            raise UserError(
+                f"{path}: CoNLL has no header, so inputs.file_header must give each column its index from 0."
+            )
+        self._has_header = not self._has_names and self.format != "conll" and (has_header or by_name or not columns)
         self._stream = stream
         self._names: list[str] = []
         """The name of each column's cell, as far as known."""
@@ -206,6 +212,8 @@ class RowFile:
                 yield from _tsv(lines)
             elif self.format == "csv":
                 yield from _csv(lines)
+            elif self.format == "conll":
+                yield from _conll(lines)
             else:
                 yield from _jsonl(lines)
 
@@ -336,6 +344,23 @@ def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
             yield number, [], f"not valid CSV: {error}.{hint}"
         else:
             yield number, cells, errors[0] if errors else "" if cells else "blank line."
+
+
+def _conll(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
+    words: list[list[str]] = []
+    error, number = "", 0
+    for number, raw in enumerate(chain(lines, [b""]), start=1):
+        text, broken = _decode(raw)
+        if columns := text.split():
+            words.append(columns)
+            error = error or broken
+            if len(columns) != len(words[0]) and not error:
+                first = number - len(words) + 1
+                error = f"line {number} has {len(columns)} columns, but line {first} has {len(words[0])}."
+        elif words:
+            if words[0][0] != "-DOCSTART-":
+                yield number - len(words), [" ".join(column) for column in zip(*words, strict=False)], error
+            words, error = [], ""
 
 
 def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:

@@ -34,7 +34,7 @@ class TokenSplitter:
         """The tokens of one column; notes the rows that have none."""
         split: Split
         if self.plan.kinds[column] == "feature":
-            split = _at_spaces
+            split = at_spaces
         else:
             split = self._aligned_words if column in self._aligned else self._words
         lists: list[list[str]] = []
@@ -65,12 +65,13 @@ class TokenSplitter:
     def _aligned_words(self) -> Split:
         """As many words as there are features: no step may change their number."""
         if not self.plan.preprocessing:
-            return _at_spaces
+            return at_spaces
         prepare = preprocessor(self.plan.preprocessing)
-        return lambda text: [prepare(token) or token for token in _at_spaces(text)]
+        return lambda text: [prepare(token) or token for token in at_spaces(text)]
 
 
-def _at_spaces(text: str) -> list[str]:
+def at_spaces(text: str) -> list[str]:
+    """The words of a text that has spaces between them."""
     return [token for token in text.split(" ") if token]
 
 

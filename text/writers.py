@@ -160,6 +160,22 @@ class _Csv(_Tsv):
         return text.getvalue().encode()
 
 
+class _Conll(_Sheet):
+    def headed(self, header: Sequence[str] | None) -> list[str] | None:
+        return None
+
+    def write(self, chunk: Sequence[Prediction]) -> None:
+        for row, cells in chunk:
+            own = [cell.split(" ") for cell in self.aligned(row)]
+            words = max(map(len, own))
+            added = [_cell(cells[name]).split(" ") for name in self.added]
+            if not row.error and any(len(column) != words for column in added):
+                raise ValueError("CoNLL holds one answer for each word: give the output a name that ends in .tsv.")
+            columns = [[*column, *["_"] * (words - len(column))] for column in (own if row.error else [*own, *added])]
+            lines = (" ".join(line) for line in zip(*columns, strict=True))
+            self.file.write("".join(f"{line}\n" for line in [*lines, ""]).encode())
+
+
 class _Jsonl(_Sheet):
     def headed(self, header: Sequence[str] | None) -> list[str] | None:
         """Each name once, as an object needs it."""
@@ -212,7 +228,7 @@ class _Parquet(_Jsonl):
             self.table.close()
 
 
-_SHEETS: dict[str, type[_Sheet]] = {"tsv": _Tsv, "csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet}
+_SHEETS: dict[str, type[_Sheet]] = {"tsv": _Tsv, "csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet, "conll": _Conll}
 
 
 def _new_name(name: str, taken: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import core.conf
-from block_zoo import Conv, ConvPooling
+from block_zoo import Conv, ConvPooling, DepthwiseConv
 from block_zoo.convolution import MaskedBatchNorm
 from block_zoo.masking import length_mask
 from core.types import Features, Spec
@@ -88,6 +88,39 @@ def test_batch_norm_takes_a_single_row_while_training():
     row = torch.randn(1, 4)
     norm = MaskedBatchNorm(4)
     torch.testing.assert_close(norm.train()(row), norm.eval()(row))
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 6])
+def test_depthwise_convolution_equals_a_loop_over_features(window):
+    conf = DepthwiseConv.Conf(window_size=window, batch_norm=False, activation="Tanh")
+    block: Any = conf.build(SPEC)
+    inputs = texts()
+    output = block(inputs)
+    assert output.mask is inputs.mask and output.lengths is inputs.lengths
+    for row, length in enumerate(LENGTHS.tolist()):
+        padded_DT = F.pad(inputs.values[row, :length].T, ((window - 1) // 2, window // 2))
+        features = [
+            F.conv1d(padded_DT[d].view(1, 1, -1), block.depthwise.weight[d : d + 1]).flatten() for d in range(4)
+        ]
+        torch.testing.assert_close(output.values[row, :length], block.pointwise(torch.stack(features, 1)).tanh())
+
+
+def test_depthwise_convolution_of_rank_one_kernels_is_that_of_torch():
+    ours: Any = DepthwiseConv.Conf(window_size=3, batch_norm=False, activation=None, output_channel_num=5).build(SPEC)
+    kernels = ours.pointwise.weight.unsqueeze(-1) * ours.depthwise.weight.squeeze(1)
+    inputs = torch.randn(2, 7, 4)
+    expected = F.conv1d(inputs.mT, kernels, ours.pointwise.bias, padding=1).mT
+    torch.testing.assert_close(ours(Features(inputs)).values, expected)
+
+
+def test_depthwise_convolution_normalises_real_tokens_after_the_activation():
+    block: Any = DepthwiseConv.Conf(activation="Tanh").build(SPEC).train()
+    plain: Any = DepthwiseConv.Conf(activation="Tanh", batch_norm=False).build(SPEC)
+    plain.load_state_dict(block.state_dict(), strict=False)
+    inputs = texts()
+    assert inputs.mask is not None
+    expected = F.batch_norm(plain(inputs).values[inputs.mask], None, None, training=True)
+    torch.testing.assert_close(block(inputs).values[inputs.mask], expected)
 
 
 @pytest.mark.parametrize("pool_type", ["max", "mean"])

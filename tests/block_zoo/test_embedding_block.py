@@ -6,6 +6,7 @@ import torch
 import core.conf
 from block_zoo import CNNCharEmbedding, Embedding, LSTMCharEmbedding
 from block_zoo.masking import length_mask
+from block_zoo.ngrams import ngram_buckets
 from core.types import Features, Spec
 
 WORDS = Spec("BT", {"V": 10}, ids=True)
@@ -14,6 +15,7 @@ QUESTION = Spec("BT", parts={"question_text": WORDS, "question_char": CHARS}, id
 ANSWER = Spec("BT", {"T": 3}, parts={"answer_text": WORDS}, ids=True)
 CHAR = {"cols": ["question_char"], "type": "CNNCharEmbedding", "dim": 3}
 WORD = {"cols": ["question_text", "answer_text"], "dim": 4}
+NGRAM = {"cols": ["answer_text"], "dim": 2}
 LENGTHS = torch.tensor([2, 3])
 MASK = length_mask(LENGTHS, 3)
 IDS = torch.tensor([[3, 4, 0], [5, 3, 9]])
@@ -69,6 +71,9 @@ def test_any_name_is_a_cluster_of_features():
         ({"char": CHAR | {"window_size": [2, 3]}}, "window_size has 2 entries, but dim has 1"),
         ({"char": CHAR | {"type": "LSTMCharEmbedding"}}, "dim must be even"),
         ({"word": WORD | {"dim": 0}}, "dim must be at least 1"),
+        ({"word": WORD, "ngram": NGRAM | {"cols": ["answer_txt"]}}, "Did you mean 'answer_text'"),
+        ({"word": WORD, "ngram": NGRAM | {"n": []}}, "n is empty"),
+        ({"word": WORD, "ngrams": NGRAM}, "Did you mean 'ngram'"),
     ],
 )
 def test_clusters_that_cannot_be_are_refused(clusters, complaint):
@@ -161,3 +166,49 @@ def test_written_conf_has_the_defaults_of_the_character_embedding_and_reads_back
     written = core.conf.to_json(conf)
     assert written["char"]["window_size"] == 3 and written["char"]["dim"] == 3
     assert core.conf.read(Embedding.Conf, written) == conf
+
+
+def test_ngrams_of_a_token_are_the_mean_of_those_that_end_there():
+    block: Any = read(word=WORD, ngram=NGRAM | {"n": [2, 3], "buckets": 1000}).build(ANSWER)
+    ids = torch.tensor([[3, 4, 5, 6], [4, 5, 0, 0]])
+    lengths = torch.tensor([4, 2])
+    values = block(Features(ids, length_mask(lengths, 4), lengths, {"answer_text": ids})).values
+    assert values.shape == (2, 4, 4 + 2)
+    torch.testing.assert_close(values[..., :4], block.tables["word_table"](ids))
+
+    def vector(*words: int) -> torch.Tensor:
+        hashed = 0
+        for word in words:
+            hashed = (hashed * 116049371 + word) % (2**31 - 1)
+        return block.ngrams.vectors.weight[hashed % 1000 + 1]
+
+    nothing = torch.zeros(2)
+    expected = [nothing, vector(3, 4), (vector(4, 5) + vector(3, 4, 5)) / 2, (vector(5, 6) + vector(4, 5, 6)) / 2]
+    torch.testing.assert_close(values[0, :, 4:], torch.stack(expected))
+    torch.testing.assert_close(values[1, :, 4:], torch.stack([nothing, vector(4, 5), nothing, nothing]))
+
+
+def test_hashes_of_large_ids_are_those_of_exact_arithmetic():
+    ids = [2**31 - 2, 2**30, 2**31 - 3, 7, 8]
+    found = ngram_buckets(torch.tensor([ids]), [1, 2, 5], 10**9)[0].tolist()
+    for t in range(5):
+        for place, size in enumerate((1, 2, 5)):
+            hashed = 0
+            for word in ids[max(0, t + 1 - size) : t + 1]:
+                hashed = (hashed * 116049371 + word) % (2**31 - 1)
+            assert found[t][place] == (hashed % 10**9 + 1 if t + 1 >= size else 0)
+
+
+def test_ngrams_spread_over_the_buckets():
+    ids = torch.randint(1, 5000, (100, 200))
+    found = ngram_buckets(ids, [2], 1000)[:, 1:]
+    assert found.min() == 1 and found.max() == 1000
+    assert found.flatten().bincount(minlength=1001)[1:].float().std() < 2 * (19900 / 1000) ** 0.5
+
+
+def test_size_counts_the_ngrams_of_the_branches_that_have_them():
+    conf = read(word=WORD, char=CHAR, ngram=NGRAM)
+    assert conf.output_spec(QUESTION).sizes["D"] == 7
+    assert conf.output_spec(ANSWER).sizes["D"] == 4 + 2
+    assert list(conf.clusters) == ["word", "char"]
+    assert core.conf.read(Embedding.Conf, core.conf.to_json(conf)) == conf

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import random
 import resource
 import sys
 import threading
@@ -309,6 +310,107 @@ def test_an_unknown_label_in_the_validation_file(door, task):
     refused(
         door("train", "--conf_path", task.path), "valid.tsv:1: unknown label 'upp' in column label. Did you mean 'up'?"
     )
+
+
+NAMES = {"anna": "PER", "otto": "PER", "paris": "LOC", "rome": "LOC"}
+
+
+def tagged(count: int, seed: int) -> list[tuple[str, str]]:
+    """Sentences whose names are spans; a title before a name belongs to it."""
+    rng, rows = random.Random(seed), []
+    for _ in range(count):
+        words, tags = [], []
+        for _ in range(rng.randint(1, 4)):
+            name = rng.choice([*NAMES, "", ""])
+            words += ["old", name] if name else [rng.choice(["sees", "the", "old house", "and"])]
+            tags += [f"B-{NAMES[name]}", f"I-{NAMES[name]}"] if name else ["O"] * len(words[-1].split())
+        rows.append((" ".join(words), " ".join(tags)))
+    return rows
+
+
+@pytest.fixture
+def tagging(task):
+    """Tags of words, in CoNLL files."""
+    for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+        sentences = [zip(words.split(), tags.split(), strict=True) for words, tags in tagged(count, seed)]
+        text = "\n".join("".join(f"{word} {tag}\n" for word, tag in sentence) for sentence in sentences)
+        task.config["inputs"]["data_paths"][f"{name}_data_path"] = task.file(f"{name}.conll", text)
+    task.config["inputs"] |= {
+        "dataset_type": "sequence_tagging",
+        "file_header": {"words": 0, "tags": 1},
+        "model_inputs": {"sentence": ["words"]},
+        "target": ["tags"],
+        "tagging_scheme": "BIO",
+        "learned_tagging_scheme": "BIOES",
+    }
+    task.config["training_params"] |= {"max_epoch": 6}
+    task.config["training_params"]["optimizer"]["params"]["lr"] = 0.03
+    task.config["architecture"] = [
+        {"layer": "Embedding", "conf": {"word": {"cols": ["words"], "dim": 8}}},
+        {"layer_id": "states", "layer": "BiLSTM", "conf": {"hidden_dim": 8}, "inputs": ["sentence"]},
+        {"layer_id": "scores", "layer": "Linear", "conf": {"hidden_dim": "#target#"}, "inputs": ["states"]},
+        {"layer_id": "output", "layer": "CRF", "inputs": ["scores"], "output_layer_flag": True},
+    ]
+    task.config["loss"] = {"losses": [{"type": "CRFLoss", "inputs": ["output", "tags"]}]}
+    task.config["metrics"] = ["f1", "f1@PER", "accuracy", "sentence_accuracy"]
+    return task
+
+
+@pytest.mark.parametrize("has_crf", [True, False])
+def test_tagging_learns_spans_and_answers_word_by_word(door, tagging, has_crf):
+    if not has_crf:
+        tagging.config["architecture"].pop()
+        tagging.config["architecture"][2] |= {"layer_id": "output", "output_layer_flag": True}
+        tagging.config["loss"]["losses"][0] = {"type": "CrossEntropyLoss", "inputs": ["output", "tags"]}
+    code, _, err = door("train", "--conf_path", tagging.path)
+    assert code == 0, err
+    code, _, _ = door("test", "--model", tagging.run)
+    scores = json.loads((tagging.run / "scores.json").read_text())["test"]
+    assert code == 0 and scores["f1"] > 0.9 and scores["f1@PER"] > 0.9
+    answers = tagging.folder / "answers.conll"
+    assert door("predict", "--model", tagging.run, "--output", answers)[0] == 0
+    given = answers.read_text().split("\n\n")
+    assert len(given) == 37 + 1
+    right = total = 0
+    for sentence, (words, tags) in zip(given, tagged(37, 2), strict=False):
+        columns = list(zip(*map(str.split, sentence.splitlines()), strict=True))
+        assert " ".join(columns[0]) == words and " ".join(columns[1]) == tags
+        assert set(columns[2]) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
+        right += sum(a == b for a, b in zip(columns[1], columns[2], strict=True))
+        total += len(columns[1])
+    assert right / total > 0.9
+
+
+def test_tags_that_do_not_fit_are_named_with_their_line(door, tagging):
+    tagging.file("train.tsv", "the old house\tO O\nsees anna\tO I-PER\nanna\tB-PER\n")
+    tagging.config["inputs"]["data_paths"]["train_data_path"] = str(tagging.folder / "train.tsv")
+    refused(
+        door("train", "--conf_path", tagging.path),
+        "train.tsv:1: column tags has 2 tags for 3 words.",
+        "train.tsv:2: tag 'I-PER' after 'O' is no BIO.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("metrics", ["map"], "metrics[0]: metric 'map' belongs to classification, this is sequence_tagging."),
+        (
+            "loss.losses[0].type",
+            "MultiMarginLoss",
+            "needs one target for each row, but this one has one for each token.",
+        ),
+        (
+            "architecture[1].layer",
+            "BiLSTMLast",
+            "architecture[3].inputs: CRF expects B x T x D, but the input is B x 2.",
+        ),
+        ("inputs.tagging_scheme", "BOI", "Did you mean 'BIO'?"),
+        ("inputs.tagging_scheme", None, "learned_tagging_scheme needs tagging_scheme"),
+    ],
+)
+def test_what_does_not_fit_tagging(door, tagging, path, value, sentence):
+    refused(door("train", "--conf_path", tagging.path, "--check", "--set", f"{path}={json.dumps(value)}"), sentence)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from core.errors import UserError
 from core.types import Features, Row, Spec
-from problems import PROBLEMS, Classification, Decoded, Regression, classification
+from problems import PROBLEMS, Classification, Decoded, Regression, labels
 
 
 def rows(*cells, column="label", **more):
@@ -25,7 +25,7 @@ def fitted(*cells, **arguments):
 
 
 def test_problems_are_known_by_their_dataset_type():
-    assert PROBLEMS.names() == ["classification", "regression"]
+    assert PROBLEMS.names() == ["classification", "regression", "sequence_tagging"]
     assert PROBLEMS["classification"] is Classification and PROBLEMS["regression"] is Regression
 
 
@@ -66,7 +66,7 @@ def test_only_the_first_unknown_labels_get_a_hint_because_looking_for_it_takes_l
         asked.append(name)
         return f" Like {name}?"
 
-    monkeypatch.setattr(classification, "did_you_mean", hint)
+    monkeypatch.setattr(labels, "did_you_mean", hint)
     _, errors = fitted("0", "1", "0").encode(rows(*[f"x{at // 2}" for at in range(200)]), growing=False)
     assert asked == [f"x{at}" for at in range(10)]
     for at, error in enumerate(errors):

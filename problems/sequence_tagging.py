@@ -1,0 +1,205 @@
+"""Sequence tagging: each token has one of several labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+
+import core.conf
+from core.config import InputsConf
+from core.errors import UserError
+from core.linear_chain import PARTS, Chain, best_path
+from core.types import Features, Row, Spec
+from problems import metrics
+from problems.base import PROBLEMS, Problem
+from problems.labels import Labels
+from problems.tags import Scheme, Tags, parse, retagged, types_of
+from text.ragged import Ragged
+from text.token_splitter import at_spaces
+
+
+@dataclass(frozen=True)
+class DecodedTags:
+    """The label ids that a model gave to the tokens of texts, in host memory."""
+
+    tags: Ragged
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The answers of several batches one after the other."""
+        values, lengths = ([getattr(part.tags, name) for part in parts] for name in ("values", "lengths"))
+        return cls(Ragged.of_lengths(np.concatenate(values), np.concatenate(lengths)))
+
+    def taken(self, order: np.ndarray) -> Self:
+        """The answers at these places, in this order."""
+        return type(self)(self.tags.taken(order))
+
+
+class SequenceTagging(Problem):
+    """One label for each word of a text; words and labels stand in their cells with spaces between them.
+
+    Output: a score for each label (B x T x C), or the potentials of a CRF.
+    """
+
+    class Conf(Problem.Conf):
+        tagging_scheme: Scheme | None = None
+        """Scheme of the tags in the files; tags that break it make a bad row. null = not checked."""
+        learned_tagging_scheme: Scheme | None = None
+        """Scheme in which the model learns the spans; predictions come in that of the files. null = the same."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.learned_tagging_scheme is not None and self.tagging_scheme is None:
+                raise ValueError("learned_tagging_scheme needs tagging_scheme, that of the files.")
+
+    name = "sequence_tagging"
+    own_metrics = metrics.TAGGING
+    default_metrics = ("f1", "accuracy")
+    default_fields = ("prediction",)
+
+    conf: Conf
+
+    def __init__(
+        self,
+        target_columns: Sequence[str],
+        labels: Sequence[str] | None = None,
+        conf: Conf | None = None,
+        words_column: str = "text",
+    ) -> None:
+        """words_column  the column whose words have the labels"""
+        super().__init__(target_columns, conf=conf)
+        self.words_column, self.scheme = words_column, self.conf.tagging_scheme
+        self.learned_scheme = self.conf.learned_tagging_scheme or self.scheme
+        self._labels = {column: Labels() for column in target_columns}
+        if labels is not None:
+            self._labels[self.target_columns[0]] = Labels(labels)
+
+    @classmethod
+    def of(cls, conf: InputsConf) -> Self:
+        """The problem that the inputs of a config describe, not fitted yet."""
+        columns = next(iter(conf.model_inputs.values()), [])
+        words = next((column for column in columns if column in (conf.file_header or columns)), "")
+        return cls(conf.target, conf.labels, core.conf.read(cls.Conf, conf.settings), words)
+
+    @classmethod
+    def token_columns(cls, conf: InputsConf) -> list[str]:
+        """All targets."""
+        return conf.target
+
+    @property
+    def num_targets(self) -> int | None:
+        """The number of labels; None before fitting unless the config lists them."""
+        return None if self.labels is None else len(self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels of the first target column in the order of their ids; None before fitting unless listed."""
+        return self._labels[self.target_columns[0]].names
+
+    @property
+    def metric_labels(self) -> tuple[str, ...] | None:
+        """The types of the spans that the labels mark."""
+        return None if self.labels is None else tuple(types_of(self.labels))
+
+    def target_specs(self) -> dict[str, Spec]:
+        """Label ids of B x T, with the labels where they are known."""
+        return {column: Spec("BT", ids=True, labels=labels.names) for column, labels in self._labels.items()}
+
+    def check_output(self, spec: Spec) -> None:
+        """ValueError unless there is a score for each label of each token."""
+        given, wanted = spec.expect("BTD").sizes.get("D"), self.num_targets
+        if given is not None and wanted is not None and given != wanted:
+            raise ValueError(f"must give one score for each of the {wanted} labels, but gives {given}.")
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Order the labels by descending frequency. UserError where there is none."""
+        for column, labels in self._labels.items():
+            if not labels.found:
+                raise UserError(f"column {column} has no labels in train.")
+        return {column: labels.finish() for column, labels in self._labels.items()}
+
+    def state(self) -> dict[str, Any]:
+        """The labels of each target column."""
+        labels = {column: labels.names for column, labels in self._labels.items() if labels.names is not None}
+        return {"labels": labels, "schemes": [self.scheme, self.learned_scheme]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the labels from a `state`."""
+        self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
+
+    def decode(self, output: Features) -> DecodedTags:
+        """The best label of each token, or the best path through the potentials of a CRF."""
+        is_chain = set(PARTS) <= set(output.parts)
+        tags_BT = (best_path(Chain.of(output)) if is_chain else output.values.argmax(-1)).cpu().numpy()
+        lengths_B = output.host_lengths().numpy()
+        return DecodedTags(Ragged.of_lengths(tags_BT[np.arange(tags_BT.shape[1]) < lengths_B[:, None]], lengths_B))
+
+    def answers(self, decoded: DecodedTags, targets: Mapping[str, Any]) -> metrics.TagAnswers:
+        """What the metrics read."""
+        right = targets[self.target_columns[0]]
+        return metrics.TagAnswers(
+            right.values, decoded.tags.values, right.firsts, self.labels or (), self.metric_labels or ()
+        )
+
+    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Ragged:
+        """Label ids; no label in rows with an error."""
+        tags = [[] if error else at_spaces(row.cells.get(column, "")) for row, error in zip(rows, errors, strict=True)]
+        for at, row in enumerate(rows):
+            words = 0 if errors[at] else len(at_spaces(row.cells.get(self.words_column, "")))
+            if not errors[at] and len(tags[at]) != words:
+                errors[at] = f"column {column} has {len(tags[at])} tags for {words} words."
+                tags[at] = []
+        lengths = np.fromiter(map(len, tags), np.int64, len(tags))
+        flat = [tag for row_tags in tags for tag in row_tags]
+        if self.scheme is not None:
+            flat = self._learned(flat, lengths, errors)
+        ids = Ragged.of_lengths(self._labels[column].encode(flat, growing), lengths)
+        self._refuse_unknown(column, ids, flat, errors)
+        return ids
+
+    def _learned(self, flat: list[str], lengths: np.ndarray, errors: list[str]) -> list[str]:
+        """The tags in the scheme of the model; tags that break the scheme of the files are noted."""
+        assert self.scheme is not None and self.learned_scheme is not None
+        tags, types = _tags(flat, lengths)
+        legal_N = retagged(tags, self.scheme).prefixes == tags.prefixes
+        known = {tag: tag == "O" or parse(tag)[0] > 0 for tag in set(flat)}
+        legal_N &= np.fromiter((known[tag] for tag in flat), bool, len(flat))
+        row_N = np.repeat(np.arange(len(lengths)), lengths)
+        for at in np.flatnonzero(~legal_N)[::-1]:  # the first of a row is noted last
+            row, before = int(row_N[at]), "at the start" if tags.firsts[at] else f"after '{flat[at - 1]}'"
+            errors[row] = f"tag '{flat[at]}' {before} is no {self.scheme}."
+        return retagged(tags, self.learned_scheme).texts(types)
+
+    def _refuse_unknown(self, column: str, ids: Ragged, flat: list[str], errors: list[str]) -> None:
+        row_N = np.repeat(np.arange(len(ids)), ids.lengths)
+        for at in np.flatnonzero(ids.values < 0):
+            row = int(row_N[at])
+            errors[row] = errors[row] or self._labels[column].complaint(flat[at], column)
+
+    def _field(self, field: str, decoded: DecodedTags) -> list[Any]:
+        assert field == "prediction" and self.labels is not None
+        tags = decoded.tags
+        texts = [self.labels[at] for at in tags.values.tolist()]
+        if self.scheme != self.learned_scheme:
+            assert self.scheme is not None
+            found, types = _tags(texts, tags.lengths)
+            texts = retagged(found, self.scheme).texts(types)
+        ends = tags.offsets.tolist()
+        return [" ".join(texts[start:end]) for start, end in pairwise(ends)]
+
+
+def _tags(flat: Sequence[str], lengths: np.ndarray) -> tuple[Tags, list[str]]:
+    """Tags of texts of these lengths, and the types that occur."""
+    labels = list(dict.fromkeys(flat))
+    types = types_of(labels)
+    place = {label: at for at, label in enumerate(labels)}
+    ids = Ragged.of_lengths(np.fromiter((place[label] for label in flat), np.int64, len(flat)), lengths)
+    return Tags.of(ids.values, labels, types, ids.firsts), types
+
+
+PROBLEMS.register(SequenceTagging, name=SequenceTagging.name)
