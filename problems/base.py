@@ -101,9 +101,9 @@ class Problem(ABC):
         return []
 
     @property
-    @abstractmethod
     def num_targets(self) -> int | None:
-        """The size of an answer ("#target#"); None while it is not known."""
+        """The size of an answer ("#target#"), by default the number of labels; None while it is not known."""
+        return None if self.labels is None else len(self.labels)
 
     @property
     def labels(self) -> tuple[str, ...] | None:

@@ -92,11 +92,6 @@ class SequenceTagging(Problem):
         return conf.target
 
     @property
-    def num_targets(self) -> int | None:
-        """The number of labels; None before fitting unless the config lists them."""
-        return None if self.labels is None else len(self.labels)
-
-    @property
     def labels(self) -> tuple[str, ...] | None:
         """The labels of the first target column in the order of their ids; None before fitting unless listed."""
         return self._labels[self.target_columns[0]].names
