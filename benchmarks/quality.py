@@ -11,6 +11,7 @@ majority      the share of each label (regression: the mean) for every row
 random        a random score for every row, mean over the seeds
 bag of words  logistic regression (regression: ridge) over the words of all branches
 word overlap  for two branches: logistic regression over how many different words they share
+word's tag    for tagging: the most frequent tag of each word in train, unknown words share one
 """
 
 import argparse
@@ -29,7 +30,9 @@ from engine.experiment import Experiment, load_experiment, make_problem
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
 from engine.training import Data, cache_folder, read_data, row_file, train
+from problems import Classification, Regression, SequenceTagging
 from problems.base import Decoded
+from problems.sequence_tagging import DecodedTags
 from text.encoded import EncodedRows, encode_file
 from text.vocabulary import SPECIALS
 
@@ -79,9 +82,17 @@ def baselines(experiment: Experiment, seeds: Sequence[int]) -> Iterator[tuple[st
     """Name and scores of each baseline, by seed where it depends on one."""
     data = read_data(experiment.conf, lambda _: None)
     rows = {"dev": data.valid, **_test_rows(experiment, data)}
-    target_N = data.train.targets[data.problem.target_columns[0]]
     labels = len(data.problem.labels or ())
     metrics = experiment.conf.metrics or data.problem.default_metrics
+    if isinstance(data.problem, SequenceTagging):
+        tags = {part: _tags_of_words(r, data) for part, r in rows.items()}
+        yield (
+            "word's tag",
+            [{part: data.problem.score(metrics, tags[part], r.targets) for part, r in rows.items()}],
+        )
+    if not isinstance(data.problem, Classification | Regression):
+        return
+    target_N = data.train.targets[data.problem.target_columns[0]]
 
     def scored(answer: Callable[[EncodedRows], np.ndarray]) -> Parts:
         return {part: data.problem.score(metrics, Decoded(answer(r)), r.targets) for part, r in rows.items()}
@@ -136,6 +147,17 @@ def _shared_words(rows: EncodedRows, data: Data) -> np.ndarray:
     """N x 1, how many different words two branches share."""
     first, second = _words(rows, data)
     return np.asarray(first.multiply(second).sum(1))
+
+
+def _tags_of_words(rows: EncodedRows, data: Data) -> DecodedTags:
+    """The most frequent tag of each word in train."""
+    column = next(iter(data.train.plan.words_of))
+    words_N, tags_N = data.train.columns[column].values, data.train.targets[data.problem.target_columns[0]].values
+    counts_VC = np.zeros((len(data.encoder.vocabularies["word"]), len(data.problem.labels or ())))
+    np.add.at(counts_VC, (words_N, tags_N), 1)
+    counts_VC += counts_VC.sum(0) / (1 + counts_VC.sum())  # what no word in train tells, all words tell
+    texts = rows.columns[column]
+    return DecodedTags(texts.with_values(counts_VC.argmax(1)[texts.values]))
 
 
 def table_rows(name: str, results: Sequence[Parts]) -> Iterator[str]:

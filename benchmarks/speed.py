@@ -125,7 +125,7 @@ class Bare:
             return [self._scores(batch).numpy() for batch in self.batches]
 
     def _scores(self, batch: Batch) -> Tensor:
-        return self.model(batch.inputs)[self.model.outputs[0]].values.squeeze(1)
+        return self.model(batch.inputs)[next(iter(self.model.outputs))].values.squeeze(1)
 
 
 def padded(rows: EncodedRows, target: str, real_lengths: bool) -> Rows:

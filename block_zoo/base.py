@@ -1,5 +1,6 @@
 """What every block is: a module with a typed Conf that knows, before anything is built, what comes out of it."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from torch import nn
@@ -25,8 +26,12 @@ class Block(nn.Module):
             """What comes out of inputs with these specs; a ValueError says what does not fit. Pure."""
             raise AssertionError(f"{type(self).__qualname__} does not define output_spec")
 
-        def resolved(self, num_targets: int, is_output: bool) -> Self:
-            """This Conf with what only the graph knows filled in: the number of labels, whether it is an output."""
+        def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
+            """This Conf with what only the graph knows filled in: whether it is an output, and the sizes of answers.
+
+            sizes  "#column#" -> the number of labels of this target column; "#target#" = that of the column which the
+                   layer answers, or of the only one
+            """
             return self
 
         def build(self, *inputs: Spec) -> "Block":

@@ -1,6 +1,7 @@
 """EncoderDecoder: labels of tokens, each read with the label before it in mind."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -54,8 +55,8 @@ class EncoderDecoder(Block):
         decoder_conf: DecoderConf = dataclasses.field(default_factory=DecoderConf)
         """hidden_dim, dropout, num_layers, and decoder_emb_dim: the features of a label that is fed back."""
 
-        def resolved(self, num_targets: int, is_output: bool) -> Self:
-            size = self.decoder_conf.decoder_vocab_size or num_targets
+        def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
+            size = self.decoder_conf.decoder_vocab_size or sizes.get("#target#")
             return dataclasses.replace(
                 self, decoder_conf=dataclasses.replace(self.decoder_conf, decoder_vocab_size=size)
             )

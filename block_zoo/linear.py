@@ -1,6 +1,7 @@
 """Linear: a stack of fully connected layers."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
@@ -14,18 +15,24 @@ from core.types import Features, Spec
 
 TARGET = "#target#"
 """Stands for the number of labels."""
-Width = Literal[-1, "#target#"] | PositiveInt
+Width = Literal[-1] | PositiveInt | str
 
 
-def filled_in(width: Any, num_targets: int, is_output: bool) -> Any:
+def filled_in(width: Any, sizes: Mapping[str, int], is_output: bool) -> Any:
     """The width of a layer, with the number of labels where it stands for that."""
-    return num_targets if width == TARGET or (width == -1 and is_output) else width
+    return sizes.get(TARGET if width == -1 and is_output else width, width)
 
 
 def check_filled_in(widths: list[Any]) -> None:
     """ValueError for a width that still stands for the number of labels."""
-    if not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ValueError(f'may have hidden_dim -1 as the output layer only; write "{TARGET}" elsewhere.')
+    for width in widths:
+        if isinstance(width, str):
+            raise ValueError(
+                f"has hidden_dim '{width}'. Take a number, \"{TARGET}\" for the number of labels of the target, or the "
+                "name of a target column between two #."
+            )
+        if width < 1:
+            raise ValueError(f'may have hidden_dim -1 as the output layer only; write "{TARGET}" elsewhere.')
 
 
 @BLOCKS.register
@@ -41,7 +48,8 @@ class Linear(Block):
 
     class Conf(Block.Conf):
         hidden_dim: Width | list[Width] = 128
-        """Features of the layer, or of each layer of a stack; "#target#", or -1 at the end = the number of labels."""
+        """Features of the layer, or of each layer of a stack; "#target#", or -1 at the end = the number of labels;
+        "#column#" = that of the target column of this name, where there are several."""
         batch_norm: bool = True
         """Batch norm before every activation, for inputs of B x D."""
         activation: Activation | None = "PReLU"
@@ -65,11 +73,11 @@ class Linear(Block):
             """hidden_dim of every layer of the stack."""
             return list(self.hidden_dim) if isinstance(self.hidden_dim, list) else [self.hidden_dim]
 
-        def resolved(self, num_targets: int, is_output: bool) -> Self:
+        def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
             activated = self.last_hidden_activation
             return dataclasses.replace(
                 self,
-                hidden_dim=[filled_in(width, num_targets, is_output) for width in self.widths],
+                hidden_dim=[filled_in(width, sizes, is_output) for width in self.widths],
                 last_hidden_activation=not is_output if activated is None else activated,
             )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -39,8 +40,8 @@ class MultiHeadOutput(Block):
             if "logits" in self.heads:
                 raise ValueError("heads cannot have one called 'logits': losses would take it for the whole layer.")
 
-        def resolved(self, num_targets: int, is_output: bool) -> Self:
-            return dataclasses.replace(self, hidden_dim=filled_in(self.hidden_dim, num_targets, is_output))
+        def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
+            return dataclasses.replace(self, hidden_dim=filled_in(self.hidden_dim, sizes, is_output))
 
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BD").size("D")

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from core.conf import JSON
@@ -119,22 +119,24 @@ class RunFolder:
             )
         return state
 
-    def write_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Keep a model."""
+    def write_weights(self, weights: Mapping[str, Tensor], tuned: JSON = None) -> None:
+        """Keep a model, and what was tuned to it on validation rows."""
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         with _written(self / WEIGHTS) as aside:
-            save_file(kept, aside)
+            save_file(kept, aside, {"tuned": json.dumps(tuned)})
             aside.chmod((self / CONFIG).stat().st_mode)  # safetensors makes files that only the owner may read
 
-    def read_weights(self) -> dict[str, Tensor]:
-        """The best model of the run."""
+    def read_weights(self) -> tuple[dict[str, Tensor], JSON]:
+        """The best model of the run, and what was tuned to it."""
         if not (self / WEIGHTS).exists():
             raise UserError(f"{self.path}: has no model, {WEIGHTS} is missing (it comes with the first validation).")
         try:
-            return load_file(self / WEIGHTS)
+            with safe_open(self / WEIGHTS, "pt") as file:
+                tuned = json.loads((file.metadata() or {}).get("tuned", "null"))
+                return {name: file.get_tensor(name) for name in file.keys()}, tuned  # noqa: SIM118
         except OSError as error:
             raise UserError(f"{self / WEIGHTS}: cannot be read ({error.strerror or error}).") from error
-        except SafetensorError as error:
+        except (SafetensorError, ValueError) as error:
             raise UserError(f"{self / WEIGHTS}: damaged ({error}).") from error
 
     def write_state(self, state: Mapping[str, Any]) -> None:

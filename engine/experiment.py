@@ -28,7 +28,7 @@ from engine.objective import Term, trace_losses
 from engine.optimizers import check_optimizer
 from engine.trainers.base import TRAINERS
 from losses import LOSSES
-from model_zoo.graph import Graph, trace
+from model_zoo.graph import Answered, Graph, trace
 from problems import PROBLEMS
 from problems.base import Problem
 from text.encoder import InputPlan
@@ -64,14 +64,15 @@ class Experiment:
 
     def trace(self, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
         """Graph and losses for fitted data. ConfigError where the data does not suit the config."""
-        graph, terms = trace_all(_Draft.of(self.conf), branches, problem, problem.num_targets or UNFITTED_SIZE)
+        graph, terms = trace_all(_Draft.of(self.conf), branches, problem)
         if graph.findings:
             raise ConfigError(self.source, graph.findings)
         return graph, terms
 
-    def trace_sizes(self, branches: Mapping[str, Spec], num_targets: int) -> Graph:
-        """The graph as it would be with so many labels."""
-        return trace(_Draft.of(self.conf).layers, branches, num_targets)
+    def trace_sizes(self, branches: Mapping[str, Spec], problem: Problem, more: int) -> Graph:
+        """The graph as it would be with so many more labels of each target whose labels are not known yet."""
+        draft = _Draft.of(self.conf)
+        return trace(draft.layers, branches, _answered(draft, problem, more)[0])
 
 
 def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
@@ -392,31 +393,72 @@ def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound
         if draft.embedding:
             draft = replace(draft, layers=[None, *draft.layers[1:]])
     if problem is None:
-        return trace(draft.layers, branches, UNFITTED_SIZE, _read_by_losses(draft), draft.layer_ids)
-    return trace_all(draft, branches, problem, problem.num_targets or UNFITTED_SIZE)[0]
+        return trace(draft.layers, branches, Answered({"": UNFITTED_SIZE}), _read_by_losses(draft), draft.layer_ids)
+    return trace_all(draft, branches, problem)[0]
 
 
 def _read_by_losses(draft: _Draft) -> list[str]:
     return [address for conf in draft.losses if conf is not None for address in conf.inputs]
 
 
-def trace_all(
-    draft: _Draft, branches: Mapping[str, Spec], problem: Problem, num_targets: int
-) -> tuple[Graph, list[Term]]:
+def _answered(draft: _Draft, problem: Problem, more: int = 0) -> tuple[Answered, list[Finding]]:
+    """Which output layer answers which target, and what is not clear about it.
+
+    A single output layer answers a single target. Of several, each answers the target with which a loss reads it.
+    more  counts on top of UNFITTED_SIZE
+    """
+    sizes = {column: size or UNFITTED_SIZE + more for column, size in problem.answer_sizes.items()}
+    places = {
+        conf.layer_id: f"architecture[{index}]"
+        for index, conf in enumerate(draft.layers)
+        if conf is not None and conf.output_layer_flag and conf.layer_id
+    }
+    if len(sizes) == 1 and len(places) < 2:
+        return Answered(sizes, dict(zip(places, sizes, strict=False))), []
+    read: dict[str, set[str]] = {layer: set() for layer in places}
+    for loss in draft.losses:
+        first = loss.inputs[0].partition(".")[0] if loss is not None and loss.inputs else ""
+        if loss is not None and first in read:
+            read[first] |= {column for column in loss.inputs[1:] if column in sizes}
+    layers = {layer: next(iter(columns)) for layer, columns in read.items() if len(columns) == 1}
+    if None in draft.losses or None in draft.layers:
+        return Answered(sizes, layers), []
+    if len(sizes) == 1:
+        sentence = f"{' and '.join(read)} are output layers, but this problem has one answer."
+        return Answered(sizes, layers), [Finding("architecture", sentence)]
+    findings = []
+    for layer, columns in read.items():
+        if len(columns) == 1:
+            continue
+        sentence = (
+            f"is read by losses of {' and '.join(sorted(columns))}; each of them needs an output layer of its own."
+        )
+        if not columns:
+            sentence = f"is an output layer, but no loss reads it together with a target ({', '.join(sizes)})."
+        findings.append(Finding(places[layer], f"'{layer}' {sentence}"))
+    for column in sizes:
+        answering = [layer for layer in layers if layers[layer] == column]
+        if len(answering) > 1:
+            findings.append(Finding("architecture", f"{' and '.join(answering)} both answer target '{column}'."))
+        elif not answering and not findings:
+            findings.append(Finding("architecture", f"no output layer answers target '{column}'."))
+    return Answered(sizes, layers), findings
+
+
+def trace_all(draft: _Draft, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
     """Graph and losses with every problem in `graph.findings`."""
-    graph = trace(draft.layers, branches, num_targets, _read_by_losses(draft), draft.layer_ids)
+    answered, unclear = _answered(draft, problem)
+    graph = trace(draft.layers, branches, answered, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
     terms = trace_losses(draft.losses, draft.loss, graph, targets)
     if not draft.losses:
         graph.refuse("loss", "names no loss.")
-    for layer in graph.outputs:
+    for layer, column in graph.outputs.items():
         index = next(i for i, conf in enumerate(draft.layers) if conf is not None and conf.layer_id == layer)
         try:
-            problem.check_output(graph.specs[layer])
+            if column:
+                problem.check_output(graph.specs[layer], column)
         except ValueError as error:
             graph.refuse(f"architecture[{index}]", str(error))
-    if len(graph.outputs) > 1:
-        graph.refuse(
-            "architecture", f"{' and '.join(graph.outputs)} are output layers, but this problem has one answer."
-        )
+    graph.findings += unclear
     return graph, terms

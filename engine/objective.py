@@ -82,6 +82,11 @@ class Objective(nn.Module):
         self.terms = terms
         self.losses = nn.ModuleList([term.conf.build(*term.specs) for term in terms])
 
+    @property
+    def addresses(self) -> set[str]:
+        """All that the losses read."""
+        return {address for term in self.terms for address in term.inputs}
+
     def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
         """A scalar in float32."""
         total: Tensor | None = None

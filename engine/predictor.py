@@ -38,7 +38,6 @@ class Predictor:
     ) -> None:
         self.conf, self.model, self.problem, self.encoder, self.device = conf, model, problem, encoder, device
         self.batch_size = batch_size or conf.training_params.batch_size
-        self.output = model.outputs[0]
 
     @classmethod
     def load(
@@ -66,7 +65,7 @@ class Predictor:
             raise UserError(f"{folder / PROBLEM}: damaged ({error!r}).") from error
         graph, _ = experiment.trace(encoder.specs(), problem)
         model = Model(graph)
-        weights = folder.read_weights()
+        weights, problem.tuned = folder.read_weights()
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
@@ -92,11 +91,18 @@ class Predictor:
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _answer(self, batch: Batch) -> DecodedRows:
-        return self.problem.decode(self.model(batch.inputs)[self.output])
+        outputs = self.model(batch.inputs)
+        return self.problem.decode({column: outputs[layer] for layer, column in self.model.outputs.items()})
 
     def score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scores:
         """The scores of encoded rows against their targets."""
         return self.problem.score(metrics, self.decoded(rows), rows.targets)
+
+    def tuned_score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scores:
+        """The same, once these rows have tuned what decoding leaves open."""
+        decoded = self.decoded(rows)
+        self.problem.tune(decoded, rows.targets)
+        return self.problem.score(metrics, decoded, rows.targets)
 
     def predict(
         self, rows: Iterable[Row | Mapping[str, Any]], fields: Sequence[str] | None = None

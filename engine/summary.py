@@ -35,9 +35,8 @@ class Count:
 def summary(experiment: Experiment) -> str:
     """A table with one line per layer: id, block, inputs, output shape, parameters."""
     plan, problem = make_plan(experiment.conf), make_problem(experiment.conf.inputs)
-    size, labels = UNFITTED_SIZE, problem.num_targets
     graphs = [
-        experiment.trace_sizes(unfitted_branches(plan, size + words), labels or size + targets)
+        experiment.trace_sizes(unfitted_branches(plan, UNFITTED_SIZE + words), problem, targets)
         for words, targets in ((0, 0), (1, 0), (0, 1), (0, 2))
     ]
     graph, _, more_labels, _ = graphs

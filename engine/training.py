@@ -31,7 +31,6 @@ from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from model_zoo.graph import Model
 from problems.base import Problem
-from problems.metrics import higher_is_better
 from text.batching import training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
@@ -103,11 +102,12 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         for report in trainer.run():
             reporter.training(report)
             if report.validate:
-                scores = predictor.score(data.valid, metrics)
-                best = _note_scores(place.progress, scores, metrics[0], conf.training_params.early_stop_patience)
+                scores = predictor.tuned_score(data.valid, metrics)
+                sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
+                best = _note_score(place.progress, scores[metrics[0]], sign, conf.training_params.early_stop_patience)
                 reporter.validation(report, scores, best)
                 if best:
-                    run.write_weights(model.state_dict())
+                    run.write_weights(model.state_dict(), data.problem.tuned)
                     run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
             if report.validate or interrupted():
                 run.write_state(_state(place, model))
@@ -202,10 +202,9 @@ def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 
-def _note_scores(progress: Progress, scores: Scores, metric: str, patience: int | None) -> bool:
-    """Whether this validation is the best so far; early stopping is decided here too."""
-    score, best = scores[metric], progress.best_score
-    sign = 1 if higher_is_better(metric) else -1
+def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:
+    """Whether this validation is the best so far; early stopping is decided here too. sign: -1 = lower is better"""
+    best = progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
         progress.best_score, progress.validations_without_gain = score, 0

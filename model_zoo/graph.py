@@ -30,6 +30,24 @@ class Layer:
     """The layer whose weights this one uses."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """The target columns that output layers answer.
+
+    sizes   target column -> the size of its answer
+    layers  output layer -> the column that it answers
+    """
+
+    sizes: Mapping[str, int]
+    layers: Mapping[str, str] = field(default_factory=dict)
+
+    def placeholders(self, layer: str) -> dict[str, int]:
+        """What sizes of answers stand for in the settings of a layer: "#column#", and "#target#" where it is clear."""
+        named = {f"#{column}#": size for column, size in self.sizes.items()}
+        column = self.layers.get(layer) or (next(iter(self.sizes)) if len(self.sizes) == 1 else None)
+        return named if column is None else {**named, "#target#": self.sizes[column]}
+
+
 @dataclass
 class Graph:
     """The traced architecture: layers in the order of computation, specs by address, what is wrong."""
@@ -38,7 +56,8 @@ class Graph:
     embedding: Layer | None = None
     layers: list[Layer] = field(default_factory=list)
     specs: dict[str, Spec] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Output layer -> the target column that it answers."""
     findings: list[Finding] = field(default_factory=list)
     notices: list[Finding] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -70,7 +89,7 @@ class Graph:
 def trace(
     confs: Sequence[LayerConf | None],
     branches: Mapping[str, Spec],
-    num_targets: int,
+    answered: Answered,
     also_used: Collection[str] = (),
     ids: Sequence[str | None] = (),
 ) -> Graph:
@@ -89,7 +108,7 @@ def trace(
     _embed(graph, confs, readers)
     _check_names(graph, confs)
     for index in _in_order(graph, readers):
-        _trace_layer(graph, index, *readers[index], num_targets)
+        _trace_layer(graph, index, *readers[index], answered)
     _check_connections(graph, confs, also_used)
     return graph
 
@@ -206,7 +225,7 @@ def _in_order(graph: Graph, readers: Mapping[int, tuple[LayerConf, Block.Conf, s
 
 
 def _trace_layer(
-    graph: Graph, index: int, conf: LayerConf, block_conf: Block.Conf, shares: str | None, num_targets: int
+    graph: Graph, index: int, conf: LayerConf, block_conf: Block.Conf, shares: str | None, answered: Answered
 ) -> None:
     path = f"architecture[{index}]"
     for place, address in enumerate(conf.inputs):
@@ -217,7 +236,7 @@ def _trace_layer(
     inputs = [spec for spec in found if spec is not None]
     if not conf.layer_id or len(inputs) < len(found) or not inputs:
         return
-    block_conf = block_conf.resolved(num_targets, conf.output_layer_flag)
+    block_conf = block_conf.resolved(answered.placeholders(conf.layer_id), conf.output_layer_flag)
     block = block_conf.owner.__name__
     wanted = inspect.signature(block_conf.output_spec)
     try:
@@ -242,7 +261,7 @@ def _trace_layer(
     graph.specs[conf.layer_id] = output
     graph.layers.append(Layer(conf.layer_id, block, block_conf, tuple(conf.inputs), tuple(inputs), output, shares))
     if conf.output_layer_flag:
-        graph.outputs.append(conf.layer_id)
+        graph.outputs[conf.layer_id] = answered.layers.get(conf.layer_id, "")
 
 
 def _static(spec: Spec) -> tuple[str, dict[str, int]]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 import core.conf
+from core.conf import JSON
 from core.config import InputsConf
 from core.errors import did_you_mean, known_names
 from core.registry import Registry
@@ -63,8 +64,8 @@ class Problem(ABC):
     """The dataset_type of configs."""
     own_metrics: ClassVar[Mapping[str, metrics.Metric]]
     """What can be computed, by name."""
-    default_metrics: ClassVar[tuple[str, ...]]
-    default_fields: ClassVar[tuple[str, ...]]
+    default_metrics: Sequence[str]
+    default_fields: Sequence[str]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -88,6 +89,8 @@ class Problem(ABC):
             raise ValueError(f"column '{group_by}' cannot be a target and group rows at the same time.")
         self.target_columns = list(target_columns)
         self.group_by = group_by
+        self.tuned: JSON = None
+        """What `tune` chose; kept with the weights."""
 
     @classmethod
     def of(cls, conf: InputsConf) -> Self:
@@ -104,6 +107,11 @@ class Problem(ABC):
     def num_targets(self) -> int | None:
         """The size of an answer ("#target#"), by default the number of labels; None while it is not known."""
         return None if self.labels is None else len(self.labels)
+
+    @property
+    def answer_sizes(self) -> dict[str, int | None]:
+        """The target columns that output layers answer, each by one of its own, with the sizes of these answers."""
+        return {self.target_columns[0]: self.num_targets}
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -125,8 +133,8 @@ class Problem(ABC):
         """The spec of each target column."""
 
     @abstractmethod
-    def check_output(self, spec: Spec) -> None:
-        """ValueError if a layer with this output cannot answer the problem."""
+    def check_output(self, spec: Spec, column: str) -> None:
+        """ValueError if a layer with this output cannot answer this target column."""
 
     def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
         """The values of each target column, and the group column as int64; one error per row ("" = none).
@@ -153,8 +161,11 @@ class Problem(ABC):
         """Fitted as the problem whose `state` this was."""
 
     @abstractmethod
-    def decode(self, output: Features) -> DecodedRows:
-        """The answers of a batch, copied to host memory once."""
+    def decode(self, outputs: Mapping[str, Features]) -> DecodedRows:
+        """The answers of a batch, copied to host memory once; outputs are those of layers by target column."""
+
+    def tune(self, decoded: Any, targets: Mapping[str, Any]) -> None:
+        """Choose by validation rows what decoding leaves open, such as thresholds."""
 
     def check_fields(self, fields: Iterable[str]) -> str | None:
         """A sentence for the first of these predict_fields that is not known, or None."""
@@ -177,6 +188,10 @@ class Problem(ABC):
         """Why this metric cannot be computed, or None; ask again once the labels are known."""
         has_groups = self.group_by is not None
         return metrics.check_metric(name, self.name, self.metric_labels, has_groups, self.positive_label)
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a higher score of this metric is the better one."""
+        return metrics.higher_is_better(name, self.name)
 
     def score(self, names: Iterable[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score. targets are the arrays that `encode` gave, with final ids."""

@@ -57,7 +57,7 @@ class Classification(Problem):
         """Label ids of B, with the labels where they are known."""
         return {column: Spec("B", ids=True, labels=labels.names) for column, labels in self._labels.items()}
 
-    def check_output(self, spec: Spec) -> None:
+    def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is a score for each label, or one score for two labels."""
         spec.expect("BD", "B")
         given = spec.sizes.get("D") if spec.axes == "BD" else 1
@@ -86,8 +86,9 @@ class Classification(Problem):
         if complaint := self._positive_complaint():
             raise UserError(complaint)
 
-    def decode(self, output: Features) -> Decoded:
+    def decode(self, outputs: Mapping[str, Features]) -> Decoded:
         """Softmax over the labels; one score is the logit of the label with id 1."""
+        (output,) = outputs.values()
         logits = output.parts.get("logits", output.values).detach().double()  # float32 would tie all that is certain
         if logits.dim() == 2 and logits.shape[1] > 1:
             return Decoded(logits.softmax(-1).cpu().numpy())

@@ -413,9 +413,11 @@ def check_metric(
     return None
 
 
-def higher_is_better(name: str) -> bool:
+def higher_is_better(name: str, problem: str) -> bool:
     """Whether a higher score of this metric is the better one."""
-    return all(metric.higher_is_better for table in METRICS.values() if (metric := _find(name, table)[0]))
+    metric = _find(name, METRICS[problem])[0]
+    assert metric is not None, f"metric '{name}' was never checked"
+    return metric.higher_is_better
 
 
 def score(names: Iterable[str], problem: str, answers: Scorable) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Regression: each row has a number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,14 +40,15 @@ class Regression(Problem):
         """Numbers of B."""
         return dict.fromkeys(self.target_columns, Spec("B"))
 
-    def check_output(self, spec: Spec) -> None:
+    def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is one number for each row."""
         spec.expect("BD", "B")
         if spec.sizes.get("D", 1) != 1:
             raise ValueError(f"must give one number for each row (B x 1), but gives {spec}.")
 
-    def decode(self, output: Features) -> Decoded:
+    def decode(self, outputs: Mapping[str, Features]) -> Decoded:
         """The values as they are."""
+        (output,) = outputs.values()
         return Decoded(output.values.detach().float().reshape(-1).cpu().numpy())
 
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:

@@ -105,7 +105,7 @@ class SequenceTagging(Problem):
         """Label ids of B x T, with the labels where they are known."""
         return {column: Spec("BT", ids=True, labels=labels.names) for column, labels in self._labels.items()}
 
-    def check_output(self, spec: Spec) -> None:
+    def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is a score for each label of each token."""
         given, wanted = spec.expect("BTD").sizes.get("D"), self.num_targets
         if given is not None and wanted is not None and given != wanted:
@@ -127,8 +127,9 @@ class SequenceTagging(Problem):
         """Take the labels from a `state`."""
         self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
 
-    def decode(self, output: Features) -> DecodedTags:
+    def decode(self, outputs: Mapping[str, Features]) -> DecodedTags:
         """The best label of each token, or the best path through the potentials of a CRF."""
+        (output,) = outputs.values()
         is_chain = set(PARTS) <= set(output.parts)
         tags_BT = (best_path(Chain.of(output)) if is_chain else output.values.argmax(-1)).cpu().numpy()
         lengths_B = output.host_lengths().numpy()

@@ -1,6 +1,6 @@
 """EncodedRows: the rows of a file as ids, ready to be made to batches."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -45,18 +45,24 @@ class EncodedRows:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def batches(self, orders: Iterable[np.ndarray]) -> Iterator[Batch]:
-        """A batch for each of these lists of rows, made a few at a time: one alone takes ten times as long, since
-        between two steps of a model the processor's caches forget how it is done.
+    def batches(self, orders: Iterable[np.ndarray], wanted: Collection[str] = ()) -> Iterator[Batch]:
+        """A batch for each of these lists of rows, with those of the target columns that are wanted.
+
+        They are made a few at a time: one alone takes ten times as long, since between two steps of a model the
+        processor's caches forget how it is done.
         """
         rest = iter(orders)
         while group := list(islice(rest, _TOGETHER)):
-            yield from [self.batch(indices) for indices in group]
+            yield from [self.batch(indices, wanted) for indices in group]
 
-    def batch(self, indices: np.ndarray) -> Batch:
+    def batch(self, indices: np.ndarray, wanted: Collection[str] = ()) -> Batch:
         """These rows as tensors in host memory."""
         inputs = {branch: self._branch(branch, indices) for branch in self.plan.branches}
-        targets = {column: torch.from_numpy(_targets(values, indices)) for column, values in self.targets.items()}
+        targets = {
+            column: torch.from_numpy(_targets(values, indices))
+            for column, values in self.targets.items()
+            if column in wanted
+        }
         return Batch(self.lines[indices], inputs, targets)
 
     def _branch(self, branch: str, indices: np.ndarray) -> Features:

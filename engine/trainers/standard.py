@@ -39,7 +39,7 @@ class Standard:
         for epoch in range(progress.epoch, conf.max_epoch):
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
-            made = place.rows.batches(batches[progress.batch :])
+            made = place.rows.batches(batches[progress.batch :], place.objective.addresses)
             place.model.train()
             for start in range(progress.batch, len(batches), conf.accumulation_steps):
                 window = list(islice(made, conf.accumulation_steps))

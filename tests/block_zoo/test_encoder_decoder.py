@@ -24,7 +24,7 @@ def texts() -> Features:
 
 def built(**decoder: int) -> Any:
     conf = CONF | {"decoder_conf": CONF["decoder_conf"] | decoder}  # type: ignore[operator]
-    block = core.conf.read(EncoderDecoder.Conf, conf).resolved(4, is_output=True).build(SPEC)
+    block = core.conf.read(EncoderDecoder.Conf, conf).resolved({"#target#": 4}, is_output=True).build(SPEC)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.7)  # far from ties of labels
     return block.eval()
@@ -78,9 +78,9 @@ def test_output_is_logits():
 
 def test_labels_are_those_of_the_target_unless_their_number_is_given():
     conf = core.conf.read(EncoderDecoder.Conf, CONF)
-    assert conf.resolved(9, is_output=True).output_spec(SPEC) == Spec("BTD", {"D": 9})
+    assert conf.resolved({"#target#": 9}, is_output=True).output_spec(SPEC) == Spec("BTD", {"D": 9})
     given = core.conf.read(EncoderDecoder.Conf, {"decoder_conf": {"decoder_vocab_size": 5}})
-    assert given.resolved(9, is_output=True).output_spec(SPEC).sizes["D"] == 5
+    assert given.resolved({"#target#": 9}, is_output=True).output_spec(SPEC).sizes["D"] == 5
     with pytest.raises(ValueError, match="needs decoder_vocab_size"):
         conf.output_spec(SPEC)
 

@@ -10,7 +10,7 @@ from block_zoo.convolution import MaskedBatchNorm
 from block_zoo.masking import length_mask
 from core.config import LayerConf
 from core.types import Features, Spec
-from model_zoo.graph import Model, trace
+from model_zoo.graph import Answered, Model, trace
 
 TEXT = Spec("BTD", {"D": 4})
 GRID = Spec("BTSD", {"D": 4})
@@ -245,7 +245,7 @@ def match_pyramid(**fixed: int) -> Any:
         name: Spec("BT", {"T": fixed[name]} if fixed else {}, {f"{name}_text": ids}, ids=True)
         for name in ("question", "answer")
     }
-    return trace([embedding, *layers], branches, 3)
+    return trace([embedding, *layers], branches, Answered({"label": 3}))
 
 
 def test_match_pyramid_of_fixed_lengths_infers_its_sizes_and_runs():

@@ -25,11 +25,11 @@ def test_by_default_batch_norm_and_activation_follow_every_layer():
 
 def test_output_layer_has_no_activation_unless_asked_for():
     hidden = [nn.Linear, MaskedBatchNorm, nn.PReLU]
-    assert kinds(Linear.Conf(hidden_dim=[3, -1]).resolved(2, is_output=True)) == [*hidden, nn.Linear]
+    assert kinds(Linear.Conf(hidden_dim=[3, -1]).resolved({"#target#": 2}, is_output=True)) == [*hidden, nn.Linear]
     asked = Linear.Conf(hidden_dim=-1, activation="Sigmoid", batch_norm=False, last_hidden_activation=True)
-    block: Any = asked.resolved(1, is_output=True).build(VECTOR)
+    block: Any = asked.resolved({"#target#": 1}, is_output=True).build(VECTOR)
     assert [type(layer) for layer in (*block.layers, block.squash)] == [nn.Linear, nn.Sigmoid]
-    assert kinds(Linear.Conf(hidden_dim=3).resolved(2, is_output=False)) == hidden
+    assert kinds(Linear.Conf(hidden_dim=3).resolved({"#target#": 2}, is_output=False)) == hidden
 
 
 def test_batch_norm_is_for_vectors_only():
@@ -38,18 +38,18 @@ def test_batch_norm_is_for_vectors_only():
 
 def test_number_of_labels_is_filled_in():
     conf = Linear.Conf(hidden_dim=["#target#", 8, -1])
-    assert conf.resolved(5, is_output=True).hidden_dim == [5, 8, 5]
-    assert conf.resolved(5, is_output=True).output_spec(VECTOR) == Spec("BD", {"D": 5})
+    assert conf.resolved({"#target#": 5}, is_output=True).hidden_dim == [5, 8, 5]
+    assert conf.resolved({"#target#": 5}, is_output=True).output_spec(VECTOR) == Spec("BD", {"D": 5})
 
 
 def test_minus_one_is_refused_elsewhere():
     with pytest.raises(ValueError, match="hidden_dim -1 as the output layer only"):
-        Linear.Conf(hidden_dim=-1).resolved(5, is_output=False).output_spec(VECTOR)
+        Linear.Conf(hidden_dim=-1).resolved({"#target#": 5}, is_output=False).output_spec(VECTOR)
     with pytest.raises(ValueError, match="before the last place"):
         Linear.Conf(hidden_dim=[-1, 3])
 
 
-@pytest.mark.parametrize("hidden_dim", [0, -2, [3, 0], [3, "#targets#"], [2.5], [True]])
+@pytest.mark.parametrize("hidden_dim", [0, -2, [3, 0], [2.5], [True]])
 def test_widths_that_are_none_are_refused(hidden_dim):
     with pytest.raises(ValueError, match="hidden_dim"):
         Linear.Conf(hidden_dim=hidden_dim)
@@ -98,3 +98,10 @@ def test_layer_norm_gives_mean_0_and_variance_1():
     values = LayerNorm.Conf().build(Spec("BTD", {"D": 64}))(Features(5 * torch.randn(2, 3, 64) + 2)).values
     torch.testing.assert_close(values.mean(-1), torch.zeros(2, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(values.var(-1, correction=0), torch.ones(2, 3), atol=1e-4, rtol=0)
+
+
+def test_the_labels_of_a_target_by_its_name():
+    conf = Linear.Conf(hidden_dim=["#topic#", 3])
+    assert conf.resolved({"#target#": 2, "#topic#": 7}, is_output=False).hidden_dim == [7, 3]
+    with pytest.raises(ValueError, match="hidden_dim '#topic#'"):
+        conf.resolved({"#target#": 2, "#topics#": 7}, is_output=False).output_spec(VECTOR)

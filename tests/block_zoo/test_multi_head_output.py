@@ -8,7 +8,7 @@ from torch import nn
 from block_zoo import MultiHeadOutput
 from core.config import LayerConf
 from core.types import Features, Spec, lookup
-from model_zoo.graph import trace
+from model_zoo.graph import Answered, trace
 
 VECTOR = Spec("BD", {"D": 6})
 HEADS = ["gold", "bert", "xlnet"]
@@ -54,7 +54,7 @@ def test_the_heads_of_an_output_layer_have_the_labels_and_are_addresses():
         ),
     ]
     branches = {"sentence": Spec("BT", parts={"text": Spec("BT", {"V": 9}, ids=True)}, ids=True)}
-    graph = trace(layers, branches, 3)
+    graph = trace(layers, branches, Answered({"label": 3}))
     assert graph.findings == []
     assert str(graph.spec_at("output")) == str(graph.spec_at("output.xlnet")) == "B x 3"
     assert "Did you mean 'bert'" in graph.reference_problem("output.brt")
@@ -77,6 +77,6 @@ def test_heads_that_cannot_be_are_refused(conf, complaint):
 
 def test_heads_need_to_know_their_labels():
     with pytest.raises(ValueError, match="hidden_dim -1 as the output layer only"):
-        MultiHeadOutput.Conf(heads=["a"], hidden_dim=-1).resolved(3, is_output=False).output_spec(VECTOR)
+        MultiHeadOutput.Conf(heads=["a"], hidden_dim=-1).resolved({"#target#": 3}, is_output=False).output_spec(VECTOR)
     with pytest.raises(ValueError, match="two scores or more"):
-        MultiHeadOutput.Conf(heads=["a"]).resolved(1, is_output=True).output_spec(VECTOR)
+        MultiHeadOutput.Conf(heads=["a"]).resolved({"#target#": 1}, is_output=True).output_spec(VECTOR)

@@ -19,7 +19,7 @@ def run(tmp_path):
 
 def test_what_is_written_is_read_back(run):
     assert run.read_config() == {"a": 1}
-    assert torch.equal(run.read_weights()["w"], torch.arange(6.0).reshape(2, 3).t())
+    assert torch.equal(run.read_weights()[0]["w"], torch.arange(6.0).reshape(2, 3).t())
     assert run.read_state() == {"step": 3}
 
 

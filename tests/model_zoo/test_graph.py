@@ -4,8 +4,9 @@ import torch
 import block_zoo  # noqa: F401  (fills the registry)
 from core.config import LayerConf
 from core.types import Features, Spec
-from model_zoo.graph import Model, parameter_counts, trace
+from model_zoo.graph import Answered, Model, parameter_counts, trace
 
+THREE = Answered({"label": 3})
 BRANCHES = {
     branch: Spec("BT", parts={f"{branch}_text": Spec("BT", {"V": 11}, ids=True)}, ids=True)
     for branch in ("question", "answer")
@@ -35,7 +36,7 @@ SIAMESE = [
 
 
 def findings(layers, **more):
-    return [str(finding) for finding in trace(layers, BRANCHES, 3, **more).findings]
+    return [str(finding) for finding in trace(layers, BRANCHES, THREE, **more).findings]
 
 
 def texts(rows=4, length=5):
@@ -48,7 +49,7 @@ def texts(rows=4, length=5):
 
 
 def test_specs_are_followed_to_the_output():
-    graph = trace(SIAMESE, BRANCHES, 3)
+    graph = trace(SIAMESE, BRANCHES, THREE)
     assert graph.findings == []
     assert str(graph.specs["q"]) == "B x T x 8"
     assert str(graph.specs["pair"]) == "B x 32"
@@ -56,7 +57,7 @@ def test_specs_are_followed_to_the_output():
 
 
 def test_the_model_gives_what_the_specs_say():
-    graph = trace(SIAMESE, BRANCHES, 3)
+    graph = trace(SIAMESE, BRANCHES, THREE)
     outputs = Model(graph)(texts())
     for address, spec in graph.specs.items():
         assert outputs[address].values.dim() == len(spec.axes)
@@ -64,7 +65,7 @@ def test_the_model_gives_what_the_specs_say():
 
 
 def test_a_layer_named_as_a_block_shares_its_weights():
-    model = Model(trace(SIAMESE, BRANCHES, 3))
+    model = Model(trace(SIAMESE, BRANCHES, THREE))
     inputs = texts()
     question = inputs["question"]
     inputs["answer"] = Features(question.values, question.mask, question.lengths, {"answer_text": question.values})
@@ -74,7 +75,7 @@ def test_a_layer_named_as_a_block_shares_its_weights():
 
 
 def test_weights_are_shared_through_a_layer_that_shares_them():
-    graph = trace([*SIAMESE[:3], layer("b", "a", ["answer"]), *SIAMESE[3:]], BRANCHES, 3, also_used=["b"])
+    graph = trace([*SIAMESE[:3], layer("b", "a", ["answer"]), *SIAMESE[3:]], BRANCHES, THREE, also_used=["b"])
     assert graph.findings == []
     assert [layer.shares for layer in graph.layers if layer.id in ("q", "a", "b")] == [None, "q", "q"]
 
@@ -83,13 +84,13 @@ def test_weights_are_shared_whatever_the_order_of_computation():
     late = [SIAMESE[0], layer("top", "BiLSTM", ["q"], hidden_dim=4), layer("q", "Dropout", ["question"])]
     late += [shared("early", "top", ["answer"]), layer("a", "Pooling", ["top"]), layer("b", "Pooling", ["early"])]
     late += [layer("output", "Combination", ["a", "b"], output=True)]
-    graph = trace(late, BRANCHES, 3)
+    graph = trace(late, BRANCHES, THREE)
     assert graph.findings == []
     assert {step.id: step.shares for step in graph.layers}["early"] == "top"
 
 
 def test_counted_parameters_are_those_of_the_model():
-    graph = trace(SIAMESE, BRANCHES, 3)
+    graph = trace(SIAMESE, BRANCHES, THREE)
     model = Model(graph)
     assert sum(parameter_counts(graph).values()) == sum(p.numel() for p in model.parameters())
     assert parameter_counts(graph)["a"] == 0

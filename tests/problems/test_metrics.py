@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from problems.metrics import Answers, check_metric, higher_is_better, metric_names, score
+from problems.metrics import METRICS, Answers, check_metric, higher_is_better, metric_names, score
 
 LABELS = ("a", "b", "c")
 RANKING = ["map", "mrr", "p@1", "p@3", "ndcg@3", "ndcg@10"]
@@ -268,8 +268,9 @@ def test_ranking_without_groups_is_not_defined():
 
 
 def test_errors_are_better_low():
-    names = ["mse", "rmse", "mae", "log_loss", "MSE", "accuracy", "auc@x", "map", "ndcg@10", "r2", "mcc"]
-    assert [higher_is_better(name) for name in names] == [False] * 5 + [True] * 6
+    low = {name for problem in METRICS for name in METRICS[problem] if not higher_is_better(name, problem)}
+    assert low == {"mse", "rmse", "mae", "log_loss"}
+    assert not higher_is_better("MSE", "regression") and higher_is_better("p@3", "regression")
 
 
 def test_importing_problems_does_not_import_scikit_learn():

@@ -169,37 +169,37 @@ def test_outputs_that_cannot_answer_are_refused():
         Regression(["score"]),
     )
     for problem, size in [(three, 3), (two, 2), (two, 1), (unfitted, 7), (regression, 1)]:
-        problem.check_output(Spec("BD", {"D": size}))
+        problem.check_output(Spec("BD", {"D": size}), "label")
     for problem in (two, regression):
-        problem.check_output(Spec("B"))
+        problem.check_output(Spec("B"), "label")
     with pytest.raises(ValueError, match="one score for each of the 3 labels, but gives 2"):
-        three.check_output(Spec("BD", {"D": 2}))
+        three.check_output(Spec("BD", {"D": 2}), "label")
     with pytest.raises(ValueError, match="one score for each of the 3 labels, but gives 1"):
-        three.check_output(Spec("B"))
+        three.check_output(Spec("B"), "label")
     with pytest.raises(ValueError, match=r"one number for each row \(B x 1\), but gives B x 2"):
-        regression.check_output(Spec("BD", {"D": 2}))
+        regression.check_output(Spec("BD", {"D": 2}), "label")
     for problem in (three, regression):
         with pytest.raises(ValueError, match="expects B x D or B, but the input is B x T x 3"):
-            problem.check_output(Spec("BTD", {"D": 3}))
+            problem.check_output(Spec("BTD", {"D": 3}), "label")
 
 
 def test_probabilities_are_the_softmax_of_logits_once():
     problem, logits = fitted("a", "b", "c"), torch.randn(4, 3, requires_grad=True)
     expected = torch.softmax(logits, -1).detach().numpy()
-    np.testing.assert_allclose(problem.decode(Features(logits)).scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(problem.decode({"label": Features(logits)}).scores, expected, rtol=1e-6)
     behind_softmax = Features(logits.softmax(-1), parts={"logits": logits})
-    np.testing.assert_allclose(problem.decode(behind_softmax).scores, expected, rtol=1e-6)
-    assert problem.decode(Features(logits.bfloat16())).scores.dtype == np.float64
+    np.testing.assert_allclose(problem.decode({"label": behind_softmax}).scores, expected, rtol=1e-6)
+    assert problem.decode({"label": Features(logits.bfloat16())}).scores.dtype == np.float64
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])
 def test_one_logit_speaks_for_the_label_with_id_1(shape):
     problem, logits = fitted("no", "no", "yes"), torch.tensor([2.0, -1.0, 0.1]).reshape(shape)
     p = 1 / (1 + np.exp([-2.0, 1.0, -0.1]))
-    decoded = problem.decode(Features(logits))
+    decoded = problem.decode({"label": Features(logits)})
     np.testing.assert_allclose(decoded.scores, np.stack([1 - p, p], 1), rtol=1e-6)
     behind_sigmoid = Features(logits.sigmoid(), parts={"logits": logits})
-    np.testing.assert_array_equal(problem.decode(behind_sigmoid).scores, decoded.scores)
+    np.testing.assert_array_equal(problem.decode({"label": behind_sigmoid}).scores, decoded.scores)
     answers = [prediction.cells for prediction in problem.predictions(rows("", "", ""), decoded)]
     assert [cells["prediction"] for cells in answers] == ["yes", "no", "yes"]
     assert [cells["confidence"] for cells in answers] == pytest.approx([p[0], 1 - p[1], p[2]])
@@ -239,7 +239,7 @@ def test_classification_is_scored_with_the_positive_label_and_the_groups():
     problem.encode(given, growing=True)
     problem.finish()
     targets, _ = problem.encode(given, growing=False)
-    decoded = problem.decode(Features(torch.tensor([[1.0], [0.5], [-1.0], [-2.0], [3.0]])))
+    decoded = problem.decode({"label": Features(torch.tensor([[1.0], [0.5], [-1.0], [-2.0], [3.0]]))})
     assert problem.default_metrics == ("accuracy",)
     assert problem.score(["accuracy", "map", "auc", "f1"], decoded, targets) == {
         "accuracy": pytest.approx(4 / 5),
@@ -252,7 +252,7 @@ def test_classification_is_scored_with_the_positive_label_and_the_groups():
 def test_regression_is_scored_on_numbers():
     problem = Regression(["score"], positive_label="1")
     targets, _ = problem.encode(rows("0", "1", "1", column="score"), growing=False)
-    decoded = problem.decode(Features(torch.tensor([[0.5], [0.5], [2.0]])))
+    decoded = problem.decode({"label": Features(torch.tensor([[0.5], [0.5], [2.0]]))})
     scores = problem.score(["rmse", "auc", "r2"], decoded, targets)
     assert scores["rmse"] == pytest.approx(math.sqrt(1.5 / 3)) and scores["auc"] == 3 / 4
 

@@ -67,7 +67,7 @@ def test_a_scheme_of_its_own_is_learned_and_that_of_the_files_predicted():
     pairs = (("a b c", "B-X I-X B-X"), ("d e", "O B-Y"))
     problem, ids, _ = fitted(*pairs, tagging_scheme="BIO", learned_tagging_scheme="BIOES")
     assert set(problem.labels) == {"B-X", "E-X", "S-X", "O", "S-Y"}
-    decoded = problem.decode(scores_of(problem, ids))
+    decoded = problem.decode({"tags": scores_of(problem, ids)})
     answers = problem.predictions(rows(*pairs), decoded)
     assert [answer.cells["prediction"] for answer in answers] == ["B-X I-X B-X", "O B-Y"]
     assert problem.score(["f1", "f1@X", "accuracy", "sentence_accuracy"], decoded, {"tags": ids}) == {
@@ -82,8 +82,8 @@ def test_learning_another_scheme_needs_that_of_the_files():
 
 def test_padding_is_not_decoded_and_batches_join():
     problem, ids, _ = fitted(("a b c", "B-X O O"), ("d", "O"), ("e f", "O B-X"))
-    whole = problem.decode(scores_of(problem, ids))
-    parts = [problem.decode(scores_of(problem, ids.taken(np.array(part)))) for part in ([1], [2, 0])]
+    whole = problem.decode({"tags": scores_of(problem, ids)})
+    parts = [problem.decode({"tags": scores_of(problem, ids.taken(np.array(part)))}) for part in ([1], [2, 0])]
     joined = type(whole).concatenate(parts).taken(np.array([2, 0, 1]))
     assert joined.tags.values.tolist() == whole.tags.values.tolist() == ids.values.tolist()
     assert joined.tags.lengths.tolist() == [3, 1, 2]
@@ -100,8 +100,8 @@ def test_a_crf_is_decoded_by_its_best_path():
         output.lengths,
         {"transitions": never, "start": torch.zeros(2), "end": torch.zeros(2)},
     )
-    assert problem.decode(chain).tags.values.tolist() != ids.values.tolist()
-    assert problem.decode(output).tags.values.tolist() == ids.values.tolist()
+    assert problem.decode({"tags": chain}).tags.values.tolist() != ids.values.tolist()
+    assert problem.decode({"tags": output}).tags.values.tolist() == ids.values.tolist()
 
 
 def test_train_without_tags_is_refused():
