@@ -314,6 +314,9 @@ def _sound_problem(draft: _Draft, problems: list[Finding]) -> Problem | None:
     """The problem that the inputs describe, where they describe one; what it refuses goes to `problems`."""
     if draft.inputs is None or not draft.inputs.target:
         return None
+    own = core.conf.annotations(PROBLEMS[draft.inputs.dataset_type].Conf)  # type: ignore[attr-defined]
+    if any(problem.path.startswith(tuple(f"inputs.{key}" for key in own)) for problem in problems):
+        return None
     try:
         return make_problem(draft.inputs)
     except ValueError as error:
@@ -393,7 +396,11 @@ def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound
         if draft.embedding:
             draft = replace(draft, layers=[None, *draft.layers[1:]])
     if problem is None:
-        return trace(draft.layers, branches, Answered({"": UNFITTED_SIZE}), _read_by_losses(draft), draft.layer_ids)
+        columns = draft.inputs.target or [""]
+        any_target = Answered(
+            dict.fromkeys(columns, UNFITTED_SIZE), {layer: columns[0] for layer in draft.layer_ids if layer}
+        )
+        return trace(draft.layers, branches, any_target, _read_by_losses(draft), draft.layer_ids)
     return trace_all(draft, branches, problem)[0]
 
 

@@ -2,7 +2,8 @@
 
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
+from problems.multi_target import MultiTarget
 from problems.regression import Regression
 from problems.sequence_tagging import SequenceTagging
 
-__all__ = ["PROBLEMS", "Classification", "Decoded", "Problem", "Regression", "SequenceTagging"]
+__all__ = ["PROBLEMS", "Classification", "Decoded", "MultiTarget", "Problem", "Regression", "SequenceTagging"]

@@ -98,6 +98,11 @@ class Problem(ABC):
         own = core.conf.read(cls.Conf, conf.settings)
         return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether an answer is right or wrong, not near or far."""
+        return True
+
     @classmethod
     def token_columns(cls, conf: InputsConf) -> list[str]:
         """The target columns that hold one value for each word of the text."""
@@ -207,6 +212,10 @@ class Problem(ABC):
             positive=labels.index(positive) if positive in labels else None,
             groups=targets.get(self.group_by) if self.group_by is not None else None,
         )
+
+    def right_rows(self, decoded: Any, targets: Mapping[str, Any]) -> np.ndarray:
+        """bool of N, which rows are answered exactly; only where answers are exact."""
+        raise AssertionError(f"{type(self).__name__} has no exact answers")
 
     @abstractmethod
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:

@@ -286,7 +286,13 @@ def span_scores(right: Spans, found: Spans) -> dict[str, float]:
 
 def sentence_accuracy(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndarray) -> float:
     """Share of texts whose tags are all right."""
-    return float(np.mean(np.logical_and.reduceat(targets_N == predicted_N, np.flatnonzero(first_N))))
+    return float(np.mean(right_texts(targets_N, predicted_N, first_N)))
+
+
+def right_texts(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndarray) -> np.ndarray:
+    """For each text whether its tags are all right; N tokens in all."""
+    right: np.ndarray = np.logical_and.reduceat(targets_N == predicted_N, np.flatnonzero(first_N))
+    return right
 
 
 # The table

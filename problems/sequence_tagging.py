@@ -142,6 +142,11 @@ class SequenceTagging(Problem):
             right.values, decoded.tags.values, right.firsts, self.labels or (), self.metric_labels or ()
         )
 
+    def right_rows(self, decoded: DecodedTags, targets: Mapping[str, Any]) -> np.ndarray:
+        """Which texts have the right label at every token."""
+        right = targets[self.target_columns[0]]
+        return metrics.right_texts(right.values, decoded.tags.values, right.firsts)
+
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Ragged:
         """Label ids; no label in rows with an error."""
         tags = [[] if error else at_spaces(row.cells.get(column, "")) for row, error in zip(rows, errors, strict=True)]
