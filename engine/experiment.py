@@ -396,7 +396,7 @@ def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound
         if draft.embedding:
             draft = replace(draft, layers=[None, *draft.layers[1:]])
     if problem is None:
-        columns = draft.inputs.target or [""]
+        columns = draft.inputs.target if draft.inputs and draft.inputs.target else [""]
         any_target = Answered(
             dict.fromkeys(columns, UNFITTED_SIZE), {layer: columns[0] for layer in draft.layer_ids if layer}
         )

@@ -31,11 +31,6 @@ class TargetConf(core.conf.Conf):
     settings: dict[str, Any] = field(default_factory=dict)
     """The problem's own keys, which stand beside the others."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dataset_type == MultiTarget.name:
-            raise ValueError("dataset_type of a target cannot be multi_target.")
-
     def as_inputs(self, inputs: InputsConf, column: str) -> InputsConf:
         """The inputs of a config with this target alone."""
         own = {name: getattr(self, name) for name in ("dataset_type", "labels", "positive_label", "settings")}
@@ -112,6 +107,8 @@ class MultiTarget(Problem):
         parts = {}
         for column in conf.target:
             part = own.problems[column]
+            if part.dataset_type == cls.name:
+                raise ValueError(f"problems.{column}: dataset_type of a target cannot be multi_target.")
             try:
                 parts[column] = part.problem().of(part.as_inputs(conf, column))
             except ValueError as error:
