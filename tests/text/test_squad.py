@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
+from core.types import Prediction, Row
 from text.readers import RowFile, format_named
+from text.writers import PredictionWriter
 
 PASSAGE = "The cat İs in Zürich. The cat sleeps."
 
@@ -144,3 +146,39 @@ def test_the_answers_of_squad_stand_where_it_says(real_data, name, questions):
         texts = json.loads(cells["answers"])
         assert cells["passage"][int(cells["start_label"]) : int(cells["end_label"])] == texts[0]
         assert cells["is_impossible"] == "false"
+
+
+def write(path, rows, answer, header=None):
+    with PredictionWriter(path, "squad", header) as writer:
+        writer.write(
+            Prediction(row, {"prediction": "" if row.error else answer(row), "confidence": 0.5}) for row in rows
+        )
+    raw = path.read_bytes()
+    return json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.json.gz"])
+def test_predictions_are_one_object_that_gives_each_id_its_answer(tmp_path, name):
+    rows = [Row(at, {"id": f"é{at}"}, "bad" if at % 7 == 3 else "") for at in range(20_000)]
+    answers = {f"é{at}": "" if at % 7 == 3 else f'"{at}"\n\t' for at in range(20_000)}
+    assert write(tmp_path / name, rows, lambda row: f'"{row.number}"\n\t') == answers
+
+
+def test_the_id_may_be_called_so_by_the_file_or_by_the_config(tmp_path):
+    for columns in ({"key": "id"}, {"id": "key"}):
+        (tmp_path / "x.tsv").write_text(f"{next(iter(columns.values()))}\ttext\na\tb\n")
+        file = RowFile(tmp_path / "x.tsv", columns)
+        assert write(tmp_path / "out.json", file, lambda row: "yes", file.header) == {"a": "yes"}
+
+
+def test_questions_that_cannot_be_told_apart_are_refused(tmp_path):
+    path, once = tmp_path / "out.json", Row(1, {"id": "a"})
+    for cells, sentence in [
+        ({"text": "b"}, "row 2 has no id: give the output a name that ends in .jsonl."),
+        ({"id": ""}, "row 2 has no id: give the output a name that ends in .jsonl."),
+        ({"id": "a"}, "row 2 has the id 'a' of a row before it."),
+    ]:
+        with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {sentence}')}$"):
+            write(path, [once, Row(2, cells)], lambda row: "yes")
+        assert not path.exists()
+    assert write(path, [once, Row(2, {"id": ""}, "unreadable")], lambda row: "yes") == {"a": "yes"}
