@@ -7,9 +7,10 @@ diff.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -65,16 +66,29 @@ def _fold(character: str) -> str:
 @lru_cache(_RECENT)
 def _origins(text: str, prepared: str) -> tuple[np.ndarray, np.ndarray]:
     """For each folded character of `prepared`, start and end in `text` of what became it (equal: nothing), int32."""
-    (before, places), (after, _) = _folded(text, " "), _folded(prepared, " ")
+    (before, places), (after, _) = _folded(text + " ", " "), _folded(prepared + " ", " ")
     start_of, end_of = np.append(places, np.int32(len(text))), np.append(np.int32(0), places + 1)
     starts, ends = np.zeros((2, len(after)), np.int32)
-    for change, first, end, at, until in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for change, first, end, at, until in _changes(before, after):
         if change == "equal":
             starts[at:until], ends[at:until] = start_of[first:end], end_of[first + 1 : end + 1]
         else:
             starts[at:until], ends[at:until] = start_of[first], end_of[end]
     kept = np.array(list(after)) != " "
     return starts[kept], ends[kept]
+
+
+def _changes(before: str, after: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """What difflib finds between texts that end in a space: first by words, then by characters where words differ."""
+    words, others = before[:-1].split(" "), after[:-1].split(" ")
+    places, targets = ([0, *accumulate(len(word) + 1 for word in listed)] for listed in (words, others))
+    for change, i, j, k, m in SequenceMatcher(None, words, others, autojunk=False).get_opcodes():
+        first, end, at, until = places[i], places[j], targets[k], targets[m]
+        if change == "equal":
+            yield change, first, end, at, until
+            continue
+        for kind, i, j, k, m in SequenceMatcher(None, before[first:end], after[at:until], autojunk=False).get_opcodes():
+            yield kind, first + i, first + j, at + k, at + m
 
 
 def _difference(prepared: str, tokens: Sequence[str], lasts: np.ndarray) -> str:
