@@ -34,6 +34,7 @@ def character_spans(text: str, prepared: str, tokens: Sequence[str]) -> tuple[np
     offsets = np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)))
     lasts = np.searchsorted(places, offsets) - 1
     firsts = np.append(0, lasts + 1)[:-1]
+    _refuse(firsts > lasts, tokens)
     whole, origins = _folded(text)
     if whole == folded:
         starts, ends = origins[firsts], origins[lasts] + 1
@@ -42,10 +43,13 @@ def character_spans(text: str, prepared: str, tokens: Sequence[str]) -> tuple[np
         starts, ends = starts_K[firsts], ends_K[lasts]
     else:
         raise ValueError(_difference(prepared, tokens, lasts))
-    empty = (firsts > lasts) | (starts >= ends)
+    _refuse(starts >= ends, tokens)
+    return starts, ends
+
+
+def _refuse(empty: np.ndarray, tokens: Sequence[str]) -> None:
     if empty.any():
         raise ValueError(f"token '{tokens[int(empty.argmax())]}' cannot be placed, no character became it.")
-    return starts, ends
 
 
 @lru_cache(_RECENT)

@@ -136,7 +136,15 @@ def test_a_token_that_is_not_in_the_text_is_refused():
         ValueError, match=r"^token 'house' cannot be placed, the text goes on with 'the house of the cat'"
     ):
         character_spans(text, text, kept)
-    for tokens in (["the", "house"], [*text.split(), "sat"], ["a"], ["the", " ", *text.split()[1:]], []):
+    for tokens in (
+        ["the", "house"],
+        [*text.split(), "sat"],
+        ["a"],
+        ["the", " ", *text.split()[1:]],
+        [*text.split(), " "],
+        [""],
+        [],
+    ):
         with pytest.raises(ValueError, match="cannot be placed"):
             character_spans(text, text, tokens)
     assert [len(part) for part in character_spans(" ", " ", [])] == [0, 0]
