@@ -4,8 +4,8 @@
     python -m benchmarks.blocks --only BiLSTM BiQRNN --tokens 256
 
 A batch of texts that have half of the tokens of the longest or more, in training, on one thread of the CPU. A step is a
-forward pass and a backward pass down to the inputs. The steps of all blocks take turns, and a block has its median; the
-dearest stands first.
+forward pass and a backward pass down to the inputs. The steps of all blocks take turns, and a block has its median, in
+time that the process computed; the dearest stands first.
 A row counts as one token where there is no text, and so does every pair of tokens in a matrix.
 """
 

@@ -10,8 +10,8 @@ CNNCharEmbedding  forward and backward
 
 The loops are plain PyTorch with autograd, in float32, and share the parameters of the blocks; before they are measured,
 values and gradients are compared. Texts have half of the tokens of the longest or more, and only real tokens count. All
-run in every round, ours several times. The table has the median over the rounds of tokens/s, and of the
-ratios within a round with the lowest and the highest.
+run in every round, ours several times. The table has the median over the rounds of tokens/s, and of the ratios within a
+round with the lowest and the highest.
 """
 
 import argparse
