@@ -406,7 +406,7 @@ def trace_all(
     """Graph and losses with every problem in `graph.findings`."""
     graph = trace(draft.layers, branches, num_targets, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
-    terms = trace_losses(draft.losses, draft.loss, graph, targets)
+    terms = trace_losses(draft.losses, draft.loss, graph, targets, problem.group_by)
     if not draft.losses:
         graph.refuse("loss", "names no loss.")
     for layer in graph.outputs:
