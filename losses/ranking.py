@@ -76,18 +76,18 @@ def better(gains_B: Tensor, same_BB: Tensor) -> Tensor:
     return same_BB & (gains_B[:, None] > gains_B)
 
 
-def margins(scores_B: Tensor) -> Tensor:
-    """margins_BB, the score of row i less that of row j."""
-    return scores_B[:, None] - scores_B
+def differences(values_B: Tensor) -> Tensor:
+    """differences_BB, the value of row i less that of row j."""
+    return values_B[:, None] - values_B
 
 
 def has_order(better_BB: Tensor) -> Tensor:
-    """Of B, whether the group of a row has different gains: only then is each of its rows in a pair."""
+    """bool of B, whether the group of a row has different gains; then each of its rows is in a pair."""
     return (better_BB | better_BB.T).any(1)
 
 
 def groups_with_order(better_BB: Tensor, same_BB: Tensor) -> Tensor:
-    """Of B, 1 for the first row of each group that has different gains, else 0."""
+    """float32 of B, 1 for the first row of each group that has different gains, else 0."""
     return (has_order(better_BB) & ~same_BB.tril(-1).any(1)).float()
 
 
@@ -99,7 +99,7 @@ def ranks(values_B: Tensor, same_BB: Tensor) -> Tensor:
 
 @LOSSES.register
 class PairwiseHingeLoss(RankingLoss):
-    """Hinge loss of each pair of rows of one group: max(0, margin - (s_i - s_j)) where row i has the higher gain.
+    """Hinge loss of a pair of rows of one group: max(0, margin - (s_i - s_j)) where i has the higher gain.
 
     Shape: scores B x 1 or B (of two labels also B x 2), target B: numbers or ids of two labels -> scalar. Of a layer
     that ends in softmax or sigmoid it takes the logits.
@@ -118,14 +118,13 @@ class PairwiseHingeLoss(RankingLoss):
     def forward(self, output: Features, target: Tensor, groups: Tensor) -> Tensor:
         scores_B, gains_B = self.scores_and_gains(output, target)
         pairs_BB = better(gains_B, same_group(groups)).float()
-        losses_BB = F.relu(self.conf.margin - margins(scores_B)) * pairs_BB
+        losses_BB = F.relu(self.conf.margin - differences(scores_B)) * pairs_BB
         return reduced(losses_BB, self.conf.reduction, pairs_BB)
 
 
 @LOSSES.register
 class RankNetLoss(RankingLoss):
-    """Cross-entropy of the order of each pair of rows of one group: log(1 + exp(-(s_i - s_j))) where row i has the
-    higher gain.
+    """Cross-entropy of the order of a pair of rows of one group: log(1 + exp(s_j - s_i)) where i has the higher gain.
 
     Shape: scores B x 1 or B (of two labels also B x 2), target B: numbers or ids of two labels -> scalar. Of a layer
     that ends in softmax or sigmoid it takes the logits.
@@ -144,7 +143,7 @@ class RankNetLoss(RankingLoss):
     def forward(self, output: Features, target: Tensor, groups: Tensor) -> Tensor:
         scores_B, gains_B = self.scores_and_gains(output, target)
         pairs_BB = better(gains_B, same_group(groups)).float()
-        return reduced(F.softplus(-margins(scores_B)) * pairs_BB, self.conf.reduction, pairs_BB)
+        return reduced(F.softplus(-differences(scores_B)) * pairs_BB, self.conf.reduction, pairs_BB)
 
 
 @LOSSES.register
@@ -179,7 +178,7 @@ class ListNetLoss(RankingLoss):
 
 @LOSSES.register
 class LambdaLoss(RankingLoss):
-    """RankNet's loss (base 2) of each pair of a group, weighted by what the order of the two rows means for the NDCG.
+    """RankNet's loss (base 2) of the pairs of a group, weighted by what the order of the two rows means for the NDCG.
 
     Rows at the present ranks i and j have the weight (rho + mu delta) |G_i - G_j|, where G is the gain divided by the
     best possible DCG of the group, D_r = log2(1 + r), rho = |1 / D_i - 1 / D_j| (rho |G_i - G_j| is how much the NDCG
@@ -208,9 +207,9 @@ class LambdaLoss(RankingLoss):
         best_B = (gains_B / torch.log2(1 + ranks(gains_B, same_BB))).where(same_BB, 0).sum(1)
         shares_B = gains_B / best_B.where(best_B > 0, 1)
         ranks_B = ranks(scores_B.detach(), same_BB)
-        apart_BB = margins(ranks_B).abs().clamp(min=1)  # 0 apart is a row and itself, or rows of two groups: no pair
+        apart_BB = differences(ranks_B).abs().clamp(min=1)  # those 0 apart are no pair
         delta_BB = 1 / torch.log2(1 + apart_BB) - 1 / torch.log2(2 + apart_BB)
-        rho_BB = margins(1 / torch.log2(1 + ranks_B)).abs()
-        weights_BB = (rho_BB + self.conf.mu * delta_BB) * margins(shares_B) * better_BB
-        losses_BB = weights_BB * F.softplus(-margins(scores_B)) / math.log(2)
+        rho_BB = differences(1 / torch.log2(1 + ranks_B)).abs()
+        weights_BB = (rho_BB + self.conf.mu * delta_BB) * differences(shares_B) * better_BB
+        losses_BB = weights_BB * F.softplus(-differences(scores_B)) / math.log(2)
         return reduced(losses_BB, self.conf.reduction, groups_with_order(better_BB, same_BB))
