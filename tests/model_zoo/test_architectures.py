@@ -1,0 +1,92 @@
+"""The architectures that ship, each built by a config that names it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT
+from torch import Tensor
+
+from block_zoo.contract import sample_inputs
+from core.document import read_document
+from core.types import Features
+from engine.experiment import checked, make_plan, unfitted_branches
+from model_zoo.graph import Model
+
+ZOO = ROOT / "model_zoo"
+ARCHITECTURES = [path.relative_to(ZOO).as_posix() for path in sorted(ZOO.rglob("*.json"))]
+MATCHING = [name for name in ARCHITECTURES if name.startswith("matching/")]
+SEPARATE = {f"matching/{name}.json" for name in ("aligned_bilstm", "arc_ii", "bilstm_match_attention")}
+"""Those that read question and answer with weights of their own."""
+
+
+def built(architecture: str) -> tuple[Model, dict[str, Features]]:
+    """The model, and texts of several lengths for it, an empty one among them."""
+    torch.manual_seed(0)
+    path = next(path for path in sorted((ROOT / "configs").rglob("*.json")) if f'"{architecture}"' in path.read_text())
+    experiment = checked(read_document(path), str(path), files=False)
+    branches = unfitted_branches(make_plan(experiment.conf), 11)
+    inputs = dict(zip(branches, sample_inputs(list(branches.values())), strict=True))
+    return Model(experiment.trace_sizes(branches, 3)).eval(), inputs
+
+
+def answer(model: Model, inputs: dict[str, Features]) -> Features:
+    (output,) = model.outputs
+    return model(inputs)[output]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_padding_does_not_change_the_answer(architecture):
+    model, inputs = built(architecture)
+
+    def wider(values: Tensor) -> Tensor:
+        return F.pad(values, (*(0, 0) * (values.ndim - 2), 0, 3))
+
+    padded = {
+        branch: replace(
+            text,
+            values=wider(text.values),
+            mask=wider(text.real_mask()),
+            parts={name: wider(ids) for name, ids in text.parts.items()},
+        )
+        for branch, text in inputs.items()
+    }
+    expected = answer(model, inputs).values
+    torch.testing.assert_close(answer(model, padded).values[:, : expected.shape[1]], expected)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_weight_learns(architecture):
+    model, inputs = built(architecture)
+    output = answer(model.train(), inputs)
+    torch.autograd.backward([(part * torch.randn_like(part)).sum() for part in (output.values, *output.parts.values())])
+    for name, parameter in model.named_parameters():
+        assert not parameter.requires_grad or (parameter.grad is not None and parameter.grad.any()), name
+
+
+@pytest.mark.parametrize("architecture", [name for name in MATCHING if name not in SEPARATE])
+def test_both_texts_are_read_alike(architecture):
+    model, inputs = built(architecture)
+    question, other = inputs["question"], inputs["answer"]
+    swapped = {
+        "question": replace(other, parts=dict(zip(question.parts, other.parts.values(), strict=True))),
+        "answer": replace(question, parts=dict(zip(other.parts, question.parts.values(), strict=True))),
+    }
+    straight, crossed = model(inputs), model(swapped)
+    for name in [name for name in straight if name.startswith("question")]:
+        partner = name.replace("question", "answer")
+        torch.testing.assert_close(straight[name].values, crossed[partner].values)
+        torch.testing.assert_close(straight[partner].values, crossed[name].values)
+
+
+@pytest.mark.parametrize("architecture", ["matching/decomposable_attention.json", "matching/knrm.json"])
+def test_the_order_of_words_does_not_matter_to_those_that_see_none(architecture):
+    model, inputs = built(architecture)
+    order = torch.randperm(7)
+    whole = {branch: replace(text, mask=None, lengths=None) for branch, text in inputs.items()}
+    shuffled = {
+        branch: replace(text, parts={name: ids[:, order] for name, ids in text.parts.items()})
+        for branch, text in whole.items()
+    }
+    torch.testing.assert_close(answer(model, shuffled).values, answer(model, whole).values)
