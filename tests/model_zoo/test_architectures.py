@@ -1,5 +1,6 @@
 """The architectures that ship, each built by a config that names it."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from conftest import ROOT
 from torch import Tensor
 
 from block_zoo.contract import sample_inputs
-from core.document import read_document
+from core.document import read_architecture, read_document
 from core.types import Features
 from engine.experiment import checked, make_plan, unfitted_branches
 from model_zoo.graph import Model
@@ -34,6 +35,13 @@ def built(architecture: str) -> tuple[Model, dict[str, Features]]:
 def answer(model: Model, inputs: dict[str, Features]) -> Features:
     (output,) = model.outputs
     return model(inputs)[output]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_file_says_what_it_is_and_whose(architecture):
+    template = read_architecture(ZOO / architecture)
+    assert template["description"].endswith(".")
+    assert re.match(r"\w.* \d{4}, \w", template["paper"])  # authors, year, title
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
