@@ -1,0 +1,268 @@
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import core.conf
+from core.config import InputsConf
+from core.types import Features, Row, Spec
+from problems.reading_comprehension import DecodedSpans, ReadingComprehension
+from text.alignment import character_spans
+from text.tokens import Tokens
+from text.windows import Windows
+
+TARGET = ["start_label", "end_label", "answers"]
+PASSAGE = "The cat sat in old Rome, not in Oslo."
+WORDS = "The cat sat in old Rome , not in Oslo .".split()
+
+
+def problem(**conf) -> ReadingComprehension:
+    return ReadingComprehension(TARGET, ReadingComprehension.Conf(**conf))
+
+
+def row(start: object, answers: str, passage: str = PASSAGE) -> Row:
+    return Row(7, {"passage": passage, "question": "Where?", "start_label": str(start), "answers": answers})
+
+
+def encoded(reader: ReadingComprehension, *rows: Row) -> tuple[dict[str, Any], list[str]]:
+    starts, ends = character_spans(PASSAGE, PASSAGE, WORDS)
+    spans = np.tile(np.stack([starts, ends], 1), (len(rows), 1))
+    return reader.encode(rows, growing=True, tokens={"passage": Tokens.of_lists([WORDS] * len(rows), spans)})
+
+
+def scores(*rows: list[float]) -> Features:
+    """B x T x 1, padding has the highest score of all."""
+    size = max(map(len, rows))
+    values = torch.tensor([[*row, *[99.0] * (size - len(row))] for row in rows])
+    mask = torch.tensor([[True] * len(row) + [False] * (size - len(row)) for row in rows])
+    return Features(values.unsqueeze(-1), mask)
+
+
+@pytest.mark.parametrize(
+    ("start", "answers", "places"),
+    [
+        (19, "Rome", (5, 5)),
+        (15, '["old Rome", "Rome"]', (4, 5)),
+        (16, "ld Ro", (4, 5)),  # parts of words: the words that they are in
+        (0, PASSAGE, (0, 10)),
+    ],
+)
+def test_characters_become_tokens(start, answers, places):
+    arrays, errors = encoded(problem(), row(start, answers))
+    assert errors == [""]
+    assert (arrays["start_label"][0], arrays["end_label"][0]) == places
+
+
+@pytest.mark.parametrize(
+    ("start", "answers", "sentence"),
+    [
+        (18, "Rome", "answer 'Rome' is not at character 18 of passage, it is at 19."),
+        (3, "Paris", "answer 'Paris' is not at character 3 of passage, nor anywhere else in it."),
+        ("x", "Rome", "'x' in column start_label is no whole number."),
+        ("", "Rome", "column start_label is empty, but there is an answer 'Rome'."),
+        (-1, "[]", "the question has no answer. inputs.unanswerable takes such questions."),
+    ],
+)
+def test_answers_that_are_none(start, answers, sentence):
+    assert encoded(problem(), row(start, answers), row(19, "Rome"))[1] == [sentence, ""]
+
+
+def test_questions_without_answer():
+    arrays, errors = encoded(problem(unanswerable=True), row(-1, "[]"), row("", ""))
+    assert errors == ["", ""] and arrays["start_label"].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("unanswerable", [False, True])
+def test_the_best_span_is_that_of_a_loop_over_all_spans(unanswerable):
+    torch.manual_seed(3)
+    reader, longest, begun = problem(max_answer_length=3, unanswerable=unanswerable), 3, int(unanswerable)
+    lengths = [9, 4, 2, 9]
+    starts, ends = (scores(*[torch.randn(length).tolist() for length in lengths]) for _ in range(2))
+    decoded = reader.decode({"start_label": starts, "end_label": ends})
+    for at, length in enumerate(lengths):
+        first, last = starts.values[at, :length, 0].double(), ends.values[at, :length, 0].double()
+        spans = {
+            (i, j): float(first[i] + last[j])
+            for i, j in itertools.product(range(begun, length), repeat=2)
+            if i <= j < i + longest
+        }
+        best = max(spans, key=lambda span: spans[span])
+        assert (decoded.starts[at] + begun, decoded.ends[at] + begun) == best
+        assert decoded.scores[at] == pytest.approx(spans[best])
+        every = torch.stack([i + j for i, j in itertools.product(first, last)])
+        assert decoded.norms[at] == pytest.approx(float(every.logsumexp(0)))
+        assert decoded.nulls[at] == pytest.approx(float(first[0] + last[0]) if unanswerable else -np.inf)
+
+
+def test_a_row_has_the_best_span_of_its_windows():
+    values = [np.array(part, float) for part in ([3, 1, 5], [-1, 0, -2], [3.5, 2, 6])]
+    found = DecodedSpans(np.array([0, 1, 2]), np.array([1, 1, 3]), *values)
+    rows = found.of_rows(Windows(np.array([0, 0, 1]), np.array([0, 4, 0])))
+    assert rows.starts.tolist() == [0, 2] and rows.ends.tolist() == [1, 3]
+    assert rows.scores.tolist() == [3, 5] and rows.nulls.tolist() == [-1, -2]
+    np.testing.assert_allclose(rows.norms, [np.log(np.exp(3.5) + np.exp(2)), 6])
+    later = found.of_rows(Windows(np.array([0, 1, 1]), np.array([0, 0, 4])))
+    assert later.starts.tolist() == [0, 6]
+
+
+def answered(reader: ReadingComprehension, *places: tuple[int, int, float], rows: list[Row]) -> tuple[Any, Any]:
+    """What a model that is sure of these tokens answers; the last number is the score of no answer."""
+    targets, errors = encoded(reader, *rows)
+    assert not any(errors)
+    begun = int(reader.conf.unanswerable)
+
+    def sure(place: int, null: float) -> list[float]:
+        return [*[null / 2] * begun, *[4.0 if at == place else 0.0 for at in range(len(WORDS))]]
+
+    outputs = {
+        "start_label": scores(*[sure(start, null) for start, _, null in places]),
+        "end_label": scores(*[sure(end, null) for _, end, null in places]),
+    }
+    return reader.resolved(reader.decode(outputs), targets, None), targets
+
+
+def test_answers_are_cut_from_the_passage_as_it_was():
+    reader = problem()
+    decoded, targets = answered(reader, (4, 5, 0), (9, 9, 0), rows=[row(15, '["old Rome", "Rome"]'), row(19, "Rome")])
+    cells = [p.cells for p in reader.predictions([row(1, ""), row(2, "")], decoded, ["prediction", "start", "end"])]
+    assert cells == [
+        {"prediction": "old Rome", "start": 15, "end": 23},
+        {"prediction": "Oslo", "start": 32, "end": 36},
+    ]
+    assert reader.score(["exact_match", "f1"], decoded, targets) == {"exact_match": 0.5, "f1": 0.5}
+    assert reader.right_rows(decoded, targets).tolist() == [True, False]
+
+
+def test_the_threshold_of_no_answer_is_the_best_for_f1():
+    reader = problem(unanswerable=True)
+    none, rome = row(-1, "[]"), row(19, "Rome")
+    places = [(5, 5, 1.0), (5, 5, 10.0), (9, 9, 11.0), (5, 5, 9.0)]
+    decoded, targets = answered(reader, *places, rows=[rome, rome, none, none])
+    assert reader.score(["f1"], decoded, targets)["f1"] == 0.75  # 10 is above 8, the score of the span
+    reader.tune(decoded, targets)
+    assert -7 < reader.no_answer_threshold < 1 and reader.score(["f1"], decoded, targets)["f1"] == 0.75
+    decoded, targets = answered(reader, *places[:3], rows=[rome, rome, none])
+    reader.tune(decoded, targets)
+    assert reader.score(["f1"], decoded, targets)["f1"] == 1.0
+    fixed = problem(unanswerable=True, no_answer_threshold=-100.0)
+    fixed.tune(decoded, targets)
+    assert fixed.tuned is None and fixed.score(["f1"], decoded, targets)["f1"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"target": ["label"]}, "target must be start_label, end_label and the column of the answers"),
+        ({"model_inputs": {"text": ["passage"]}}, "a branch called 'passage'"),
+        ({"labels": ["a", "b"]}, "labels has no place"),
+        ({"window_stride": 3}, "window_stride must be window_size at most"),
+        ({"window_stride": 30, "window_size": 20}, "window_stride must be window_size at most"),
+    ],
+)
+def test_inputs_that_cannot_be_read(changes, sentence):
+    inputs = {
+        "dataset_type": "mrc",
+        "model_inputs": {"passage": ["passage"], "question": ["question"]},
+        "target": TARGET,
+        **changes,
+    }
+    with pytest.raises(ValueError, match=sentence):
+        ReadingComprehension.of(core.conf.read(InputsConf, inputs))
+
+
+def test_one_score_for_each_token():
+    for good in (Spec("BT"), Spec("BTD", {"D": 1})):
+        problem().check_output(good, "start_label")
+    for bad in (Spec("BD", {"D": 2}), Spec("BTD", {"D": 2})):
+        with pytest.raises(ValueError, match="expects|must give one score"):
+            problem().check_output(bad, "start_label")
+
+
+@pytest.fixture
+def reading(task):
+    """A small task: where is the word after "at"? Passages of up to 40 words."""
+    rng = np.random.default_rng(0)
+    for name, count in {"train": 60, "valid": 20, "test": 20}.items():
+        paragraphs = []
+        for number in range(count):
+            words = rng.choice(["sun", "moon", "tree", "lake", "bird"], rng.integers(4, 40)).tolist()
+            place = int(rng.integers(0, len(words) - 1))
+            words[place] = "at"
+            start = len(" ".join(words[: place + 1])) + 1
+            answer = {"text": words[place + 1], "answer_start": start}
+            question = {"id": f"{name}{number}", "question": "What is at ?", "answers": [answer]}
+            paragraphs.append({"context": " ".join(words), "qas": [question]})
+        document = {"version": "1.1", "data": [{"title": "x", "paragraphs": paragraphs}]}
+        task.file(f"{name}.json", json.dumps(document))
+        task.config["inputs"]["data_paths"][f"{name}_data_path"] = str(task.folder / f"{name}.json")
+    del task.config["inputs"]["file_header"]
+    task.config["inputs"] |= {
+        "dataset_type": "mrc",
+        "model_inputs": {"passage": ["passage"], "question": ["question"]},
+        "target": TARGET,
+        "max_answer_length": 1,
+        "window_size": 12,
+        "window_stride": 6,
+    }
+    task.config["training_params"] |= {"max_epoch": 8, "text_preprocessing": ["lowercase"]}
+    task.config["architecture"] = [
+        {"layer": "Embedding", "conf": {"word": {"cols": ["passage", "question"], "dim": 16}}},
+        {"layer_id": "states", "layer": "BiLSTM", "conf": {"hidden_dim": 16}, "inputs": ["passage"]},
+        {"layer_id": "vector", "layer": "LinearAttention", "inputs": ["question"]},
+        {"layer_id": "start", "layer": "BilinearAttention", "inputs": ["states", "vector"], "output_layer_flag": True},
+        {"layer_id": "end", "layer": "BilinearAttention", "inputs": ["states", "vector"], "output_layer_flag": True},
+    ]
+    task.config["loss"]["losses"] = [
+        {"type": "CrossEntropyLoss", "inputs": ["start", "start_label"]},
+        {"type": "CrossEntropyLoss", "inputs": ["end", "end_label"]},
+    ]
+    task.config["metrics"] = ["f1", "exact_match"]
+    return task
+
+
+def test_a_reader_of_windows_learns_and_answers_as_squad_wants_it(door, reading):
+    assert door("train", "--conf_path", reading.path)[0] == 0
+    assert door("test", "--model", reading.run)[0] == 0
+    scores = json.loads((reading.run / "scores.json").read_text())["test"]
+    assert scores["exact_match"] > 0.9
+    answers = reading.folder / "answers.json"
+    assert door("predict", "--model", reading.run, "--output", answers)[0] == 0
+    given = json.loads(answers.read_text())
+    paragraphs = json.loads((reading.folder / "test.json").read_text())["data"][0]["paragraphs"]
+    right = {question["id"]: question["answers"][0]["text"] for p in paragraphs for question in p["qas"]}
+    assert list(given) == list(right)
+    same = sum(given[question] == right[question] for question in right)
+    assert same / len(right) == pytest.approx(scores["exact_match"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c["inputs"].update(target=["label"]), "target must be start_label, end_label"),
+        (lambda c: c["loss"]["losses"].pop(), "'end' is an output layer, but no loss reads it"),
+        (
+            lambda c: c["architecture"][3].update(layer="Linear", inputs=["vector"], conf={"hidden_dim": 1}),
+            "expects B x T",
+        ),
+        (lambda c: c.update(metrics=["accuracy"]), "metric 'accuracy' belongs to"),
+        (lambda c: c["inputs"].update(window_stride=20), "window_stride must be window_size at most"),
+        (lambda c: c["loss"]["losses"][0].update(type="MultiMarginLoss"), "places of tokens. Take CrossEntropyLoss"),
+        (lambda c: c["loss"]["losses"][0].update(conf={"label_smoothing": 0.1}), "label_smoothing belongs to labels"),
+    ],
+)
+def test_mistakes_are_found_before_training(door, reading, change, sentence):
+    change(reading.config)
+    code, _, err = door("train", "--conf_path", reading.path, "--check")
+    assert code == 2 and "Traceback" not in err
+    assert sentence in err, err
+
+
+def test_settings_that_answers_overrule_are_noticed(door, reading):
+    reading.config["inputs"]["add_start_end_for_seq"] = True
+    reading.config["training_params"]["text_preprocessing"] = ["remove_stopwords"]
+    code, _, err = door("train", "--conf_path", reading.path, "--check")
+    assert code == 0
+    assert "inputs.add_start_end_for_seq: has no effect" in err and "remove_stopwords leaves the text alone" in err
