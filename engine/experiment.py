@@ -72,7 +72,7 @@ class Experiment:
     def trace_sizes(self, branches: Mapping[str, Spec], problem: Problem, more: int) -> Graph:
         """The graph as it would be with so many more labels of each target whose labels are not known yet."""
         draft = _Draft.of(self.conf)
-        return trace(draft.layers, branches, _answered(draft, problem, more)[0])
+        return trace(draft.layers, branches, _answered(draft, problem, more)[0], _read_by_losses(draft))
 
 
 def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
