@@ -57,6 +57,23 @@ def test_check_prints_the_table_and_writes_nothing(door, task):
     assert not task.run.exists()
 
 
+def test_options_of_neuronblocks_are_shorthands_of_set(door, task):
+    moved, other = task.folder / "moved", task.folder / "answers.tsv"
+    code, _, err = door(
+        "train", "--conf_path", task.path, "--model_save_dir", moved, "--learning_rate", "0.02", "--cache_dir", "x"
+    )
+    assert code == 0 and "note: outputs.cache_dir: has no effect." in err
+    kept = json.loads((moved / "config.json").read_text())
+    assert kept["training_params"]["optimizer"]["params"] == {"lr": 0.02}
+    where = ["--conf_path", task.path, "--model_save_dir", moved]
+    code, out, _ = door("test", *where, "--test_data_path", task.folder / "valid.tsv")
+    assert code == 0 and "valid.tsv: 40 rows" in out
+    code, _, err = door(
+        "predict", *where, "--predict_data_path", task.folder / "valid.tsv", "--predict_output_path", other
+    )
+    assert code == 0 and len(other.read_text().splitlines()) == 40
+
+
 def test_set_overrides_the_config(door, task):
     code, out, _ = door("train", "--conf_path", task.path, "--set", "training_params.max_epoch=1")
     assert code == 0 and "epoch 2" not in out
