@@ -97,6 +97,10 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
+        if "max_epoch" not in document["training_params"]:
+            patience = draft.training.early_stop_patience
+            sentence = f"is missing: training ends after {patience} validations without a better score."
+            notices.append(Finding("training_params.max_epoch", sentence))
     if document.get("architecture") == []:
         problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
@@ -343,7 +347,7 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
     inputs, embedding = draft.inputs, draft.embedding
-    training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""), max_epoch=1)  # refused: only checked
+    training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""))  # refused: only checked
     assert inputs is not None and embedding is not None
     clusters = {name: cluster.cols for name, cluster in embedding.clusters.items()}  # type: ignore[attr-defined]
     kinds = {column: "word" for columns in inputs.model_inputs.values() for column in columns}

@@ -71,7 +71,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         return training_batches(data.train.lengths, conf.training_params.batch_size, conf.training_params.seed, epoch)
 
     batches = math.ceil(len(data.train) / conf.training_params.batch_size)
-    steps = math.ceil(batches / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
+    epochs = conf.training_params.max_epoch
+    steps = epochs and math.ceil(batches / conf.training_params.accumulation_steps) * epochs
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     place = Workplace(
         accelerator=accelerator,
