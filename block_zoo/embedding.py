@@ -229,6 +229,15 @@ class Embedding(Block):
             table.weight[found_V] = vectors[found_V].to(table.weight)
             table.weight[0] = 0
 
+    def rows_by_id(self) -> dict[str, str]:
+        """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
+        found = {}
+        for key, table in self.tables.items():
+            for name, module in table.named_modules(prefix=f"tables.{key}"):
+                if isinstance(module, nn.Embedding):
+                    found[f"{name}.weight"] = key.removesuffix("_table")
+        return found
+
     def _look_up(self, column: str, ids: Tensor, branch: Features) -> Tensor:
         table = self.tables[self._key(self.cluster_of[column])]
         if isinstance(table, nn.Embedding):

@@ -26,6 +26,8 @@ class DataPathsConf(Conf):
     """Test rows, scored by test.py."""
     predict_data_path: str | None = None
     """Rows for predict.py when no --input is given; without it the test rows."""
+    pretrained_model_path: str | None = None
+    """A run folder whose weights training starts from, layer by layer where names and shapes agree."""
     pre_trained_emb: str | None = None
     """Pretrained word vectors (GloVe or word2vec or fastText, see `inputs.pretrained_emb_type`)."""
 
@@ -188,8 +190,6 @@ class TrainingConf(Conf):
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Arithmetic; by default the best the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
 
-
-class LayerConf(Conf):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_epoch is None and self.early_stop_patience is None:
@@ -201,6 +201,8 @@ class LayerConf(Conf):
         """The epochs (from 0) from `first` on."""
         return count(first) if self.max_epoch is None else range(first, self.max_epoch)
 
+
+class LayerConf(Conf):
     """One layer of the graph."""
 
     choice: ClassVar[Choice | None] = Choice(tag="layer", registry="block", open=True)

@@ -24,6 +24,7 @@ from core.document import read_document
 from core.errors import ConfigError, Finding, did_you_mean, known_names
 from core.registry import Registry
 from core.types import Spec
+from engine.checkpoint import RunFolder
 from engine.objective import Term, trace_losses
 from engine.optimizers import check_optimizer
 from engine.trainers.base import TRAINERS
@@ -255,20 +256,36 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
-    notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
-    if _tagged(conf):
-        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
-        lengths = ("max_lengths", "fixed_lengths")
-        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
-        notices += [Finding(path, "has no effect. Each word keeps its tag.") for path, is_on in asked.items() if is_on]
-    if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
-        refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
+    idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
+    notices += [Finding(path, f"has no effect. {why}") for path, why in idle]
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
             notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
     if files:
         _check_files(conf.data_paths, problems, notices)
+
+
+def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
+    """(path, reason) of what changes nothing in inputs, where words have tags, and of columns that nobody reads."""
+    if _tagged(conf):
+        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
+        lengths = ("max_lengths", "fixed_lengths")
+        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
+        yield from ((path, "Each word keeps its tag.") for path, is_on in asked.items() if is_on)
+    for key, why in PROBLEMS[conf.dataset_type].without_effect.items():  # type: ignore[attr-defined]
+        if getattr(conf, key) is not None:
+            yield f"inputs.{key}", why
+    clusters = {name: cluster.cols for name, cluster in draft.embedding.clusters.items()} if draft.embedding else {}  # type: ignore[attr-defined]
+    if conf.data_paths.pre_trained_emb is None:
+        if conf.involve_all_words_in_pretrained_emb:
+            yield "inputs.involve_all_words_in_pretrained_emb", "inputs.data_paths.pre_trained_emb names no vectors."
+    elif clusters and "word" not in clusters:
+        yield "inputs.data_paths.pre_trained_emb", "The Embedding has no cluster word."
+    read = {column for columns in conf.model_inputs.values() for column in columns}
+    for name, columns in clusters.items():
+        for column in set(columns) - read:
+            yield f"architecture[0].conf.{name}.cols", f"No branch reads '{column}'.{did_you_mean(column, read)}"
 
 
 def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
@@ -278,21 +295,25 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
         return
     columns = {column for columns in inputs.model_inputs.values() for column in columns}
     known = {*inputs.model_inputs, *columns}
-    kinds = set(make_plan(draft).kinds.values()) if draft.embedding else {"char"}
-    if training.max_lengths and training.fixed_lengths:
+    plan = make_plan(draft) if draft.embedding else None
+    kinds = set(plan.kinds.values()) if plan else {"char"}
+    lengths = {"max_lengths": training.max_lengths or {}, "fixed_lengths": training.fixed_lengths or {}}
+    if _tagged(inputs):
+        lengths = {}
+    elif training.max_lengths and training.fixed_lengths:
         yield "max_lengths", "fixed_lengths cut the texts."
-    for key, lengths in (("max_lengths", training.max_lengths), ("fixed_lengths", training.fixed_lengths)):
-        for name in lengths or {}:
+    for key, names in lengths.items():
+        for name in names:
             if name == "word" and key == "fixed_lengths" and name not in known:
                 if "char" not in kinds:
                     yield f"{key}.{name}", "No column of characters is read."
             elif name not in known:
                 yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
-    if "feature" in kinds:
+    if plan and plan.aligned >= set(plan.words_of.values()):
         if training.tokenizer not in (None, "whitespace"):
-            yield "tokenizer", "Words that have features are split at spaces."
+            yield "tokenizer", "Words that have features or tags are split at spaces."
         if "remove_stopwords" in training.text_preprocessing:
-            yield "text_preprocessing", "Words that have features all stay."
+            yield "text_preprocessing", "Words that have features or tags all stay."
 
 
 def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:
@@ -304,7 +325,12 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         else:
             notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
             notices.append(Finding("inputs.data_paths.valid_data_path", notice))
-    for name, path in core.conf.to_json(paths).items():
+    if (run := paths.pretrained_model_path) is not None and not RunFolder(Path(run)).holds_a_run():
+        sentence = f"no such run folder: {run}."
+        if Path(run).is_file():
+            sentence = f"is a file, not a run folder: {run}. A pickled model may hold any code, so none is read."
+        problems.append(Finding("inputs.data_paths.pretrained_model_path", sentence))
+    for name, path in core.conf.to_json(replace(paths, pretrained_model_path=None)).items():
         if path is not None and not Path(path).is_file():
             folder = Path(path).parent
             beside = [file.name for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []

@@ -29,6 +29,7 @@ from engine.predictor import Predictor, pick_device, pick_precision
 from engine.reporter import Reporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
+from engine.warm_start import start_from
 from model_zoo.graph import Model
 from problems.base import Problem
 from text.batching import training_batches
@@ -62,6 +63,9 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     metrics = checked_scores(conf, data.problem, experiment.source)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
+    if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
+        for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
+            say(line)
     accelerator = make_accelerator(conf, device)
     optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
     rate = optimizer.param_groups[0]["lr"]

@@ -307,10 +307,7 @@ def parameter_counts(graph: Graph) -> dict[str, int]:
 def _sizes(layer: Layer) -> list[int]:
     """Sizes of the parameters of a layer, which is built on the meta device."""
     with torch.device("meta"), _WithoutInit():
-        for layer in _with_embedding(graph):
-            built = None if layer.shares else layer.conf.build(*layer.input_specs)
-            counts[layer.id] = sum(p.numel() for p in built.parameters()) if built is not None else 0
-    return counts
+        return [parameter.numel() for parameter in layer.conf.build(*layer.input_specs).parameters()]
 
 
 class _WithoutInit(TorchFunctionMode):
@@ -334,10 +331,10 @@ class Model(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.branches = graph.embedding.inputs
         assert graph.embedding is not None and not graph.findings
         self.steps = graph.layers
         self.outputs = graph.outputs
+        self.branches = graph.embedding.inputs
         self.embedding = graph.embedding.conf.build(*graph.embedding.input_specs)
         self.blocks = nn.ModuleDict()
         for layer in graph.layers:
@@ -355,6 +352,16 @@ class Model(nn.Module):
                 error.add_note(f"in layer '{layer.id}' ({layer.block})")
                 raise
         return outputs
+
+    def rows_by_id(self) -> dict[str, str]:
+        """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
+        return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_id().items()}  # type: ignore[operator]
+
+
+def owner_of(weight: str) -> str:
+    """Whose a weight of a model is: the id of its layer, or a part of the embedding."""
+    room, *places = weight.split(".")
+    return places[0].removesuffix(":") if room == "blocks" else places[0 if places[0] != "tables" else 1]
 
 
 def _key(layer_id: str) -> str:

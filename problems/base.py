@@ -64,6 +64,8 @@ class Problem(ABC):
     """The dataset_type of configs."""
     own_metrics: ClassVar[Mapping[str, metrics.Metric]]
     """What can be computed, by name."""
+    without_effect: ClassVar[Mapping[str, str]] = {}
+    """Keys of `inputs` that change nothing here, with the reason."""
     default_metrics: Sequence[str]
     default_fields: Sequence[str]
 

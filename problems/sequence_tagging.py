@@ -59,6 +59,10 @@ class SequenceTagging(Problem):
 
     name = "sequence_tagging"
     own_metrics = metrics.TAGGING
+    without_effect = {
+        "positive_label": "Spans are scored by their type, as in f1@PER.",
+        "group_by": "No metric of tags has groups.",
+    }
     default_metrics = ("f1", "accuracy")
     default_fields = ("prediction",)
 
