@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.errors import did_you_mean, known_names
+from problems.answer_texts import answer_scores
 from problems.tags import Spans, Tags, spans
 
 NAN = float("nan")
@@ -86,6 +87,30 @@ class TagAnswers:
             spans(Tags.of(ids_N, self.tags, self.labels, self.first)) for ids_N in (self.targets, self.predicted)
         )
         return right, found
+
+
+@dataclass(frozen=True)
+class ReadingAnswers:
+    """Answers in words to N questions.
+
+    predicted  N, the empty text for no answer
+    right      N, for each question all the answers that are right; none where it has none
+    """
+
+    predicted: Sequence[str]
+    right: Sequence[Sequence[str]]
+    labels: tuple[str, ...] = ()
+    positive: None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are questions."""
+        return len(self.predicted) > 0
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The measures of SQuAD by name."""
+        return answer_scores(self.predicted, self.right).means()
 
 
 @dataclass(frozen=True)
@@ -325,6 +350,10 @@ def _of_spans(measure: str, answers: TagAnswers, kind: int) -> float:
     return span_scores(*((right, found) if kind < 0 else (right.of_type(kind), found.of_type(kind))))[measure]
 
 
+def _of_answers(name: str, answers: ReadingAnswers, _: int) -> float:
+    return answers.means[name]
+
+
 def _ranked(function: Callable[[Ranking, int], float], after_at: str = "") -> Metric:
     def ranked(answers: Answers, k: int) -> float:
         if answers.groups is None:
@@ -380,6 +409,11 @@ TAGGING = {
     ),
 }
 TAGGING |= {"seq_tag_f1": TAGGING["f1"], "seq_tag_accuracy": TAGGING["accuracy"]}  # names of NeuronBlocks
+READING = {
+    f"{group}{measure}": Metric(partial(_of_answers, f"{group}{measure}"))
+    for group in ("", "has_answer_", "no_answer_")
+    for measure in ("exact_match", "f1")
+}
 METRICS: dict[str, Mapping[str, Metric]] = {}
 """Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""
 
