@@ -50,6 +50,18 @@ def test_the_config_finds_its_run_too(door, task):
     assert (task.run / "predict.tsv").exists()
 
 
+def test_what_a_config_says_now_of_testing_and_predicting_counts(door, task):
+    door("train", "--conf_path", task.path)
+    task.config["inputs"]["data_paths"] |= {"test_data_path": str(task.folder / "valid.tsv")}
+    task.config["metrics"] = ["auc@up"]
+    task.config["outputs"] |= {"predict_fields": ["confidence@up"], "predict_output_name": "now.tsv"}
+    code, out, _ = door("test", "--conf_path", task.path)
+    assert code == 0 and "valid.tsv: 40 rows" in out and "auc@up" in out and "accuracy" not in out
+    assert door("predict", "--conf_path", task.path, "--set", "outputs.predict_output_name=set.tsv")[0] == 0
+    assert [len(line.split("\t")) for line in (task.run / "set.tsv").read_text().splitlines()] == [3] * 40
+    assert not (task.run / "now.tsv").exists()
+
+
 def test_check_prints_the_table_and_writes_nothing(door, task):
     code, out, _ = door("train", "--conf_path", task.path, "--check")
     assert code == 0
