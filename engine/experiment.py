@@ -285,7 +285,7 @@ def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
     read = {column for columns in conf.model_inputs.values() for column in columns}
     for name, columns in clusters.items():
         for column in set(columns) - read:
-            yield f"architecture[0].conf.{name}.cols", f"No branch reads '{column}'.{did_you_mean(column, read)}"
+            yield f"architecture[0].conf.{name}.cols", f"No branch reads '{column}'."
 
 
 def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:

@@ -142,7 +142,8 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     problem = make_problem(inputs)
     valid_path = paths.valid_data_path or paths.test_data_path
     assert paths.train_data_path is not None and valid_path is not None
-    extra = vector_words(*_vector_source(conf)) if inputs.involve_all_words_in_pretrained_emb else ()
+    takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
+    extra = vector_words(*_vector_source(conf)) if takes_all else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
         make_plan(conf, extra),
