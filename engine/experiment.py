@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import core.conf
 import core.schema
@@ -267,12 +268,13 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
 
 
 def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
-    """(path, reason) of what changes nothing in inputs, where words have tags, and of columns that nobody reads."""
-    if _tagged(conf):
-        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
-        lengths = ("max_lengths", "fixed_lengths")
-        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
-        yield from ((path, "Each word keeps its tag.") for path, is_on in asked.items() if is_on)
+    """(path, reason) of what changes nothing in inputs, or for the problem, and of columns that nobody reads."""
+    settled = _asked_by_problem(conf)
+    asked = {"inputs.add_start_end_for_seq": ("add_start_end", conf.add_start_end_for_seq)}
+    for key in ("max_lengths", "fixed_lengths"):
+        asked[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
+    why = f"{conf.dataset_type} answers about the words as they stand in the file."
+    yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
     for key, why in PROBLEMS[conf.dataset_type].without_effect.items():  # type: ignore[attr-defined]
         if getattr(conf, key) is not None:
             yield f"inputs.{key}", why
@@ -297,10 +299,10 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
     known = {*inputs.model_inputs, *columns}
     plan = make_plan(draft) if draft.embedding else None
     kinds = set(plan.kinds.values()) if plan else {"char"}
+    settled = _asked_by_problem(inputs)
     lengths = {"max_lengths": training.max_lengths or {}, "fixed_lengths": training.fixed_lengths or {}}
-    if _tagged(inputs):
-        lengths = {}
-    elif training.max_lengths and training.fixed_lengths:
+    lengths = {key: names for key, names in lengths.items() if key not in settled}
+    if all(lengths.values()) and len(lengths) == 2:
         yield "max_lengths", "fixed_lengths cut the texts."
     for key, names in lengths.items():
         for name in names:
@@ -314,6 +316,8 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
             yield "tokenizer", "Words that have features or tags are split at spaces."
         if "remove_stopwords" in training.text_preprocessing:
             yield "text_preprocessing", "Words that have features or tags all stay."
+    elif settled.get("placed") and "remove_stopwords" in training.text_preprocessing:
+        yield "text_preprocessing", "remove_stopwords leaves the text alone that holds the answers."
 
 
 def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:
@@ -385,7 +389,14 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
             if kinds[column] == "char" and words:
                 named = [word for word in words if f"{word.split('_')[0]}_char" == column]
                 sources[column] = (named or words)[0]
-    tagged = _tagged(inputs)
+    asked = _asked_by_problem(inputs)
+    for key in ("tagged", "placed"):
+        asked[key] = [column for column in asked.get(key, ()) if kinds[column] == "word"]
+    standard: dict[str, Any] = {
+        "max_lengths": {} if training.fixed_lengths else training.max_lengths or {},
+        "fixed_lengths": training.fixed_lengths or {},
+        "add_start_end": inputs.add_start_end_for_seq,
+    }
     tokenizer = training.tokenizer or ("jieba" if draft.language.lower() == "chinese" else "nltk")
     return InputPlan(
         branches=inputs.model_inputs,
@@ -394,21 +405,20 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
         clusters={column: name for name, columns in clusters.items() for column in columns},
         tokenizer=tokenizer,
         preprocessing=list(training.text_preprocessing),
-        max_lengths={} if training.fixed_lengths or tagged else training.max_lengths or {},
-        fixed_lengths={} if tagged else training.fixed_lengths or {},
-        add_start_end=inputs.add_start_end_for_seq and not tagged,
         min_word_frequency=training.vocabulary.min_word_frequency,
         max_vocabulary=training.vocabulary.max_vocabulary,
         extra_words=extra_words,
-        tagged=[column for column in tagged if kinds[column] == "word"],
+        **standard | asked,
     )
 
 
-def _tagged(inputs: InputsConf) -> list[str]:
-    """The columns of the branch whose words have tags; none where the problem has no tags."""
-    if not PROBLEMS[inputs.dataset_type].token_columns(inputs):  # type: ignore[attr-defined]
-        return []
-    return next(iter(inputs.model_inputs.values()), [])
+def _asked_by_problem(inputs: InputsConf) -> dict[str, Any]:
+    """The fields of the input plan that the problem settles."""
+    try:
+        asked: dict[str, Any] = PROBLEMS[inputs.dataset_type].plan(inputs)  # type: ignore[attr-defined]
+    except ValueError:  # what the problem itself will say, too
+        return {}
+    return asked
 
 
 def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:

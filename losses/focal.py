@@ -61,10 +61,11 @@ class FocalLoss(RowLoss):
 
     def __init__(self, conf: Conf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
+        self.of_places = target.places
         self.register_buffer("alpha", label_weights(conf.weights, target), persistent=False)
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        logits_NC, target_N = class_scores(output, target)
+        logits_NC, target_N = class_scores(output, target, self.of_places)
         real_N, target_N = target_N != NO_TARGET, target_N.clamp(min=0)
         log_p_N = F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)
         # The bound keeps the gradient of the power finite where p is 1 and gamma below 1.

@@ -3,7 +3,17 @@
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
 from problems.multi_target import MultiTarget
+from problems.reading_comprehension import ReadingComprehension
 from problems.regression import Regression
 from problems.sequence_tagging import SequenceTagging
 
-__all__ = ["PROBLEMS", "Classification", "Decoded", "MultiTarget", "Problem", "Regression", "SequenceTagging"]
+__all__ = [
+    "PROBLEMS",
+    "Classification",
+    "Decoded",
+    "MultiTarget",
+    "Problem",
+    "ReadingComprehension",
+    "Regression",
+    "SequenceTagging",
+]

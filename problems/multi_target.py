@@ -14,6 +14,7 @@ from core.errors import did_you_mean, known_names
 from core.types import Features, Row, Scores, Spec
 from problems import metrics
 from problems.base import PROBLEMS, DecodedRows, Problem
+from text.tokens import Tokens
 
 
 class TargetConf(core.conf.Conf):
@@ -116,11 +117,14 @@ class MultiTarget(Problem):
         return cls(parts, conf.group_by)
 
     @classmethod
-    def token_columns(cls, conf: InputsConf) -> list[str]:
-        """Those of every target."""
+    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+        """What the problems of all targets settle."""
         own: MultiTarget.Conf = core.conf.read(cls.Conf, conf.settings)
-        known = [(column, part) for column, part in own.problems.items() if part.dataset_type in PROBLEMS]
-        return [name for column, part in known for name in part.problem().token_columns(part.as_inputs(conf, column))]
+        settled: dict[str, Any] = {}
+        for column, part in own.problems.items():
+            if part.dataset_type in PROBLEMS:
+                settled |= part.problem().plan(part.as_inputs(conf, column))
+        return settled
 
     @property
     def tuned(self) -> JSON:
@@ -150,12 +154,14 @@ class MultiTarget(Problem):
         """ValueError if a layer with this output cannot answer this target column."""
         self.parts[column].check_output(spec, column)
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         """The values of each target column; the first error of each row counts."""
         arrays: dict[str, Any] = {}
         errors: list[str] = []
         for part in self.parts.values():
-            encoded, errors = part.encode(rows, growing)
+            encoded, errors = part.encode(rows, growing, tokens)
             rows = [row._replace(error=error) for row, error in zip(rows, errors, strict=True)]
             arrays |= encoded
         return arrays, errors

@@ -37,7 +37,9 @@ class TargetEncoder(Protocol):
     target_columns: list[str]
     group_by: str | None
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens]
+    ) -> tuple[dict[str, Any], list[str]]:
         """The values of each column, and one error per row ("" = none), that of the row itself included."""
 
     def finish(self) -> Mapping[str, np.ndarray]:
@@ -149,7 +151,7 @@ def _write(
     ends: dict[str, int] = {}
     for rows, tokens, errors in _split(file, encoder.splitter):
         marked = [row._replace(error=error) if error else row for row, error in zip(rows, errors, strict=True)]
-        targets, errors = target.encode(marked, growing)
+        targets, errors = target.encode(marked, growing, tokens)
         good = np.flatnonzero([not error for error in errors])
         lines = np.fromiter((row.number for row in rows), np.int64, len(rows))
         if len(good) < len(rows):

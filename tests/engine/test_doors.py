@@ -43,6 +43,36 @@ def test_train_test_and_predict_from_the_command_line(door, task):
     assert scores["test"]["accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.fixture(params=sorted((ROOT / "configs/demo").glob("*.json")), ids=lambda path: path.stem)
+def demo(request, door, tmp_path, monkeypatch):
+    """A demo config, and what trains it on the data that ships and gives its scores on the test file."""
+    monkeypatch.chdir(ROOT)
+
+    def scores(*changes: str) -> dict[str, float]:
+        wanted = [f"--set={change}" for change in (f"outputs.save_base_dir={tmp_path / 'run'}", *changes)]
+        code, _, err = door("train", "--conf_path", request.param, *wanted)
+        assert code == 0, err
+        assert door("test", "--model", tmp_path / "run")[0] == 0
+        return json.loads((tmp_path / "run" / "scores.json").read_text())["test"]
+
+    return read_document(request.param), scores
+
+
+def test_every_demo_trains_tests_and_predicts(demo, door, tmp_path):
+    config, scores = demo
+    fewer = config["inputs"]["data_paths"]["valid_data_path"]
+    found = scores("training_params.max_epoch=1", f"inputs.data_paths.train_data_path={fewer}")
+    assert set(config["metrics"]) <= set(found)
+    code, _, err = door("predict", "--model", tmp_path / "run")
+    assert code == 0 and " 0 without an answer" in err
+
+
+@pytest.mark.slow
+def test_every_demo_learns_its_task(demo):
+    config, scores = demo
+    assert scores()[config["metrics"][0]] > 0.95
+
+
 def test_the_config_finds_its_run_too(door, task):
     door("train", "--conf_path", task.path)
     assert door("test", "--conf_path", task.path)[0] == 0

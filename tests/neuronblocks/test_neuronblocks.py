@@ -123,9 +123,9 @@ NOTICES = {
         "loss.losses[3].inputs[0]": "'output' gives probabilities; BCELoss takes the scores before them.",
     },
     "tagging/bilstm_softmax.json": {
-        "inputs.add_start_end_for_seq": "has no effect. Each word keeps its tag.",
+        "inputs.add_start_end_for_seq": "has no effect. sequence_tagging answers about the words as they stand in the file.",
         "loss.losses[0].conf.ignore_index": "has no effect. Padding has no label here, and never counts.",
-        "training_params.max_lengths": "has no effect. Each word keeps its tag.",
+        "training_params.max_lengths": "has no effect. sequence_tagging answers about the words as they stand in the file.",
         "training_params.tokenizer": "has no effect. Words that have features or tags are split at spaces.",
     },
     "tagging/char_lstm_bilstm_crf.json": {
@@ -133,14 +133,14 @@ NOTICES = {
         "architecture[0].weight_on_gpu": "has no effect.",
         "architecture[4].conf.START_TAG": "has no effect. The start has scores of its own.",
         "architecture[4].conf.STOP_TAG": "has no effect.",
-        "training_params.max_lengths": "has no effect. Each word keeps its tag.",
+        "training_params.max_lengths": "has no effect. sequence_tagging answers about the words as they stand in the file.",
     },
     "tagging/encoder_decoder.json": {
         "architecture[1].conf.decoder": "has no effect.",
         "architecture[1].conf.encoder": "has no effect. The encoder is always a bidirectional LSTM (SLUEncoder).",
         "inputs.positive_label": "has no effect. Spans are scored by their type, as in f1@PER.",
         "loss.losses[0].conf.ignore_index": "has no effect.",
-        "training_params.fixed_lengths": "has no effect. Each word keeps its tag.",
+        "training_params.fixed_lengths": "has no effect. sequence_tagging answers about the words as they stand in the file.",
     },
 }
 """Config -> the path of each notice beside those on IDLE keys, and how its sentence begins."""
