@@ -67,7 +67,7 @@ class InputsConf(Conf):
     pretrained_emb_type: Literal["glove", "word2vec", "fasttext"] = "glove"
     """Format of the pretrained vectors."""
     pretrained_emb_binary_or_text: Literal["text", "binary"] = "text"
-    """Whether the pretrained vectors are a text or word2vec's binary format."""
+    """Whether the pretrained vectors are a text, or binary: that of word2vec, or a model of fastText (.bin)."""
     involve_all_words_in_pretrained_emb: bool = False
     """Whether the vocabulary takes in every word that has a pretrained vector."""
     add_start_end_for_seq: bool = False
