@@ -128,11 +128,18 @@ class Embedding(Block):
         """Columns of the characters of words."""
         ngram: NgramCluster | None = None
         """Columns of words that have hashed vectors of their n-grams too."""
+        bpe: dict[str, Any] | None = None
+        """Pieces of words, as NeuronBlocks has them: refused, with what to do instead."""
         features: dict[str, FeatureCluster] = dataclasses.field(default_factory=dict)
         """Any other name: columns of one feature per token, for example "postag"."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.bpe is not None:
+                raise ValueError(
+                    "bpe is not read. Split the texts beforehand, put spaces between the pieces, and read them as "
+                    "words (tokenizer whitespace)."
+                )
             for name in self.features:
                 if hint := did_you_mean(name, ("word", "char", "ngram")):
                     raise ValueError(f"'{name}' is too close to a cluster with a meaning of its own.{hint}")

@@ -103,7 +103,8 @@ def trace(
     graph.names |= {name for name in known_ids if name}
     readers: dict[int, tuple[LayerConf, Block.Conf, str | None]] = {}
     for index, conf in enumerate(confs):
-        if conf is not None and (read := _read_layer(graph, confs, index, conf)):
+        refused = {known_ids[earlier] for earlier in range(index) if confs[earlier] is None}
+        if conf is not None and conf.layer not in refused and (read := _read_layer(graph, confs, index, conf)):
             readers[index] = (conf, *read)
     _embed(graph, confs, readers)
     _check_names(graph, confs)

@@ -62,6 +62,8 @@ class Problem(ABC):
     class Conf(core.conf.Conf):
         """Keys of its own, which stand in `inputs` beside dataset_type."""
 
+        ignored = {"tagging_scheme": "Rows have no tags."}
+
     name: ClassVar[str]
     """The dataset_type of configs."""
     own_metrics: ClassVar[Mapping[str, metrics.Metric]]

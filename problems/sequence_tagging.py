@@ -47,6 +47,7 @@ class SequenceTagging(Problem):
     """
 
     class Conf(Problem.Conf):
+        ignored = {}
         tagging_scheme: Scheme | None = None
         """Scheme of the tags in the files; tags that break it make a bad row. null = not checked."""
         learned_tagging_scheme: Scheme | None = None

@@ -140,6 +140,19 @@ def test_a_missing_validation_file_is_noticed_and_the_test_file_taken(task):
     assert "the best model is chosen on the test rows" in str(notice)
 
 
+def test_a_layer_that_shares_with_a_refused_one_is_not_refused_as_well(task):
+    task.config["architecture"][1]["conf"] = {"hiden_dim": 8}
+    task.config["architecture"].insert(2, {"layer_id": "again", "layer": "states", "inputs": ["sentence"]})
+    assert [finding.split(":")[0] for finding in findings(task.config)] == ["architecture[1].conf.hiden_dim"]
+
+
+def test_a_tagging_scheme_of_another_problem_is_noticed(task):
+    task.config["inputs"]["tagging_scheme"] = "BIO"
+    assert notices(task.config) == ["inputs.tagging_scheme: has no effect. Rows have no tags."]
+    task.config["inputs"]["tagging_scheme"] = None
+    assert notices(task.config) == []
+
+
 def test_extends_and_set_go_through_the_same_check(task):
     assert task.path.exists()
     child = task.folder / "child.json"
