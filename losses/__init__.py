@@ -6,6 +6,7 @@ from losses.crf import CRFLoss
 from losses.cross_entropy import CrossEntropyLoss, NLLLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
+from losses.ranking import LambdaLoss, ListNetLoss, PairwiseHingeLoss, RankNetLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 
 __all__ = [
@@ -17,11 +18,15 @@ __all__ = [
     "FocalLoss",
     "HuberLoss",
     "L1Loss",
+    "LambdaLoss",
+    "ListNetLoss",
     "Loss",
     "MSELoss",
     "MultiMarginLoss",
     "NLLLoss",
+    "PairwiseHingeLoss",
     "PoissonNLLLoss",
+    "RankNetLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
 ]

@@ -27,6 +27,7 @@ OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
 OF_TWO = ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"]
 OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
+OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
 OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_NUMBERS]
 
 
@@ -62,7 +63,7 @@ def softmax(logits):
 
 
 def test_catalogue_is_complete():
-    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS])
+    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS, *OF_GROUPS])
 
 
 @pytest.mark.parametrize("name", OF_ROWS)
@@ -406,7 +407,7 @@ def test_weights_must_match_the_labels(name, field):
         check([-1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("name", OF_ROWS)
+@pytest.mark.parametrize("name", [*OF_ROWS, *OF_GROUPS])
 def test_the_json_line_of_the_docstring_runs_and_every_field_is_described(name):
     conf_type, doc = conf_class(name), inspect.getdoc(LOSSES[name]) or ""
     line = json.loads(next(line for line in doc.splitlines() if line.strip().startswith("{")))
