@@ -15,7 +15,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Answer for new rows: a file, standard input, or interactively.")
     run_arguments(parser)
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
-    parser.add_argument("--output", help="the file, or - for standard output; with --input - that is the default")
+    output = "the file, or - for standard output; with --input - that is the default"
+    parser.add_argument("--output", "--predict_output_path", help=output)
     formats = ["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
     parser.add_argument("--format", choices=formats, help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")

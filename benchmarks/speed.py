@@ -68,6 +68,7 @@ def taken(rows: EncodedRows, indices: np.ndarray) -> EncodedRows:
 def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, run: Path) -> Iterator[Report]:
     """The training of engine.training.train without validation: each item ends an epoch."""
     conf = experiment.conf.training_params
+    assert conf.max_epoch is not None
     model, accelerator = Model(graph), make_accelerator(experiment.conf, CPU)
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
     optimizer = make_optimizer(conf.optimizer, model.parameters())
@@ -96,6 +97,7 @@ class Bare:
 
     def __init__(self, experiment: Experiment, graph: Graph, rows: EncodedRows) -> None:
         conf = experiment.conf.training_params
+        assert conf.max_epoch is not None
         self.show, self.target = conf.batch_num_to_show_results, experiment.conf.inputs.target[0]
         self.model = Model(graph)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=conf.optimizer.params["lr"], fused=True)

@@ -34,6 +34,10 @@ class Block(nn.Module):
             """
             return self
 
+        def notices(self, is_output: bool) -> dict[str, str]:
+            """Field -> what a user should know about it, such as that it has no effect beside the others."""
+            return {}
+
         def build(self, *inputs: Spec) -> "Block":
             """The block with fresh weights for inputs with these specs."""
             block: Block = self.owner(self, *inputs)

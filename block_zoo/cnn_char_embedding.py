@@ -26,7 +26,7 @@ class CNNCharEmbedding(Block):
     """
 
     class Conf(Block.Conf):
-        ignored: ClassVar = {"input_channel_num": "a word has one channel"}
+        ignored: ClassVar = {"input_channel_num": "A word has one channel."}
         dim: PositiveInt | list[PositiveInt] = 30
         """Features of the convolution, or of each convolution."""
         embedding_matrix_dim: PositiveInt = 30

@@ -6,7 +6,7 @@ from torch import nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.convolution import MaskedBatchNorm, around_token, convolve, over_windows, window_count
+from block_zoo.convolution import MaskedBatchNorm, around_token, convolve, over_windows, padding_notice, window_count
 from block_zoo.masking import zero_padding
 from core.conf import Activation, NonNegativeInt, PositiveInt, Rate
 from core.types import Features, Spec
@@ -26,15 +26,15 @@ class Conv(Block):
 
     class Conf(Block.Conf):
         ignored: ClassVar = {
-            "remind_lengths": "lengths always travel with the states",
-            "input_channel_num": "a text has one channel",
+            "remind_lengths": "Lengths always travel with the states.",
+            "input_channel_num": "The channels are the features that come in.",
         }
         window_size: PositiveInt = 3
         """Tokens in a window."""
         stride: PositiveInt = 1
         """Tokens from one window to the next."""
         padding: NonNegativeInt = 0
-        """Zeros at both ends of a text, for padding_type VALID."""
+        """Zeros at both ends of a text, for padding_type VALID; SAME pads by itself."""
         padding_type: Literal["VALID", "SAME"] = "VALID"
         """VALID: windows lie within the text; SAME: one window around every token, with stride 1."""
         output_channel_num: PositiveInt = 16
@@ -46,10 +46,8 @@ class Conv(Block):
         dropout: Rate = 0.0
         """Dropout after the activation."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.padding and self.padding_type == "SAME":
-                raise ValueError(f"padding {self.padding} is for padding_type VALID; SAME pads by itself.")
+        def notices(self, is_output: bool) -> dict[str, str]:
+            return padding_notice(self.padding, self.padding_type)
 
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BTD").size("D")

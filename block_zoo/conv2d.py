@@ -6,7 +6,7 @@ from torch import nn
 
 from block_zoo.activation import activation
 from block_zoo.base import BLOCKS, Block
-from block_zoo.convolution import MaskedBatchNorm
+from block_zoo.convolution import MaskedBatchNorm, padding_notice
 from block_zoo.grid import WindowsConf, both_axes, convolve_grid, grid_mask, window_mask, windows_spec
 from block_zoo.masking import zero_padding
 from core.conf import Activation, PositiveInt
@@ -27,7 +27,7 @@ class Conv2D(Block):
     """
 
     class Conf(WindowsConf):
-        ignored: ClassVar = {"input_channel_num": "the channels are the features that come in"}
+        ignored: ClassVar = {"input_channel_num": "The channels are the features that come in."}
         window_size: PositiveInt | list[PositiveInt] = 3
         """Tokens in a window; [along the first text, along the second] where they differ."""
         padding_type: Literal["VALID", "SAME"] = "VALID"
@@ -39,15 +39,14 @@ class Conv2D(Block):
         activation: Activation | None = "ReLU"
         """Activation after the convolution; null = none."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if any(self.paddings()) and self.padding_type == "SAME":
-                raise ValueError(f"padding {self.padding} is for padding_type VALID; SAME pads by itself.")
+        def notices(self, is_output: bool) -> dict[str, str]:
+            return padding_notice(self.padding, self.padding_type)
 
         def counted(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
             """Window, stride and padding by which places are counted: SAME has one for every stride-th token."""
-            window = (1, 1) if self.padding_type == "SAME" else both_axes(self.window_size)
-            return window, self.strides(), self.paddings()
+            if self.padding_type == "SAME":
+                return (1, 1), self.strides(), (0, 0)
+            return both_axes(self.window_size), self.strides(), self.paddings()
 
         def output_spec(self, grid: Spec) -> Spec:
             if grid.expect("BTS", "BTSD").axes == "BTSD":

@@ -28,8 +28,8 @@ class ConvPooling(Block):
     class Conf(Block.Conf):
         aliases: ClassVar = {"window_size": "window_sizes"}
         ignored: ClassVar = {
-            "input_channel_num": "a text has one channel",
-            "pool_axis": "pooling is over the tokens of the text",
+            "input_channel_num": "The channels are the features that come in.",
+            "pool_axis": "Pooling is over the tokens of the text.",
         }
         window_sizes: PositiveInt | list[PositiveInt] = dataclasses.field(default_factory=lambda: [1, 2, 3])
         """Tokens in a window, one convolution for each."""

@@ -34,6 +34,12 @@ def around_token(window: int) -> tuple[int, int]:
     return (window - 1) // 2, window // 2
 
 
+def padding_notice(padding: int | list[int], padding_type: str) -> dict[str, str]:
+    """What is to say about a padding that its type does not use."""
+    idle = padding_type == "SAME" and padding not in (0, [0, 0])
+    return {"padding": "has no effect. padding_type SAME pads by itself."} if idle else {}
+
+
 def convolve(conv: nn.Conv1d, states_BTD: Tensor, left: int, right: int) -> Tensor:
     """The convolution over T with `left` and `right` zeros around it; short texts get zeros up to one window.
 

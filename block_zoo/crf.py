@@ -21,7 +21,7 @@ class CRF(Block):
     """
 
     class Conf(Block.Conf):
-        ignored = {"START_TAG": "the start has scores of its own", "STOP_TAG": "the end has scores of its own"}
+        ignored = {"START_TAG": "The start has scores of its own.", "STOP_TAG": "The end has scores of its own."}
 
         def output_spec(self, scores: Spec) -> Spec:
             size = {"D": scores.expect("BTD").size("D")}

@@ -128,11 +128,18 @@ class Embedding(Block):
         """Columns of the characters of words."""
         ngram: NgramCluster | None = None
         """Columns of words that have hashed vectors of their n-grams too."""
+        bpe: dict[str, Any] | None = None
+        """Pieces of words, as NeuronBlocks has them: refused, with what to do instead."""
         features: dict[str, FeatureCluster] = dataclasses.field(default_factory=dict)
         """Any other name: columns of one feature per token, for example "postag"."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.bpe is not None:
+                raise ValueError(
+                    "bpe is not read. Split the texts beforehand, put spaces between the pieces, and read them as "
+                    "words (tokenizer whitespace)."
+                )
             for name in self.features:
                 if hint := did_you_mean(name, ("word", "char", "ngram")):
                     raise ValueError(f"'{name}' is too close to a cluster with a meaning of its own.{hint}")
@@ -232,6 +239,15 @@ class Embedding(Block):
             table.weight.uniform_(-width, width)
             table.weight[found_V] = vectors[found_V].to(table.weight)
             table.weight[0] = 0
+
+    def rows_by_id(self) -> dict[str, str]:
+        """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
+        found = {}
+        for key, table in self.tables.items():
+            for name, module in table.named_modules(prefix=f"tables.{key}"):
+                if isinstance(module, nn.Embedding):
+                    found[f"{name}.weight"] = key.removesuffix("_table")
+        return found
 
     def _look_up(self, column: str, ids: Tensor, branch: Features) -> Tensor:
         table = self.tables[self._key(self.cluster_of[column])]

@@ -47,8 +47,8 @@ class EncoderDecoder(Block):
 
     class Conf(Block.Conf):
         ignored: ClassVar = {
-            "encoder": "the encoder is a bidirectional LSTM (SLUEncoder)",
-            "decoder": "the decoder is an LSTM with attention and aligned inputs (SLUDecoder)",
+            "encoder": "The encoder is always a bidirectional LSTM (SLUEncoder).",
+            "decoder": "The decoder is always an LSTM with attention and aligned inputs (SLUDecoder).",
         }
         encoder_conf: RecurrentConf = dataclasses.field(default_factory=RecurrentConf)
         """hidden_dim, dropout and num_layers, as those of BiLSTM."""

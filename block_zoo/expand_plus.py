@@ -22,7 +22,7 @@ class Expand_plus(Block):  # noqa: N801 (the name that configs write)
     """
 
     class Conf(Block.Conf):
-        ignored: ClassVar = {"operation": "the texts are always added"}
+        ignored: ClassVar = {"operation": "The texts are always added."}
 
         def output_spec(self, x: Spec, y: Spec) -> Spec:
             return grid_spec(x, y, same_size(x, y))

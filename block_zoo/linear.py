@@ -15,6 +15,8 @@ from core.types import Features, Spec
 
 TARGET = "#target#"
 """Stands for the number of labels."""
+RANGED = ("Sigmoid", "Tanh", "Softplus")
+"""Activations that give the answer of a model a range."""
 Width = Literal[-1] | PositiveInt | str
 
 
@@ -55,7 +57,7 @@ class Linear(Block):
         activation: Activation | None = "PReLU"
         """Activation after every layer; null = none."""
         last_hidden_activation: bool | None = None
-        """Whether the last layer has the activation too; null = unless this is the output of the model."""
+        """Whether the last layer has the activation too; null = yes, but in the output of the model only Sigmoid."""
         last_hidden_softmax: bool = False
         """Whether the output is a softmax over the features."""
         keep_dim: bool = True
@@ -75,11 +77,18 @@ class Linear(Block):
 
         def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
             activated = self.last_hidden_activation
+            if activated is None:
+                activated = not is_output or self.activation == "Sigmoid"
             return dataclasses.replace(
                 self,
                 hidden_dim=[filled_in(width, sizes, is_output) for width in self.widths],
-                last_hidden_activation=not is_output if activated is None else activated,
+                last_hidden_activation=activated,
             )
+
+        def notices(self, is_output: bool) -> dict[str, str]:
+            activated = is_output and self.last_hidden_activation and self.activation not in (None, *RANGED)
+            sentence = f"puts {self.activation} on the answer of the model, which needs no activation."
+            return {"last_hidden_activation": sentence} if activated else {}
 
         @property
         def ends_in_sigmoid(self) -> bool:

@@ -27,7 +27,7 @@ class LSTMCharEmbedding(Block):
     """
 
     class Conf(Block.Conf):
-        ignored: ClassVar = {"padding": "a word is read without its padding"}
+        ignored: ClassVar = {"padding": "A word is read without padding."}
         dim: PositiveInt = 50
         """Features of a word; even where both directions share them."""
         embedding_matrix_dim: PositiveInt = 30

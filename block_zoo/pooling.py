@@ -8,13 +8,13 @@ from core.types import Features, Spec
 
 
 def pooled_spec(states: Spec, axis: int) -> Spec:
-    """What is left without an axis; once T is gone, S takes its place."""
+    """What is left without an axis; once T is gone, S takes its place. Tokens alone, if fixed, are a vector."""
     axes, pooled = states.axes, states.axes[axis]
+    left = states.resized(axes.replace(pooled, ""))
     if pooled == "T" and "S" in axes:
-        sizes = {axis: size for axis, size in states.sizes.items() if axis not in "TS"}
-        left = {"T": states.sizes["S"]} if "S" in states.sizes else {}
-        return Spec(axes.replace("T", "").replace("S", "T"), {**sizes, **left})
-    return states.resized(axes.replace(pooled, ""))
+        sizes = {"T" if axis == "S" else axis: size for axis, size in left.sizes.items()}
+        left = Spec(left.axes.replace("S", "T"), sizes)
+    return Spec("BD", {"D": left.sizes["T"]}) if left.axes == "BT" and "T" in left.sizes else left
 
 
 @BLOCKS.register
@@ -22,7 +22,7 @@ class Pooling(Block):
     """The largest, the mean, or the sum of the values along one axis, usually over the tokens of a text.
 
     Shape: B x T x D -> B x D (pool_axis 1) or B x T (2); B x T x S x D -> B x T x D, T being what is left of T and S
-    (1 or 2), or B x T x S (3); B x T x S -> B x T.
+    (1 or 2), or B x T x S (3); B x T x S -> B x T. Where T is fixed, B x T is a vector: B x D.
     Masking: only real tokens are pooled; a text without any gives zeros.
     `{"layer_id": "question_vector", "layer": "Pooling", "conf": {"pool_type": "mean"}, "inputs": ["question"]}`
     Reference: Collobert et al. 2011, Natural Language Processing (Almost) from Scratch, equation 7.
@@ -42,8 +42,13 @@ class Pooling(Block):
     def __init__(self, conf: Conf, states: Spec) -> None:
         super().__init__()
         self.conf = conf
+        self.gives_vector = conf.output_spec(states).axes == "BD"
 
     def forward(self, states: Features) -> Features:
+        pooled = self._pooled(states)
+        return Features(pooled.values) if self.gives_vector else pooled
+
+    def _pooled(self, states: Features) -> Features:
         axis, pool, mask = self.conf.pool_axis, POOLS[self.conf.pool_type], states.mask
         if mask is None or axis >= mask.ndim:
             values = zero_padding(pool(states.values, None, axis), mask)

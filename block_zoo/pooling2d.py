@@ -34,12 +34,18 @@ class Pooling2D(Block):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.window_size is None:
-                if self.stride != 1 or self.padding != 0:
-                    raise ValueError("stride and padding need a window_size: without one the whole grid is pooled.")
-            elif self.output_size != 1:
+                return
+            if self.output_size != 1:
                 raise ValueError(f"output_size {self.output_size} is for pooling without a window_size.")
-            elif any(edge >= size for edge, size in zip(self.paddings(), both_axes(self.window_size), strict=True)):
+            if any(edge >= size for edge, size in zip(self.paddings(), both_axes(self.window_size), strict=True)):
                 raise ValueError(f"padding {self.padding} must be less than window_size {self.window_size}.")
+
+        def notices(self, is_output: bool) -> dict[str, str]:
+            if self.window_size is not None:
+                return {}
+            idle = {"stride": self.strides() != (1, 1), "padding": self.paddings() != (0, 0)}
+            sentence = "has no effect. Without window_size the whole grid is pooled."
+            return {name: sentence for name, is_set in idle.items() if is_set}
 
         def output_spec(self, grid: Spec) -> Spec:
             grid.expect("BTS", "BTSD")

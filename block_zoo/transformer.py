@@ -29,12 +29,12 @@ class Transformer(Block):
     class Conf(Block.Conf):
         aliases: ClassVar = {"n_layer": "num_layers"}
         ignored: ClassVar = {
-            "attention": "every layer has MultiHeadAttention",
-            "mlp": "every layer has FeedForward",
-            "layernorm_1": "every layer has LayerNorm after its attention",
-            "layernorm1_conf": "LayerNorm has no settings",
-            "layernorm_2": "every layer has LayerNorm after its network",
-            "layernorm2_conf": "LayerNorm has no settings",
+            "attention": "Every layer has MultiHeadAttention.",
+            "mlp": "Every layer has FeedForward.",
+            "layernorm_1": "Every layer has LayerNorm.",
+            "layernorm1_conf": "LayerNorm has no settings.",
+            "layernorm_2": "Every layer has LayerNorm.",
+            "layernorm2_conf": "LayerNorm has no settings.",
         }
         num_layers: PositiveInt = 12
         """Layers on top of each other."""

@@ -1,17 +1,49 @@
 """What the doors share: arguments, and how a command ends."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 
+SHORTHANDS = {
+    "model_save_dir": "outputs.save_base_dir",
+    "cache_dir": "outputs.cache_dir",
+    "learning_rate": "training_params.optimizer.params.lr",
+    "pretrained_emb_path": "inputs.data_paths.pre_trained_emb",
+    "pretrained_emb_type": "inputs.pretrained_emb_type",
+    "pretrained_emb_binary_or_text": "inputs.pretrained_emb_binary_or_text",
+    **{
+        name: f"inputs.data_paths.{name}"
+        for name in (
+            "train_data_path", "valid_data_path", "test_data_path", "predict_data_path", "pretrained_model_path",
+        )
+    },
+}  # fmt: skip
+"""Option of NeuronBlocks -> the value of the config that it overrides."""
+
+
+class _Shorthand(argparse.Action):
+    """An option that overrides the value at `const`, as --set does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        namespace.overrides = [*namespace.overrides, f"{self.const}={json.dumps(values)}"]
+
 
 def set_argument(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """--set, any number of times."""
+    """--set, any number of times, and its shorthands."""
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides", help=meaning)
+    group = parser.add_argument_group("shorthands, as in NeuronBlocks")
+    for name, path in SHORTHANDS.items():
+        kind: Any = float if name == "learning_rate" else str
+        group.add_argument(
+            f"--{name}", action=_Shorthand, const=path, type=kind, default=argparse.SUPPRESS, dest="overrides",
+            metavar="VALUE", help=f"--set {path}=VALUE",
+        )  # fmt: skip
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,9 @@ The names are those of NeuronBlocks, so that its configs load as they are; what 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
+from itertools import count
 from typing import Any, ClassVar, Literal
 
 from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Rate
@@ -25,6 +26,8 @@ class DataPathsConf(Conf):
     """Test rows, scored by test.py."""
     predict_data_path: str | None = None
     """Rows for predict.py when no --input is given; without it the test rows."""
+    pretrained_model_path: str | None = None
+    """A run folder whose weights training starts from, layer by layer where names and shapes agree."""
     pre_trained_emb: str | None = None
     """Pretrained word vectors (GloVe or word2vec or fastText, see `inputs.pretrained_emb_type`)."""
 
@@ -64,7 +67,7 @@ class InputsConf(Conf):
     pretrained_emb_type: Literal["glove", "word2vec", "fasttext"] = "glove"
     """Format of the pretrained vectors."""
     pretrained_emb_binary_or_text: Literal["text", "binary"] = "text"
-    """Whether the pretrained vectors are a text or word2vec's binary format."""
+    """Whether the pretrained vectors are a text, or binary: that of word2vec, or a model of fastText (.bin)."""
     involve_all_words_in_pretrained_emb: bool = False
     """Whether the vocabulary takes in every word that has a pretrained vector."""
     add_start_end_for_seq: bool = False
@@ -144,8 +147,8 @@ class TrainingConf(Conf):
 
     optimizer: OptimizerConf
     """The optimizer and its arguments."""
-    max_epoch: PositiveInt
-    """Epochs at most."""
+    max_epoch: PositiveInt | None = None
+    """Epochs at most; null = until early_stop_patience ends it."""
     batch_size: PositiveInt = 32
     """Rows per step and device."""
     vocabulary: VocabularyConf = field(default_factory=VocabularyConf)
@@ -166,8 +169,8 @@ class TrainingConf(Conf):
     """Factor on the learning rate after each epoch, from epoch_start_lr_decay on."""
     minimum_lr: NonNegativeFloat = 0.0
     """lr_decay never lowers the learning rate below this (nor raises it to this)."""
-    epoch_start_lr_decay: PositiveInt = 1
-    """The first epoch (from 1) whose end decays the learning rate."""
+    epoch_start_lr_decay: NonNegativeInt = 1
+    """The first epoch (from 1) whose end decays the learning rate; 0 means 1."""
     schedule: ScheduleConf = field(default_factory=ScheduleConf)
     """Warm-up and decay from step to step."""
     accumulation_steps: PositiveInt = 1
@@ -177,7 +180,7 @@ class TrainingConf(Conf):
     valid_times_per_epoch: PositiveInt | None = None
     """Validate so many times in each epoch, evenly spread; by default once, at its end."""
     early_stop_patience: PositiveInt | None = None
-    """Stop after so many validations without a better score; by default never."""
+    """Stop after so many validations without a better score; by default never, or without max_epoch after 10."""
     batch_num_to_show_results: PositiveInt = 10
     """Steps between two records of the training loss."""
     seed: NonNegativeInt = 1
@@ -186,6 +189,17 @@ class TrainingConf(Conf):
     """Where to compute; auto = CUDA where there is one."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Arithmetic; by default the best the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_epoch is None and self.early_stop_patience is None:
+            object.__setattr__(self, "early_stop_patience", 10)
+        if self.max_epoch is None and (self.schedule.name != "constant" or self.schedule.warmup_ratio > 0):
+            raise ValueError("schedule counts the steps to the end, so it needs max_epoch.")
+
+    def epochs(self, first: int = 0) -> Iterable[int]:
+        """The epochs (from 0) from `first` on."""
+        return count(first) if self.max_epoch is None else range(first, self.max_epoch)
 
 
 class LayerConf(Conf):

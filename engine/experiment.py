@@ -25,6 +25,7 @@ from core.document import read_document
 from core.errors import ConfigError, Finding, did_you_mean, known_names
 from core.registry import Registry
 from core.types import Spec
+from engine.checkpoint import RunFolder
 from engine.objective import Term, trace_losses
 from engine.optimizers import check_optimizer
 from engine.trainers.base import TRAINERS
@@ -73,7 +74,7 @@ class Experiment:
     def trace_sizes(self, branches: Mapping[str, Spec], problem: Problem, more: int) -> Graph:
         """The graph as it would be with so many more labels of each target whose labels are not known yet."""
         draft = _Draft.of(self.conf)
-        return trace(draft.layers, branches, _answered(draft, problem, more)[0])
+        return trace(draft.layers, branches, _answered(draft, problem, more)[0], _read_by_losses(draft))
 
 
 def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
@@ -98,6 +99,10 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     _check_inputs(draft, problems, notices, files)
     if draft.training:
         problems += check_optimizer(draft.training.optimizer)
+        if "max_epoch" not in document["training_params"]:
+            patience = draft.training.early_stop_patience
+            sentence = f"is missing: training ends after {patience} validations without a better score."
+            notices.append(Finding("training_params.max_epoch", sentence))
     if document.get("architecture") == []:
         problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
@@ -252,21 +257,38 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
-    notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
-    settled = _asked_by_problem(conf)
-    wanted_keys = {"inputs.add_start_end_for_seq": ("add_start_end", conf.add_start_end_for_seq)}
-    for key in ("max_lengths", "fixed_lengths"):
-        wanted_keys[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
-    sentence = f"has no effect. {conf.dataset_type} answers about the words as they stand in the file."
-    notices += [Finding(path, sentence) for path, (key, is_on) in wanted_keys.items() if is_on and key in settled]
-    if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
-        refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
+    idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
+    notices += [Finding(path, f"has no effect. {why}") for path, why in idle]
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
             notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
     if files:
         _check_files(conf.data_paths, problems, notices)
+
+
+def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
+    """(path, reason) of what changes nothing in inputs, or for the problem, and of columns that nobody reads."""
+    settled = _asked_by_problem(conf)
+    asked = {"inputs.add_start_end_for_seq": ("add_start_end", conf.add_start_end_for_seq)}
+    for key in ("max_lengths", "fixed_lengths"):
+        asked[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
+    why = f"{conf.dataset_type} answers about the words as they stand in the file."
+    yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
+    problem: Any = PROBLEMS[conf.dataset_type]
+    idle = {key: why for key, why in problem.without_effect.items() if getattr(conf, key) is not None}
+    idle |= {key: why for key, why in problem.Conf.ignored.items() if conf.settings.get(key) is not None}
+    yield from ((f"inputs.{key}", why) for key, why in idle.items())
+    clusters = {name: cluster.cols for name, cluster in draft.embedding.clusters.items()} if draft.embedding else {}  # type: ignore[attr-defined]
+    if conf.data_paths.pre_trained_emb is None:
+        if conf.involve_all_words_in_pretrained_emb:
+            yield "inputs.involve_all_words_in_pretrained_emb", "inputs.data_paths.pre_trained_emb names no vectors."
+    elif clusters and "word" not in clusters:
+        yield "inputs.data_paths.pre_trained_emb", "The Embedding has no cluster word."
+    read = {column for columns in conf.model_inputs.values() for column in columns}
+    for name, columns in clusters.items():
+        for column in set(columns) - read:
+            yield f"architecture[0].conf.{name}.cols", f"No branch reads '{column}'."
 
 
 def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
@@ -276,22 +298,26 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
         return
     columns = {column for columns in inputs.model_inputs.values() for column in columns}
     known = {*inputs.model_inputs, *columns}
-    kinds = set(make_plan(draft).kinds.values()) if draft.embedding else {"char"}
-    if training.max_lengths and training.fixed_lengths:
+    plan = make_plan(draft) if draft.embedding else None
+    kinds = set(plan.kinds.values()) if plan else {"char"}
+    settled = _asked_by_problem(inputs)
+    lengths = {"max_lengths": training.max_lengths or {}, "fixed_lengths": training.fixed_lengths or {}}
+    lengths = {key: names for key, names in lengths.items() if key not in settled}
+    if all(lengths.values()) and len(lengths) == 2:
         yield "max_lengths", "fixed_lengths cut the texts."
-    for key, lengths in (("max_lengths", training.max_lengths), ("fixed_lengths", training.fixed_lengths)):
-        for name in lengths or {}:
+    for key, names in lengths.items():
+        for name in names:
             if name == "word" and key == "fixed_lengths" and name not in known:
                 if "char" not in kinds:
                     yield f"{key}.{name}", "No column of characters is read."
             elif name not in known:
                 yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
-    if "feature" in kinds:
+    if plan and plan.aligned >= set(plan.words_of.values()):
         if training.tokenizer not in (None, "whitespace"):
-            yield "tokenizer", "Words that have features are split at spaces."
+            yield "tokenizer", "Words that have features or tags are split at spaces."
         if "remove_stopwords" in training.text_preprocessing:
-            yield "text_preprocessing", "Words that have features all stay."
-    elif _asked_by_problem(inputs).get("placed") and "remove_stopwords" in training.text_preprocessing:
+            yield "text_preprocessing", "Words that have features or tags all stay."
+    elif settled.get("placed") and "remove_stopwords" in training.text_preprocessing:
         yield "text_preprocessing", "remove_stopwords leaves the text alone that holds the answers."
 
 
@@ -304,7 +330,12 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         else:
             notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
             notices.append(Finding("inputs.data_paths.valid_data_path", notice))
-    for name, path in core.conf.to_json(paths).items():
+    if (run := paths.pretrained_model_path) is not None and not RunFolder(Path(run)).holds_a_run():
+        sentence = f"no such run folder: {run}."
+        if Path(run).is_file():
+            sentence = f"is a file, not a run folder: {run}. A pickled model may hold any code, so none is read."
+        problems.append(Finding("inputs.data_paths.pretrained_model_path", sentence))
+    for name, path in core.conf.to_json(replace(paths, pretrained_model_path=None)).items():
         if path is not None and not Path(path).is_file():
             folder = Path(path).parent
             beside = [file.name for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
@@ -347,7 +378,7 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
     inputs, embedding = draft.inputs, draft.embedding
-    training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""), max_epoch=1)  # refused: only checked
+    training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""))  # refused: only checked
     assert inputs is not None and embedding is not None
     clusters = {name: cluster.cols for name, cluster in embedding.clusters.items()}  # type: ignore[attr-defined]
     kinds = {column: "word" for columns in inputs.model_inputs.values() for column in columns}

@@ -1,5 +1,6 @@
 """What test.py and predict.py do with a trained model: score a file, answer for a file."""
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +22,12 @@ from text.writers import PredictionWriter
 
 
 def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
-    """The run that the arguments of a door name. Plugins that a config of the user's own names are trusted."""
-    folder, plugins = options.model, list(options.plugins)
+    """The run that the arguments of a door name.
+
+    Of a config of the user's own, what it says now of files to read, metrics and predictions counts, and the plugins
+    that it names are trusted.
+    """
+    folder, plugins, overrides = options.model, list(options.plugins), options.overrides
     if folder is None:
         document = read_document(options.conf_path, options.overrides)
         outputs = document.get("outputs")
@@ -30,8 +35,19 @@ def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
         if not isinstance(folder, str):
             raise UserError(f"{options.conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
         plugins += document.get("plugins") or []
-    predictor = Predictor.load(folder, options.device, options.batch_size, options.overrides, plugins)
+        overrides = [*_asked_now(document), *overrides]
+    predictor = Predictor.load(folder, options.device, options.batch_size, overrides, plugins)
     return RunFolder(Path(folder)), predictor
+
+
+def _asked_now(document: JSON) -> Iterator[str]:
+    """What a config says of testing and predicting, as overrides of the config that a run keeps."""
+    sections = {"inputs": ("data_paths", "predict_file_header"), "outputs": ("predict_fields", "predict_output_name")}
+    for section, keys in sections.items():
+        said = document.get(section) or {}
+        yield from (f"{section}.{key}={json.dumps(said[key])}" for key in keys if key in said)
+    if "metrics" in document:
+        yield f"metrics={json.dumps(document['metrics'])}"
 
 
 def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, Path]:

@@ -112,17 +112,18 @@ class LearningRate:
     """The factor on the optimizer's learning rate: warm-up and schedule by step, decay by epoch."""
 
     schedule: ScheduleConf
-    total_steps: int
+    total_steps: int | None
+    """None where nobody knows how long the training is."""
     decay: float
     decay_from: int
     floor: float
     """Smallest factor that the decay by epoch gives, at most 1."""
 
     @classmethod
-    def of(cls, conf: TrainingConf, base: float, total_steps: int) -> "LearningRate":
+    def of(cls, conf: TrainingConf, base: float, total_steps: int | None) -> "LearningRate":
         """From the config; `base` is the optimizer's own learning rate."""
         floor = min(1.0, conf.minimum_lr / base) if base > 0 else 0.0
-        return cls(conf.schedule, total_steps, conf.lr_decay, conf.epoch_start_lr_decay, floor)
+        return cls(conf.schedule, total_steps, conf.lr_decay, max(1, conf.epoch_start_lr_decay), floor)
 
     def factor(self, step: int, epoch: int) -> float:
         """For the update `step` (from 0) in `epoch` (from 0)."""
@@ -133,10 +134,11 @@ class LearningRate:
         return by_epoch * self._by_step(step)
 
     def _by_step(self, step: int) -> float:
-        warmup = max(self.schedule.warmup_steps, round(self.schedule.warmup_ratio * self.total_steps))
+        total = self.total_steps or 0
+        warmup = max(self.schedule.warmup_steps, round(self.schedule.warmup_ratio * total))
         if step < warmup:
             return (step + 1) / warmup
-        progress = (step - warmup) / max(1, self.total_steps - warmup)
+        progress = (step - warmup) / max(1, total - warmup)
         if self.schedule.name == "linear":
             return max(0.0, 1.0 - progress)
         if self.schedule.name == "cosine":

@@ -19,7 +19,7 @@ from engine.trainers.base import Report
 class Reporter:
     """Writes the records of a training to its run folder and to the terminal."""
 
-    def __init__(self, run: RunFolder, total_steps: int, first_step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, run: RunFolder, total_steps: int | None, first_step: int, say: Callable[[str], None]) -> None:
         _forget_after(first_step, run / METRICS)
         from torch.utils.tensorboard import SummaryWriter  # costs time that only a training has
 

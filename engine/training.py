@@ -30,6 +30,7 @@ from engine.predictor import Predictor, pick_device, pick_precision
 from engine.reporter import Reporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
+from engine.warm_start import start_from
 from model_zoo.graph import Model
 from problems.base import Problem
 from text.batching import grouped_batches, training_batches
@@ -64,6 +65,9 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     metrics = checked_scores(conf, data.problem, experiment.source)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
+    if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
+        for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
+            say(line)
     accelerator = make_accelerator(conf, device)
     optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
     rate = optimizer.param_groups[0]["lr"]
@@ -78,7 +82,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         return grouped_batches(data.train.lengths, data.train.targets[group_by], size, seed, epoch)
 
     batches = len(batches_of(0))  # every epoch has as many
-    steps = math.ceil(batches / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
+    epochs = conf.training_params.max_epoch
+    steps = epochs and math.ceil(batches / conf.training_params.accumulation_steps) * epochs
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     place = Workplace(
         accelerator=accelerator,
@@ -144,7 +149,8 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     problem = make_problem(inputs)
     valid_path = paths.valid_data_path or paths.test_data_path
     assert paths.train_data_path is not None and valid_path is not None
-    extra = vector_words(*_vector_source(conf)) if inputs.involve_all_words_in_pretrained_emb else ()
+    takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
+    extra = vector_words(*_vector_source(conf)) if takes_all else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
         make_plan(conf, extra),

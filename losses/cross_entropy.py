@@ -20,9 +20,10 @@ class ClassConf(WeightedConf):
     """Label id whose rows do not count."""
 
     def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
-        if (target.axes == "B" and not target.places) or self.ignore_index == NO_TARGET:
-            return {}
-        return {"conf.ignore_index": "has no effect. Padding has no label here, and never counts."}
+        said = super().notices(output, target)
+        if (target.axes == "BT" or target.places) and self.ignore_index != NO_TARGET:
+            said["conf.ignore_index"] = "has no effect. Padding has no label here, and never counts."
+        return said
 
     def check(self, output: Spec, target: Spec) -> None:
         super().check(output, target)

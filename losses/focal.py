@@ -1,12 +1,12 @@
 """Focal loss: cross-entropy that looks away from rows which are already right."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.conf import NonNegativeFloat
+from core.conf import NonNegativeFloat, Range
 from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
 from losses.row_loss import (
@@ -17,8 +17,11 @@ from losses.row_loss import (
     check_label_weights,
     class_scores,
     label_weights,
+    order_notice,
     reduced,
 )
+
+Share = Annotated[float, Range(minimum=0, maximum=1)]
 
 
 @LOSSES.register
@@ -30,19 +33,28 @@ class FocalLoss(RowLoss):
 
         {"type": "FocalLoss", "conf": {"gamma": 2.0, "alpha": {"0": 0.25, "1": 0.75}}, "inputs": ["output", "label"]}
 
-    Reference: Lin et al. 2017, Focal Loss for Dense Object Detection, equation 5.
+    Reference: Lin et al. 2017, Focal Loss for Dense Object Detection, equations 3 and 5.
     """
 
     class Conf(ReducedConf):
         reads_logits: ClassVar = True
         gamma: NonNegativeFloat = 2.0
         """How strongly easy rows are played down; 0 is cross-entropy."""
-        alpha: LabelWeights = None
-        """Weight of each label: by name or a list in the order of ids. null = 1."""
+        alpha: LabelWeights | Share = None
+        """Weight of each label: by name or a list in the order of ids; or of two labels that of id 1, the other has
+        1 - alpha. null = 1."""
+
+        @property
+        def weights(self) -> LabelWeights:
+            """The weight of each label."""
+            return [1 - self.alpha, self.alpha] if isinstance(self.alpha, float) else self.alpha
 
         def check(self, output: Spec, target: Spec) -> None:
             check_class_scores(output, target, takes_tokens=True)
-            check_label_weights("alpha", self.alpha, output, target)
+            check_label_weights("alpha", self.weights, output, target)
+
+        def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
+            return order_notice("alpha", self.weights, target)
 
     conf: Conf
     alpha: Tensor | None
@@ -50,7 +62,7 @@ class FocalLoss(RowLoss):
     def __init__(self, conf: Conf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
         self.of_places = target.places
-        self.register_buffer("alpha", label_weights(conf.alpha, target), persistent=False)
+        self.register_buffer("alpha", label_weights(conf.weights, target), persistent=False)
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
         logits_NC, target_N = class_scores(output, target, self.of_places)

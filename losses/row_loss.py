@@ -22,7 +22,7 @@ class ReducedConf(Loss.Conf):
     size_average: bool | None = None
     """Old name of reduction: true is mean, false is sum."""
 
-    ignored = {"reduce": "reduce has no effect: a loss is always one number."}
+    ignored = {"reduce": "A loss is always one number."}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +77,9 @@ class WeightedConf(ReducedConf):
         check_class_scores(output, target, self.takes_tokens)
         check_label_weights("weight", self.weight, output, target)
 
+    def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
+        return order_notice("weight", self.weight, target)
+
 
 class WeightedLoss(RowLoss):
     """A loss on the scores of all labels, with a weight for each."""
@@ -128,7 +131,8 @@ def reduced(losses_B: Tensor, reduction: str, weights_B: Tensor | None = None) -
 def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:
     """UserError if any value is refused. Waits for the device."""
     if bool(refused_B.any()):
-        raise UserError(f"{sentence}, but its input runs from {float(values_B.min()):g} to {float(values_B.max()):g}.")
+        lowest, highest = values_B.detach().aminmax()
+        raise UserError(f"{sentence}, but its input runs from {float(lowest):g} to {float(highest):g}.")
 
 
 def check_label_target(target: Spec, takes_tokens: bool = False) -> None:
@@ -200,6 +204,14 @@ def check_label_weights(field: str, weights: LabelWeights, output: Spec, target:
     if count is not None and len(weights) != count:
         named = f": {', '.join(labels)}" if labels else ""
         raise ValueError(f"{field} has {len(weights)} entries, but there are {count} labels{named}.")
+
+
+def order_notice(field: str, weights: LabelWeights, target: Spec) -> dict[str, str]:
+    """What is to say about weights that belong to labels whose order only the data tells."""
+    if not isinstance(weights, list) or target.labels is not None:
+        return {}
+    sentence = "goes by how often labels occur in train, the most frequent first."
+    return {f"conf.{field}": f'{sentence} {{"label": weight}} does not depend on that.'}
 
 
 def label_weights(weights: LabelWeights, target: Spec) -> Tensor | None:

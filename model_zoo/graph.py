@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -103,13 +103,14 @@ def trace(
     graph.names |= {name for name in known_ids if name}
     readers: dict[int, tuple[LayerConf, Block.Conf, str | None]] = {}
     for index, conf in enumerate(confs):
-        if conf is not None and (read := _read_layer(graph, confs, index, conf)):
+        refused = {known_ids[earlier] for earlier in range(index) if confs[earlier] is None}
+        if conf is not None and conf.layer not in refused and (read := _read_layer(graph, confs, index, conf)):
             readers[index] = (conf, *read)
     _embed(graph, confs, readers)
     _check_names(graph, confs)
     for index in _in_order(graph, readers):
         _trace_layer(graph, index, *readers[index], answered)
-    _check_connections(graph, confs, also_used)
+    _leave_out_unread(graph, confs, also_used)
     return graph
 
 
@@ -134,7 +135,8 @@ def _read_layer(
     except ValueError as error:
         graph.refuse(f"{path}.conf", str(error))
         return None
-    graph.notices += [Finding(*notice) for notice in core.conf.notices(block_conf, fields, f"{path}.conf")]
+    if shares is None:
+        graph.notices += [Finding(*notice) for notice in core.conf.notices(block_conf, fields, f"{path}.conf")]
     return read, shares
 
 
@@ -255,9 +257,15 @@ def _trace_layer(
         if source is None:
             return
         if [_static(spec) for spec in source.input_specs] != [_static(spec) for spec in inputs]:
-            have, got = (" and ".join(map(str, specs)) for specs in (source.input_specs, inputs))
-            graph.refuse(f"{path}.inputs", f"shares the weights of '{shares}', whose input is {have}, but gets {got}.")
-            return
+            if _sizes(source):
+                have, got = (" and ".join(map(str, specs)) for specs in (source.input_specs, inputs))
+                sentence = f"shares the weights of '{shares}', whose input is {have}, but gets {got}."
+                graph.refuse(f"{path}.inputs", sentence)
+                return
+            shares = None  # there are no weights
+    if conf.conf:
+        said = block_conf.notices(conf.output_layer_flag).items()
+        graph.notices += [Finding(f"{path}.conf.{field}", sentence) for field, sentence in said]
     graph.specs[conf.layer_id] = output
     graph.layers.append(Layer(conf.layer_id, block, block_conf, tuple(conf.inputs), tuple(inputs), output, shares))
     if conf.output_layer_flag:
@@ -269,29 +277,38 @@ def _static(spec: Spec) -> tuple[str, dict[str, int]]:
     return spec.axes, {axis: size for axis, size in spec.sizes.items() if axis not in "TSK"}
 
 
-def _check_connections(graph: Graph, confs: Sequence[LayerConf | None], also_used: Collection[str]) -> None:
-    used = {address.partition(".")[0] for address in also_used}
-    used |= {address.partition(".")[0] for conf in confs if conf is not None for address in conf.inputs}
-    for index, conf in enumerate(confs):
-        if conf is None or not conf.layer_id or conf.output_layer_flag or conf.layer_id not in graph.specs:
-            continue
-        if conf.layer_id not in used and None not in confs:
-            graph.refuse(f"architecture[{index}]", f"nothing reads '{conf.layer_id}' and it is not an output layer.")
-    for branch in graph.branches:
-        if branch in graph.specs and branch not in used and None not in confs:
-            graph.refuse(f"inputs.model_inputs.{branch}", "no layer reads this branch.")
+def _leave_out_unread(graph: Graph, confs: Sequence[LayerConf | None], also_used: Collection[str]) -> None:
+    """Drop the layers and branches that no output and no loss needs, each with a notice."""
     if not any(conf is None or conf.output_layer_flag for conf in confs):
         graph.refuse("architecture", 'no layer has "output_layer_flag": true.')
+    if None in confs or graph.findings or graph.embedding is None:
+        return
+    needed = {address.partition(".")[0] for address in (*graph.outputs, *also_used)}
+    for layer in reversed(graph.layers):
+        if layer.id in needed:
+            needed |= {address.partition(".")[0] for address in (*layer.inputs, layer.shares or layer.id)}
+    for index, conf in enumerate(confs):
+        if conf is not None and conf.layer_id in graph.specs and conf.layer_id not in needed:
+            sentence = f"has no effect. Nothing that gives an answer reads '{conf.layer_id}', so it is left out."
+            graph.notices.append(Finding(f"architecture[{index}]", sentence))
+    for branch in graph.branches:
+        if branch not in needed:
+            sentence = "has no effect. Nothing that gives an answer reads this branch."
+            graph.notices.append(Finding(f"inputs.model_inputs.{branch}", sentence))
+    graph.layers = [layer for layer in graph.layers if layer.id in needed]
+    read = {branch: spec for branch, spec in graph.branches.items() if branch in needed}
+    graph.embedding = replace(graph.embedding, inputs=tuple(read), input_specs=tuple(read.values()))
 
 
 def parameter_counts(graph: Graph) -> dict[str, int]:
-    """Parameters of each layer, counted on the meta device (no weight is made); shared ones count once."""
-    counts = {}
+    """Parameters of each layer; shared ones count once. No weight is made."""
+    return {layer.id: 0 if layer.shares else sum(_sizes(layer)) for layer in _with_embedding(graph)}
+
+
+def _sizes(layer: Layer) -> list[int]:
+    """Sizes of the parameters of a layer, which is built on the meta device."""
     with torch.device("meta"), _WithoutInit():
-        for layer in _with_embedding(graph):
-            built = None if layer.shares else layer.conf.build(*layer.input_specs)
-            counts[layer.id] = sum(p.numel() for p in built.parameters()) if built is not None else 0
-    return counts
+        return [parameter.numel() for parameter in layer.conf.build(*layer.input_specs).parameters()]
 
 
 class _WithoutInit(TorchFunctionMode):
@@ -318,6 +335,7 @@ class Model(nn.Module):
         assert graph.embedding is not None and not graph.findings
         self.steps = graph.layers
         self.outputs = graph.outputs
+        self.branches = graph.embedding.inputs
         self.embedding = graph.embedding.conf.build(*graph.embedding.input_specs)
         self.blocks = nn.ModuleDict()
         for layer in graph.layers:
@@ -326,7 +344,7 @@ class Model(nn.Module):
 
     def forward(self, inputs: Mapping[str, Features]) -> dict[str, Features]:
         """Branch -> ids (Features with one part per column) to address -> Features."""
-        outputs: dict[str, Features] = {branch: self.embedding(features) for branch, features in inputs.items()}
+        outputs: dict[str, Features] = {branch: self.embedding(inputs[branch]) for branch in self.branches}
         for layer in self.steps:
             block = self.blocks[_key(layer.shares or layer.id)]
             try:
@@ -335,6 +353,16 @@ class Model(nn.Module):
                 error.add_note(f"in layer '{layer.id}' ({layer.block})")
                 raise
         return outputs
+
+    def rows_by_id(self) -> dict[str, str]:
+        """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
+        return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_id().items()}  # type: ignore[operator]
+
+
+def owner_of(weight: str) -> str:
+    """Whose a weight of a model is: the id of its layer, or a part of the embedding."""
+    room, *places = weight.split(".")
+    return places[0].removesuffix(":") if room == "blocks" else places[0 if places[0] != "tables" else 1]
 
 
 def _key(layer_id: str) -> str:

@@ -62,10 +62,14 @@ class Problem(ABC):
     class Conf(core.conf.Conf):
         """Keys of its own, which stand in `inputs` beside dataset_type."""
 
+        ignored = {"tagging_scheme": "Rows have no tags."}
+
     name: ClassVar[str]
     """The dataset_type of configs."""
     own_metrics: ClassVar[Mapping[str, metrics.Metric]]
     """What can be computed, by name."""
+    without_effect: ClassVar[Mapping[str, str]] = {}
+    """Keys of `inputs` that change nothing here, with the reason."""
     default_metrics: Sequence[str]
     default_fields: Sequence[str]
 

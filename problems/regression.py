@@ -15,6 +15,7 @@ class Regression(Problem):
 
     name = "regression"
     own_metrics = metrics.REGRESSION
+    without_effect = {"positive_label": "auc counts 1 against 0."}
     default_metrics = ("rmse",)
     default_fields = ("prediction",)
 

@@ -47,6 +47,7 @@ class SequenceTagging(Problem):
     """
 
     class Conf(Problem.Conf):
+        ignored = {}
         tagging_scheme: Scheme | None = None
         """Scheme of the tags in the files; tags that break it make a bad row. null = not checked."""
         learned_tagging_scheme: Scheme | None = None
@@ -59,6 +60,10 @@ class SequenceTagging(Problem):
 
     name = "sequence_tagging"
     own_metrics = metrics.TAGGING
+    without_effect = {
+        "positive_label": "Spans are scored by their type, as in f1@PER.",
+        "group_by": "No metric of tags has groups.",
+    }
     default_metrics = ("f1", "accuracy")
     default_fields = ("prediction",)
 

@@ -1,4 +1,6 @@
-"""Pretrained word vectors: texts of GloVe, word2vec and fastText, binaries of word2vec, each also gzipped."""
+"""Pretrained word vectors: texts of GloVe, word2vec and fastText, binaries of word2vec, each also gzipped; models of
+fastText.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 from text import store
+from text.fasttext import FastTextModel
 from text.readers import opened
+from text.vocabulary import SPECIALS
 
 _BLOCK = 1 << 22
 
@@ -22,7 +26,8 @@ def load_vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """float32 of len(words) x D, and which of the words have a vector; the rows of the others are zero.
 
-    A cased word without a vector of its own takes that of its lower-case form. With `cache_dir` the result is kept
+    A cased word without a vector of its own takes that of its lower-case form; a model of fastText has vectors for all
+    words. With `cache_dir` the result is kept
     there and memory-mapped. Only the numbers of wanted words are read.
     UserError for a file that is missing, empty, damaged, or of another kind.
     """
@@ -54,6 +59,9 @@ class VectorWords:
     binary: bool
 
     def __iter__(self) -> Iterator[str]:
+        if _is_model(self.kind, self.binary):
+            yield from FastTextModel(self.path).words
+            return
         with _entries(self.path, self.kind, self.binary) as (_, entries):
             for entry in entries:
                 try:
@@ -69,6 +77,8 @@ class VectorWords:
 
 def vector_dim(path: Path, kind: str, binary: bool) -> int:
     """The number of features of a vector."""
+    if _is_model(kind, binary):
+        return FastTextModel(path).dim
     with _entries(path, kind, binary) as (dim, _):
         return dim
 
@@ -80,7 +90,15 @@ class _Entry(NamedTuple):
     numbers: bytes
 
 
+def _is_model(kind: str, binary: bool) -> bool:
+    return binary and kind == "fasttext"
+
+
 def _load(path: Path, kind: str, binary: bool, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    if _is_model(kind, binary):
+        vectors, found = FastTextModel(path).vectors(words)
+        found &= np.array([word not in SPECIALS for word in words], bool)
+        return vectors * found[:, None], found
     own: dict[bytes, int] = {}
     cased: dict[bytes, list[int]] = {}
     for number, word in enumerate(words):
@@ -123,7 +141,7 @@ def _parse(path: Path, entry: _Entry, binary: bool, dim: int) -> np.ndarray:
 def _entries(path: Path, kind: str, binary: bool) -> Iterator[tuple[int, Iterator[_Entry]]]:
     """The number of features, and the entries of the file."""
     if binary and kind != "word2vec":
-        raise UserError(f"{path}: only word2vec has a binary format that is read, not {kind}. Use its text format.")
+        raise UserError(f"{path}: {kind} has no binary format. Set inputs.pretrained_emb_binary_or_text to text.")
     with opened(path) as file:
         first = file.readline(_BLOCK)
         if not first.strip():

@@ -36,7 +36,7 @@ class Standard:
         place, conf, progress = self.place, self.place.conf, self.place.progress
         if progress.finished:
             return
-        for epoch in range(progress.epoch, conf.max_epoch):
+        for epoch in conf.epochs(progress.epoch):
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
             made = place.rows.batches(batches[progress.batch :], place.objective.addresses)

@@ -66,9 +66,13 @@ def test_same_convolution_rounds_the_number_of_strides_up(length, stride, expect
     assert conf.build(spec)(Features(torch.randn(2, length, 4))).values.shape == (2, expected, 16)
 
 
-def test_padding_with_same_is_refused():
-    with pytest.raises(ValueError, match="padding 1 is for padding_type VALID"):
-        Conv.Conf(padding=1, padding_type="SAME")
+def test_padding_with_same_changes_nothing_and_is_noticed():
+    plain, padded = (Conv.Conf(padding_type="SAME", padding=padding, batch_norm=False) for padding in (0, 2))
+    block, other = plain.build(SPEC), padded.build(SPEC)
+    other.load_state_dict(block.state_dict())
+    inputs = texts()
+    torch.testing.assert_close(other(inputs).values, block(inputs).values)
+    assert list(padded.notices(False)) == ["padding"] and plain.notices(False) == {}
 
 
 def test_batch_norm_of_padded_texts_has_the_statistics_of_their_real_tokens():

@@ -82,6 +82,10 @@ def test_any_name_is_a_cluster_of_features():
         ({"word": WORD, "ngram": NGRAM | {"cols": ["answer_txt"]}}, "Did you mean 'answer_text'"),
         ({"word": WORD, "ngram": NGRAM | {"n": []}}, "n is empty"),
         ({"word": WORD, "ngrams": NGRAM}, "Did you mean 'ngram'"),
+        (
+            {"word": WORD, "bpe": {"cols": ["text_bpe"], "dim": 4, "bpe_path": "codes"}},
+            "bpe is not read. Split the texts",
+        ),
     ],
 )
 def test_clusters_that_cannot_be_are_refused(clusters, complaint):

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -290,9 +291,7 @@ def test_match_pyramid_of_free_lengths_says_what_flatten_misses():
     [
         (Conv2D, {"window_size": [3, 3, 3]}, "window_size must be one number or two"),
         (Conv2D, {"stride": [1]}, "stride must be one number or two"),
-        (Conv2D, {"padding": [0, 1], "padding_type": "SAME"}, r"padding \[0, 1\] is for padding_type VALID"),
         (Pooling2D, {"window_size": [3, 2], "padding": [1, 2]}, "must be less than window_size"),
-        (Pooling2D, {"stride": 2}, "stride and padding need a window_size"),
         (Pooling2D, {"window_size": 2, "output_size": 3}, "output_size 3 is for pooling without a window_size"),
         (Pooling2D, {"output_size": [3]}, "output_size must be one number or two"),
         (Pooling1D, {"window_size": 2, "padding": 2}, "padding 2 must be less than window_size 2"),
@@ -301,3 +300,21 @@ def test_match_pyramid_of_free_lengths_says_what_flatten_misses():
 def test_windows_that_cannot_be_are_refused(cls, conf, complaint):
     with pytest.raises(ValueError, match=complaint):
         cls.Conf(**conf)
+
+
+@pytest.mark.parametrize(
+    ("plain", "idle"),
+    [
+        (Conv2D.Conf(padding_type="SAME", batch_norm=False), {"padding": [0, 1]}),
+        (Pooling2D.Conf(), {"stride": 2, "padding": 1}),
+    ],
+)
+def test_settings_that_others_overrule_change_nothing_and_are_noticed(plain, idle):
+    conf = dataclasses.replace(plain, **idle)
+    block, other = plain.build(GRID), conf.build(GRID)
+    other.load_state_dict(block.state_dict())
+    inputs = Features(torch.randn(3, 5, 6, 4), MASK_BTS)
+    output, expected = other(inputs), block(inputs)
+    torch.testing.assert_close(output.values, expected.values)
+    assert torch.equal(output.mask, expected.mask) and conf.output_spec(GRID) == plain.output_spec(GRID)
+    assert set(conf.notices(False)) == set(idle) and plain.notices(False) == {}

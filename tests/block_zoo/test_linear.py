@@ -32,6 +32,18 @@ def test_output_layer_has_no_activation_unless_asked_for():
     assert kinds(Linear.Conf(hidden_dim=3).resolved({"#target#": 2}, is_output=False)) == hidden
 
 
+def test_a_sigmoid_stays_in_the_output_layer_because_it_gives_the_answer_a_range():
+    conf = Linear.Conf(hidden_dim=[3, 1], activation="Sigmoid").resolved({}, is_output=True)
+    assert 0 < conf.build(VECTOR).eval()(Features(100 * torch.randn(1, 4))).values.item() < 1
+    assert conf.notices(True) == {}
+
+
+def test_another_activation_of_the_answer_is_noticed():
+    conf = Linear.Conf(last_hidden_activation=True)
+    assert "PReLU" in conf.resolved({}, is_output=True).notices(True)["last_hidden_activation"]
+    assert conf.notices(False) == Linear.Conf().resolved({}, is_output=True).notices(True) == {}
+
+
 def test_batch_norm_is_for_vectors_only():
     assert kinds(Linear.Conf(hidden_dim=3), SEQUENCE) == [nn.Linear, nn.PReLU]
 

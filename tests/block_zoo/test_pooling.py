@@ -34,6 +34,20 @@ def test_pooling_of_a_matrix_sees_real_pairs_only(axis):
         assert output.mask is not None and output.mask[row].sum() == len(expected)
 
 
+@pytest.mark.parametrize(("axes", "axis"), [("BTD", 2), ("BTS", 2), ("BTS", 1)])
+def test_fixed_tokens_without_features_are_a_vector(axes, axis):
+    mask = length_mask(LENGTHS, 5)
+    mask = mask if axes == "BTD" else mask[:, :, None] & length_mask(torch.tensor([2, 4, 3]), 4)[:, None]
+    spec, values = Spec(axes, {"T": 5, axes[2]: 4}), torch.rand(3, 5, 4)
+    conf = Pooling.Conf(pool_axis=axis)
+    block = conf.build(spec)
+    free = Pooling.Conf(pool_axis=axis).build(Spec(axes, {"D": 4} if axes == "BTD" else {}))
+    inputs = Features(values, mask, LENGTHS)
+    output = block(inputs)
+    assert conf.output_spec(spec) == Spec("BD", {"D": 5 if axis == 2 else 4}) and output.mask is None
+    torch.testing.assert_close(output.values, free(inputs).values)
+
+
 def test_pooling_over_an_axis_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"axis 3 .* but the input is B x T x 4"):
         Pooling.Conf(pool_axis=3).output_spec(Spec("BTD", {"D": 4}))

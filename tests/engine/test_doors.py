@@ -82,11 +82,40 @@ def test_the_config_finds_its_run_too(door, task):
     assert (task.run / "predict.tsv").exists()
 
 
+def test_what_a_config_says_now_of_testing_and_predicting_counts(door, task):
+    door("train", "--conf_path", task.path)
+    task.config["inputs"]["data_paths"] |= {"test_data_path": str(task.folder / "valid.tsv")}
+    task.config["metrics"] = ["auc@up"]
+    task.config["outputs"] |= {"predict_fields": ["confidence@up"], "predict_output_name": "now.tsv"}
+    code, out, _ = door("test", "--conf_path", task.path)
+    assert code == 0 and "valid.tsv: 40 rows" in out and "auc@up" in out and "accuracy" not in out
+    assert door("predict", "--conf_path", task.path, "--set", "outputs.predict_output_name=set.tsv")[0] == 0
+    assert [len(line.split("\t")) for line in (task.run / "set.tsv").read_text().splitlines()] == [3] * 40
+    assert not (task.run / "now.tsv").exists()
+
+
 def test_check_prints_the_table_and_writes_nothing(door, task):
     code, out, _ = door("train", "--conf_path", task.path, "--check")
     assert code == 0
     assert "BiLSTM" in out and "B x T x 16" in out and "no problems" in out
     assert not task.run.exists()
+
+
+def test_options_of_neuronblocks_are_shorthands_of_set(door, task):
+    moved, other = task.folder / "moved", task.folder / "answers.tsv"
+    code, _, err = door(
+        "train", "--conf_path", task.path, "--model_save_dir", moved, "--learning_rate", "0.02", "--cache_dir", "x"
+    )
+    assert code == 0 and "note: outputs.cache_dir: has no effect." in err
+    kept = json.loads((moved / "config.json").read_text())
+    assert kept["training_params"]["optimizer"]["params"] == {"lr": 0.02}
+    where = ["--conf_path", task.path, "--model_save_dir", moved]
+    code, out, _ = door("test", *where, "--test_data_path", task.folder / "valid.tsv")
+    assert code == 0 and "valid.tsv: 40 rows" in out
+    code, _, err = door(
+        "predict", *where, "--predict_data_path", task.folder / "valid.tsv", "--predict_output_path", other
+    )
+    assert code == 0 and len(other.read_text().splitlines()) == 40
 
 
 def test_set_overrides_the_config(door, task):

@@ -111,7 +111,6 @@ def test_a_broken_section_does_not_hide_what_is_wrong_elsewhere(task):
         "outputs.save_base_dir",
         "training_params",
         "architecture[4].inputs[0]",
-        "architecture[3]",  # which nothing reads now
         "metrics[0]",
     ]
 
@@ -139,6 +138,19 @@ def test_a_missing_validation_file_is_noticed_and_the_test_file_taken(task):
     del task.config["inputs"]["data_paths"]["valid_data_path"]
     (notice,) = checked(task.config, "config.json").notices
     assert "the best model is chosen on the test rows" in str(notice)
+
+
+def test_a_layer_that_shares_with_a_refused_one_is_not_refused_as_well(task):
+    task.config["architecture"][1]["conf"] = {"hiden_dim": 8}
+    task.config["architecture"].insert(2, {"layer_id": "again", "layer": "states", "inputs": ["sentence"]})
+    assert [finding.split(":")[0] for finding in findings(task.config)] == ["architecture[1].conf.hiden_dim"]
+
+
+def test_a_tagging_scheme_of_another_problem_is_noticed(task):
+    task.config["inputs"]["tagging_scheme"] = "BIO"
+    assert notices(task.config) == ["inputs.tagging_scheme: has no effect. Rows have no tags."]
+    task.config["inputs"]["tagging_scheme"] = None
+    assert notices(task.config) == []
 
 
 def test_extends_and_set_go_through_the_same_check(task):

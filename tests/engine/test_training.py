@@ -137,6 +137,17 @@ def test_validations_happen_when_the_config_says(task, setting, steps):
     assert [record["step"] for record in records if record["kind"] == "validation"] == steps
 
 
+def test_without_a_number_of_epochs_early_stopping_ends_the_training(task):
+    del task.config["training_params"]["max_epoch"]
+    (notice,) = load_experiment(task.path).notices
+    assert str(notice).startswith("training_params.max_epoch: is missing: training ends after 10 validations")
+    trained(task, "training_params.optimizer.params.lr=0")  # no validation is better than the first
+    records = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records if record["kind"] == "validation"] == list(range(1, 12))
+    with pytest.raises(UserError, match="training_params: schedule counts the steps to the end, so it needs max_epoch"):
+        load_experiment(task.path, ['training_params.schedule={"name": "linear"}'])
+
+
 def test_early_stopping_counts_validations_without_gain(task):
     trained(task, "training_params.max_epoch=50", "training_params.early_stop_patience=2", "training_params.seed=3")
     records = [json.loads(line) for line in (task.run / "metrics.jsonl").read_text().splitlines()]

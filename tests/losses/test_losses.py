@@ -190,6 +190,15 @@ def test_focal_loss_by_hand():
     assert float(loss(Features(torch.tensor(logits)), torch.tensor(target))) == pytest.approx(expected, rel=1e-6)
 
 
+def test_one_alpha_of_focal_loss_is_the_weight_of_the_rarer_of_two_labels():
+    two = Spec("BD", {"D": 2})
+    one, both = (build("FocalLoss", two, TWO_LABELS, alpha=alpha) for alpha in (0.25, {"0": 0.75, "1": 0.25}))
+    logits, target = torch.randn(5, 2), torch.tensor([0, 1, 1, 0, 1])
+    torch.testing.assert_close(one(Features(logits), target), both(Features(logits), target))
+    with pytest.raises(ValueError, match="alpha has 2 entries, but there are 3 labels"):
+        conf_class("FocalLoss")(alpha=0.25).check(SCORES, LABELS)
+
+
 def test_focal_loss_without_gamma_is_cross_entropy():
     values, target = example("FocalLoss")
     focal = build("FocalLoss", SCORES, LABELS, gamma=0.0)
@@ -364,6 +373,15 @@ def test_regression_losses_say_what_does_not_fit(name):
         check(SCORES, NUMBERS)
     with pytest.raises(ValueError, match="needs a target of numbers"):
         check(ONE, TWO_LABELS)
+
+
+@pytest.mark.parametrize(("name", "field"), [("CrossEntropyLoss", "weight"), ("FocalLoss", "alpha")])
+def test_weights_whose_order_only_the_data_tells_are_noticed(name, field):
+    unknown = Spec("B", ids=True)
+    weights = [0.1, 0.9, 0.5]
+    assert list(conf_class(name)(**{field: weights}).notices(SCORES, unknown)) == [f"conf.{field}"]
+    assert conf_class(name)(**{field: weights}).notices(SCORES, LABELS) == {}
+    assert conf_class(name)(**{field: {"a": 0.1}}).notices(SCORES, unknown) == {}
 
 
 @pytest.mark.parametrize(("name", "field"), [("CrossEntropyLoss", "weight"), ("FocalLoss", "alpha")])

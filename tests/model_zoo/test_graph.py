@@ -89,6 +89,15 @@ def test_weights_are_shared_whatever_the_order_of_computation():
     assert {step.id: step.shares for step in graph.layers}["early"] == "top"
 
 
+def test_a_layer_without_weights_may_be_named_for_other_sizes():
+    layers = [*SIAMESE[:3], layer("wide", "Dropout", ["q"]), shared("narrow", "wide", ["answer"])]
+    layers += [layer("qv", "Pooling", ["wide"]), shared("av", "qv", ["narrow"]), layer("unread", "Pooling", ["a"])]
+    layers += [layer("both", "Concat2D", ["qv", "av", "unread"]), layer("output", "Linear", ["both"], output=True)]
+    graph = trace(layers, BRANCHES, THREE)
+    assert graph.findings == [] and str(graph.specs["both"]) == "B x 22"
+    assert Model(graph)(texts())["both"].values.shape == (4, 22)
+
+
 def test_counted_parameters_are_those_of_the_model():
     graph = trace(SIAMESE, BRANCHES, THREE)
     model = Model(graph)
@@ -102,7 +111,7 @@ def test_layers_may_stand_in_any_order():
         layer("output", "Linear", ["v"], output=True, hidden_dim=2),
         layer("v", "Pooling", ["question"]),
     ]
-    assert findings(jumbled) == ["inputs.model_inputs.answer: no layer reads this branch."]
+    assert findings(jumbled) == []
 
 
 @pytest.mark.parametrize(
@@ -141,10 +150,27 @@ def test_a_cycle_is_shown():
     assert "architecture[1].inputs: a cycle: x <- y <- x." in findings(layers)
 
 
-def test_a_layer_that_nobody_reads_is_reported_unless_a_loss_does():
-    layers = [*SIAMESE, layer("idle", "Pooling", ["q"])]
-    assert findings(layers) == ["architecture[7]: nothing reads 'idle' and it is not an output layer."]
-    assert findings(layers, also_used=["idle"]) == []
+def test_what_no_answer_needs_is_left_out_and_noticed_unless_a_loss_reads_it():
+    layers = [EMBEDDING, layer("idle", "BiLSTM", ["answer"], hidden_dim=4), layer("end", "Pooling", ["idle"])]
+    layers += [shared("q", "idle", ["question"]), layer("qv", "Pooling", ["q"])]
+    layers += [layer("output", "Linear", ["qv"], output=True, hidden_dim=3)]
+    graph = trace(layers, BRANCHES, THREE)
+    assert [str(notice) for notice in graph.notices] == [
+        "architecture[2]: has no effect. Nothing that gives an answer reads 'end', so it is left out."
+    ]
+    layers[3] = layer("q", "BiLSTM", ["question"], hidden_dim=4)
+    graph = trace(layers, BRANCHES, THREE)
+    assert graph.findings == []
+    assert [notice.path for notice in graph.notices] == [
+        "architecture[1]",
+        "architecture[2]",
+        "inputs.model_inputs.answer",
+    ]
+    model = Model(graph)
+    assert set(model(texts())) == {"question", "q", "qv", "output"}
+    assert all(parameter.shape for parameter in model.parameters())
+    graph = trace(layers, BRANCHES, THREE, also_used=["end"])
+    assert graph.notices == [] and "end" in Model(graph)(texts())
 
 
 def test_one_unsound_layer_does_not_hide_another():

@@ -145,7 +145,7 @@ WANTED = ["a", "b"]
         ("glove", False, b"a 1 2\nb x 2\n", ":2: not all numbers (could not convert string to float: b'x')."),
         ("glove", False, b"a 1 2\nb nan 2\n", ":2: not all numbers are finite."),
         ("glove", False, b"a 1 2\nb 1e99 2\n", ":2: not all numbers are finite."),
-        ("glove", True, b"a 1 2\n", ": only word2vec has a binary format that is read, not glove. Use its text format."),
+        ("glove", True, b"a 1 2\n", ": glove has no binary format. Set inputs.pretrained_emb_binary_or_text to text."),
         ("word2vec", True, text_of(TABLE), ":1: a word2vec binary begins with two numbers, words and features. Is it a text?"),
         ("word2vec", True, text_of({"a": [0.25] * 9, "b": [0.5] * 9}, header=True), ": is a text. Set inputs.pretrained_emb_binary_or_text to text."),
         ("word2vec", False, binary_of(TABLE), ": is binary. Set inputs.pretrained_emb_binary_or_text to binary."),
