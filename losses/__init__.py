@@ -6,6 +6,7 @@ from losses.crf import CRFLoss
 from losses.cross_entropy import CrossEntropyLoss, NLLLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
+from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "L1Loss",
     "Loss",
     "MSELoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
     "PoissonNLLLoss",

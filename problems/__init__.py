@@ -2,7 +2,8 @@
 
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
+from problems.multi_label import MultiLabel
 from problems.regression import Regression
 from problems.sequence_tagging import SequenceTagging
 
-__all__ = ["PROBLEMS", "Classification", "Decoded", "Problem", "Regression", "SequenceTagging"]
+__all__ = ["PROBLEMS", "Classification", "Decoded", "MultiLabel", "Problem", "Regression", "SequenceTagging"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.types import NO_TARGET, Batch, Features
+from core.types import NO_TARGET, Batch, Features, Spec
 from text.input_plan import InputPlan
 from text.padding import pad, pad_inner
 from text.ragged import Ragged
@@ -23,6 +23,7 @@ class EncodedRows:
     targets  target column -> one value for each row (an array), or one list (a Ragged)
     lines    int64, the line number of each row in its file
     skipped  how many bad rows of the file are left out
+    specs    target column -> what its tensor will be; B x C are the labels of a row as a vector of bool
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class EncodedRows:
         targets: Mapping[str, Any],
         lines: np.ndarray,
         skipped: int = 0,
+        specs: Mapping[str, Spec] | None = None,
     ) -> None:
         self.plan = plan
         self.columns = columns
         self.targets = targets
         self.lines = lines
         self.skipped = skipped
+        self.specs = specs or {}
         lengths = [columns[plan.words_of[names[0]]].lengths for names in plan.branches.values()]
         self.lengths: np.ndarray = np.maximum.reduce(lengths)
         """int64 of N: tokens in the longest branch; rows of like length belong together."""
@@ -59,11 +62,19 @@ class EncodedRows:
         """These rows as tensors in host memory."""
         inputs = {branch: self._branch(branch, indices) for branch in self.plan.branches}
         targets = {
-            column: torch.from_numpy(_targets(values, indices))
-            for column, values in self.targets.items()
-            if column in wanted
+            column: torch.from_numpy(self._target(column, indices)) for column in self.targets if column in wanted
         }
         return Batch(self.lines[indices], inputs, targets)
+
+    def _target(self, column: str, indices: np.ndarray) -> np.ndarray:
+        """Those of these rows; lists become B x C of bool, or B x T with NO_TARGET at padding."""
+        values, spec = self.targets[column], self.specs.get(column)
+        if not isinstance(values, Ragged):
+            return values[indices]
+        if spec is not None and spec.axes == "BC":
+            return values.taken(indices).multi_hot(spec.size("C"))
+        ids_BT, mask_BT = pad(values, indices)
+        return np.where(mask_BT, ids_BT, NO_TARGET)
 
     def _branch(self, branch: str, indices: np.ndarray) -> Features:
         names, size = self.plan.branches[branch], self.plan.size(branch)
@@ -80,11 +91,3 @@ class EncodedRows:
         lengths = torch.from_numpy(mask_BT.sum(1))
         mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
         return Features(parts[words], mask, lengths, parts)
-
-
-def _targets(values: np.ndarray | Ragged, indices: np.ndarray) -> np.ndarray:
-    """Those of these rows; lists become B x T with NO_TARGET at padding."""
-    if not isinstance(values, Ragged):
-        return values[indices]
-    ids_BT, mask_BT = pad(values, indices)
-    return np.where(mask_BT, ids_BT, NO_TARGET)

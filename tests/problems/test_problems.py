@@ -25,7 +25,7 @@ def fitted(*cells, **arguments):
 
 
 def test_problems_are_known_by_their_dataset_type():
-    assert PROBLEMS.names() == ["classification", "regression", "sequence_tagging"]
+    assert PROBLEMS.names() == ["classification", "multi_label", "regression", "sequence_tagging"]
     assert PROBLEMS["classification"] is Classification and PROBLEMS["regression"] is Regression
 
 
