@@ -37,7 +37,7 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
 benchmark: $(VENV)/.installed
-	for part in speed blocks startup vectors scale; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+	for part in speed tagging blocks startup vectors scale; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 schema docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py

@@ -16,7 +16,8 @@ def arguments() -> argparse.Namespace:
     run_arguments(parser)
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
     parser.add_argument("--output", help="the file, or - for standard output; with --input - that is the default")
-    parser.add_argument("--format", choices=["tsv", "csv", "jsonl", "parquet", "conll"], help="format of the input")
+    formats = ["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
+    parser.add_argument("--format", choices=formats, help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
     parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
     return parser.parse_args()

@@ -15,9 +15,7 @@ and of the ratios within a round with the lowest and the highest. Encoding and s
 """
 
 import argparse
-import gc
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
@@ -28,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.data import add_arguments, data_overrides
+from benchmarks.rounds import add_round_arguments, ratios, rounds, spread
 from benchmarks.standin import WIDTH, Learner, Rows, StandIn
 from core.seeding import seed_everything
 from core.types import Batch
@@ -47,17 +46,15 @@ from text.padding import pad
 
 CONFIG = Path("configs/distillation/query_classifier.json")
 CPU = torch.device("cpu")
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rows per second in training and prediction.")
     add_arguments(parser)
+    add_round_arguments(parser)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[32, 128])
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds, after one to warm up")
     parser.add_argument("--rows", type=int, default=6400, help="random training rows of a round")
     parser.add_argument("--threads", type=int, help="threads of torch; 1 is steadier on a machine with other work")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: time that the process computed")
     return parser.parse_args()
 
 
@@ -136,31 +133,12 @@ def padded(rows: EncodedRows, target: str, real_lengths: bool) -> Rows:
     return Rows(torch.from_numpy(ids_NT), torch.from_numpy(lengths_N), torch.from_numpy(rows.targets[target]))
 
 
-def rounds(options: argparse.Namespace, works: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each work in each round, without the first round."""
-    clock = CLOCKS[options.clock]
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(options.rounds + 1):
-        for name, work in works.items():
-            gc.collect()
-            start = clock()
-            work()
-            times[name].append(clock() - start)
-    return {name: values[1:] for name, values in times.items()}
-
-
 def cells(rows: int, times: Mapping[str, list[float]]) -> list[str]:
     """rows/s of each, how much faster ours is than the stand-ins, and how much longer it takes than the bare loop."""
-
-    def spread(values: list[float], shown: str) -> str:
-        return f"{median(values):{shown}} ({min(values):{shown}} to {max(values):{shown}})"
-
-    def ratios(name: str) -> list[float]:
-        return [other / own for own, other in zip(times["ours"], times[name], strict=True)]
-
-    overhead = [100 * (1 / ratio - 1) for ratio in ratios("bare")]
+    overhead = [100 * (1 / ratio - 1) for ratio in ratios(times, "ours", "bare")]
     speeds = [f"{rows / median(values):,.0f}" for values in times.values()]
-    return [*speeds, spread(ratios("stand-in"), ".2f"), spread(ratios("packed"), ".2f"), spread(overhead, ".1f")]
+    faster = [spread(ratios(times, "ours", other), ".2f") for other in ("stand-in", "packed")]
+    return [*speeds, *faster, spread(overhead, ".1f")]
 
 
 def measure(options: argparse.Namespace, batch_size: int, folder: Path) -> Iterator[list[str]]:

@@ -24,6 +24,7 @@ from block_zoo.depthwise_conv import DepthwiseConv
 from block_zoo.dropout import Dropout
 from block_zoo.embedding import Embedding
 from block_zoo.encoder_decoder import EncoderDecoder
+from block_zoo.exact_match import ExactMatch
 from block_zoo.expand_plus import Expand_plus
 from block_zoo.feed_forward import FeedForward
 from block_zoo.flatten import Flatten
@@ -81,6 +82,7 @@ __all__ = [
     "ElementWisedMultiply3D",
     "Embedding",
     "EncoderDecoder",
+    "ExactMatch",
     "Expand_plus",
     "FeedForward",
     "Flatten",

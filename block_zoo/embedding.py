@@ -113,6 +113,7 @@ class Embedding(Block):
     The first layer of every architecture.
 
     Shape: a branch with columns of ids B x T (words, features) or B x T x K (characters) -> B x T x (sum of dim).
+    Parts: the ids B x T of its columns of words and features, by the names of the columns.
     Masking: the output is zero at padding; row 0 of a table is padding and stays zero.
     `{"layer": "Embedding", "conf": {"word": {"cols": ["question_text"], "dim": 100, "fix_weight": false}}}`
     Reference: Bengio et al. 2003, A Neural Probabilistic Language Model, section 2; Collobert et al. 2011, section 3.2.
@@ -179,7 +180,8 @@ class Embedding(Block):
                 total = sum(self.clusters[cluster].spec(spec).size("D") for _, cluster, spec in columns)
                 if self.ngram is not None:
                     total += self.ngram.dim * sum(column in self.ngram.cols for column, _, _ in columns)
-            return branches[-1].resized("BTD", D=total)
+            parts = {column: spec for column, spec in branches[-1].parts.items() if spec.axes == "BT"}
+            return dataclasses.replace(branches[-1].resized("BTD", D=total), parts=parts)
 
     def __init__(self, conf: Conf, *branches: Spec) -> None:
         super().__init__()
@@ -204,7 +206,9 @@ class Embedding(Block):
             vectors.append(self._look_up(column, ids, branch))
             if self.ngrams is not None and column in self.ngram_columns:
                 vectors.append(self.ngrams(ids))
-        return branch.with_values(zero_padding(torch.cat(vectors, -1) if len(vectors) > 1 else vectors[0], branch.mask))
+        columns = {column: ids_BT for column, ids_BT in branch.parts.items() if ids_BT.dim() == 2}
+        vectors_BTD = torch.cat(vectors, -1) if len(vectors) > 1 else vectors[0]
+        return branch.with_values(zero_padding(vectors_BTD, branch.mask), **columns)
 
     def load_vectors(self, cluster: str, vectors: Tensor, found_V: Tensor) -> None:
         """Set the rows of a cluster's table that pretrained vectors know.

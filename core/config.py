@@ -18,7 +18,7 @@ class DataPathsConf(Conf):
     """Where the data lies. Relative paths start from the folder in which the command runs."""
 
     train_data_path: str | None = None
-    """Training rows: .tsv, .csv, .jsonl or .parquet, each also with .gz."""
+    """Training rows: .tsv, .csv, .jsonl, .parquet, .conll or .json (SQuAD), each also with .gz."""
     valid_data_path: str | None = None
     """Validation rows, which choose the best model; without them the test rows are used, and a notice says so."""
     test_data_path: str | None = None
@@ -39,8 +39,8 @@ class InputsConf(Conf):
     """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
-    data_format: Literal["tsv", "csv", "jsonl", "parquet", "conll"] | None = None
-    """Format of the files; by default the file's suffix says it (tsv if it does not)."""
+    data_format: Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"] | None = None
+    """Format of the files; by default the file's suffix says it (.json for squad; tsv if it says none)."""
     file_with_col_header: bool = False
     """Whether the first line of each file holds the names of the columns."""
     file_header: dict[str, NonNegativeInt | str] | None = None

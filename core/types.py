@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SPECIAL_IDS = 4
+"""Ids below this are no words: padding, <start>, <eos>, unknown words."""
 NO_TARGET = -100
 """The target id of a token that does not count, such as padding: what torch's losses leave out."""
 
@@ -36,7 +38,8 @@ class Spec:
     """What a tensor will be, before it is: its axes, the sizes that are known, its inner parts by name.
 
     An axis without a size varies (B and T always do, unless a config fixes the length of a branch).
-    `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids.
+    `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids; `places` says that the
+    ids are places of tokens instead.
     """
 
     axes: str
@@ -44,6 +47,7 @@ class Spec:
     parts: Mapping[str, "Spec"] = field(default_factory=dict)
     ids: bool = False
     labels: tuple[str, ...] | None = None
+    places: bool = False
 
     def size(self, axis: str) -> int:
         """The size of `axis`. ValueError where it must be known and is not."""

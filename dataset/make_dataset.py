@@ -1,13 +1,16 @@
-"""Makes the data that ships: three small tasks that a model must learn word order for. Usage: python make_dataset.py
+"""Makes the data that ships: eight small tasks that a model must learn word order for. Usage: python make_dataset.py
 
 The same seed gives the same bytes. What each task is, and why counting words does not solve it, stands with its
 function; README.md beside this file has the numbers.
 """
 
 import argparse
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROWS = {"train": 1.0, "valid": 0.2, "test": 0.2}
 """The files of a task, and their sizes as shares of the training file."""
@@ -28,6 +31,57 @@ ACTIONS = ["sees", "chases", "likes", "finds", "avoids"]
 KINDS = ["big", "large", "quick", "fast", "red", "old", "quiet"]
 OBJECTS = ["house", "home", "car", "automobile", "ball", "tree", "bird"]
 
+GIVEN = "anna tom maria paul julia david".split()
+NAMES = "rose grant pearl cork bath orange shell lane hill stone bell wood page berry brook castle bridge reed".split()
+FORMS = {
+    "PER": ["{name}", "{given} {name}"],
+    "LOC": ["{name}", "little {name}"],
+    "ORG": ["{name}", "{name} & sons", "{given} {name} & sons"],
+    "": ["the {name}", "a little {name}", "no {name}", "his old {name}"],
+}
+"""Type of an entity ("" = none) -> how it is spelled."""
+CLAUSES = [
+    ("PER", "smiled at", "PER"), ("PER", "flew to", "LOC"), ("PER", "was hired by", "ORG"), ("PER", "lost", ""),
+    ("ORG", "hired", "PER"), ("ORG", "opened a shop in", "LOC"), ("ORG", "merged with", "ORG"), ("ORG", "sells", ""),
+    ("LOC", "elected", "PER"), ("LOC", "lies south of", "LOC"), ("LOC", "taxed", "ORG"), ("LOC", "is known for", ""),
+    ("", "belonged to", "PER"), ("", "was found near", "LOC"), ("", "was made by", "ORG"), ("", "lay beside", ""),
+]  # fmt: skip
+ASIDES = ["", "", "yesterday", "by the way", "of all things", ", as we heard ,"]
+
+DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+CITIES = "rome, oslo, paris, lima, cairo, new york, cape town, san diego, delhi, quito".split(", ")
+INTENTS = {"book": "BookTrip", "cancel": "CancelTrip", "change": "ChangeTrip"}
+WISHES = [
+    "please {do}", "i would like to {do}", "{do} , do not {other} ,", "do not {other} but {do}",
+    "i want to {do} rather than {other}", "rather than {other} i want to {do}",
+]  # fmt: skip
+SLOTS = {
+    "from_city": ["from", "starting in"], "to_city": ["to", "arriving in"],
+    "day": ["on", "leaving on"], "return_day": ["back on", "returning on"],
+}  # fmt: skip
+"""Slot -> what stands before it."""
+
+TOPICS = {
+    "food": "soup bread dinner cake".split(),
+    "music": "song concert choir band".split(),
+    "sport": "match race team goal".split(),
+    "travel": "flight hotel train beach".split(),
+    "weather": "storm rain sunshine snow".split(),
+}
+SAID = ["we talked about {}", "everybody mentioned {}", "she wrote a lot on {}"]
+DENIED = ["we never talked about {}", "nobody mentioned {}", "she did not write on {}"]
+
+QUERIES = ["from {0} to {1} on {2}", "to {1} from {0} on {2}", "on {2} from {0} to {1}"]
+JOURNEYS = [
+    "the {2} boat from {0} to {1}", "a train to {1} leaves {0} on {2}", "on {2} you can fly to {1} from {0}",
+    "from {0} there is a bus to {1} on {2}",
+]  # fmt: skip
+
+FULL_NAMES = "Anna Berg, Tom Lind, Maria Sand, Paul Holm, Julia Dahl, David Falk, Ida Strand, Karl Moe".split(", ")
+YEARS = [str(year) for year in range(1900, 1912)]
+EVENTS = {"moved to": "move", "studied in": "study", "married in": "marry"}
+"""What a person did in a city -> how it is asked."""
+
 
 def matching(random: random.Random, count: int) -> Iterator[list[str]]:
     """Which sentences answer the question? The columns of WikiQA, about five sentences for each question.
@@ -35,7 +89,6 @@ def matching(random: random.Random, count: int) -> Iterator[list[str]]:
     A wrong sentence mostly has the very words of a right one, with the two people the other way round; active and
     passive are mixed in both. So neither the words of a sentence nor those it shares with the question tell it apart.
     """
-    yield "QuestionID Question DocumentID DocumentTitle SentenceID Sentence Label".split()
     for number in range(1, count // 5 + 1):
         agent, patient, other = random.sample(PEOPLE, 3)
         verb = random.choice(VERBS)
@@ -69,7 +122,6 @@ def classification(random: random.Random, count: int) -> Iterator[list[str]]:
 
     Half of the sentences hold praise and blame at once, so the words alone leave the verdict open.
     """
-    yield ["sentence", "label"]
     for _ in range(count):
         verdict = random.choice(["positive", "negative", "neutral"])
         text = _opinion(random, verdict)
@@ -96,7 +148,6 @@ def regression(random: random.Random, count: int) -> Iterator[list[str]]:
     if all four agree. "big" and "large" mean the same, and who does it matters: the cat sees the dog is not the
     dog sees the cat.
     """
-    yield ["sentence1", "sentence2", "score"]
     for _ in range(count):
         first = _scene(random)
         second = list(first)
@@ -128,30 +179,197 @@ def _likeness(first: Sequence[str], second: Sequence[str]) -> float:
     return sum(points) + all(same)
 
 
-TASKS: dict[str, tuple[Callable[[random.Random, int], Iterator[list[str]]], int]] = {
-    "demo_matching": (matching, 5000),
-    "demo_classification": (classification, 1500),
-    "demo_regression": (regression, 3000),
+def tagging(random: random.Random, count: int) -> Iterator[list[str]]:
+    """Which words name a person, a place or a company? Words, and their tags in BIO.
+
+    Each name is also a thing ("the rose") and stands for all three types: the verb decides, and on which side of it the
+    name stands. An aside may part the two.
+    """
+    for _ in range(count):
+        tagged = _clause(random)
+        if random.random() < 0.5:
+            tagged += [("and", "O"), *_clause(random)]
+        yield _columns([*tagged, (".", "O")])
+
+
+def _clause(random: random.Random) -> list[tuple[str, str]]:
+    subject, verb, object = random.choice(CLAUSES)
+    between = _tagged(f"{random.choice(ASIDES)} {verb}")
+    return [*_entity(random, subject), *between, *_entity(random, object)]
+
+
+def _entity(random: random.Random, kind: str) -> list[tuple[str, str]]:
+    form = random.choice(FORMS[kind])
+    return _tagged(form.format(name=random.choice(NAMES), given=random.choice(GIVEN)), kind)
+
+
+def _tagged(text: str, kind: str = "") -> list[tuple[str, str]]:
+    """Words with their tags: one span of this kind, or none."""
+    return [(word, f"{'I' if at else 'B'}-{kind}" if kind else "O") for at, word in enumerate(text.split())]
+
+
+def _columns(tagged: Sequence[tuple[str, str]]) -> list[str]:
+    """The words and the tags, with spaces between them."""
+    return [" ".join(column) for column in zip(*tagged, strict=True)]
+
+
+def joint(random: random.Random, count: int) -> Iterator[list[str]]:
+    """What is to be done with which trip? Text, the slots that its words fill in BIO, and the intent.
+
+    Most texts also name what is not to be done, and cities and days that are not meant ("to oslo , not rome") and fill
+    no slot. Which slot a city or a day fills, the words before it say.
+    """
+    for _ in range(count):
+        do, other = random.sample(list(INTENTS), 2)
+        tagged = _tagged(f"{random.choice(WISHES).format(do=do, other=other)} the trip")
+        unused = {"city": random.sample(CITIES, 4), "day": random.sample(DAYS, 4)}
+        for slot in random.sample(list(SLOTS), random.randint(1, 3)):
+            value, wrong = (unused[slot.split("_")[-1]].pop() for _ in range(2))
+            before, after = random.choice([("", ""), (f"not {wrong} but", ""), ("", f", not {wrong}")])
+            tagged += [*_tagged(f"{random.choice(SLOTS[slot])} {before}"), *_tagged(value, slot), *_tagged(after)]
+        yield [*_columns(tagged), INTENTS[do]]
+
+
+def multi_label(random: random.Random, count: int) -> Iterator[list[str]]:
+    """What was talked about? None to three of five topics, with commas between them.
+
+    Those that were not are named too, and a verb holds until "but" turns it round: "nobody mentioned the soup or the
+    match but the song". So the words say which topics are named, not which of them are denied.
+    """
+    for _ in range(count):
+        topics = random.sample(list(TOPICS), random.randint(1, 4))
+        said = random.sample(topics, random.randint(0, min(3, len(topics))))
+        text, before = "", None
+        for topic in topics:
+            now, thing = topic in said, f"the {random.choice(TOPICS[topic])}"
+            if before is not None and random.random() < 0.6:
+                link = ("and" if now else "or") if now == before else ("but" if now else "but not")
+                text += f" {link} {thing}"
+            else:
+                text += (" , and " if text else "") + random.choice(SAID if now else DENIED).format(thing)
+            before = now
+        yield [f"{text} .", ",".join(sorted(said))]
+
+
+def ranking(random: random.Random, count: int) -> Iterator[list[str]]:
+    """How well does a journey fit a query, from 0 to 3? Six journeys for each query.
+
+    3: start, end and day; 2: start and end; 1: start or end; 0: neither. The way back has all words of the query, but
+    its relevance is 0.
+    """
+    for number in range(1, count // 6 + 1):
+        start, end, other = random.sample(CITIES, 3)
+        day, another = random.sample(DAYS, 2)
+        query = random.choice(QUERIES).format(start, end, day)
+        journeys = [
+            (start, end, day, "3"), (start, end, another, "2"), (end, start, day, "0"), (end, start, another, "0"),
+            (start, other, random.choice([day, another]), "1"), (other, end, random.choice([day, another]), "1"),
+        ]  # fmt: skip
+        random.shuffle(journeys)
+        for *journey, relevance in journeys:
+            yield [f"Q{number}", query, random.choice(JOURNEYS).format(*journey), relevance]
+
+
+def reading(random: random.Random, count: int) -> Iterator[tuple[str, list[tuple[str, str, int]]]]:
+    """Who, where, when? A passage and five questions on it, each with its answer and where that begins ("", -1: none).
+
+    A passage tells four things, mostly of two people and several in a sentence: four cities, four years to choose from.
+    Two of the five questions ask what it does not tell; their words stand there too, but not together.
+    """
+    for _ in range(count // 5):
+        told = [(person, event) for person in random.sample(FULL_NAMES, 2) for event in EVENTS]
+        random.shuffle(told)
+        passage, answered, unanswered = "", [], []
+        for (who, event), city, when in zip(told[:4], random.sample(CITIES, 4), random.sample(YEARS, 4), strict=True):
+            where, asked = city.title(), f"did {who} {EVENTS[event]}?"
+            clause = random.choice(["{0} {1} {2} in {3}", "in {3} {0} {1} {2}"]).format(who, event, where, when)
+            passage += random.choice([". ", ", and "]) if passage else ""
+            answers = {f"Who {event} {where}?": who, f"Where {asked}": where, f"When {asked}": when}
+            answered += [(asks, answer, len(passage) + clause.index(answer)) for asks, answer in answers.items()]
+            passage += clause if passage.endswith(", and ") else clause[0].upper() + clause[1:]
+            unanswered += [f"Who {other} {where}?" for other in EVENTS if other != event]
+        for who, event in told[4:]:
+            unanswered += [f"{word} did {who} {EVENTS[event]}?" for word in ("Where", "When")]
+        questions = [*random.sample(answered, 3), *((question, "", -1) for question in random.sample(unanswered, 2))]
+        random.shuffle(questions)
+        yield f"{passage}.", questions
+
+
+def table(*columns: str) -> Callable[[Sequence[Any]], str]:
+    """Writes tab-separated values under a header."""
+
+    def write(rows: Sequence[Any]) -> str:
+        return "".join("\t".join(row) + "\n" for row in [columns, *rows])
+
+    return write
+
+
+def conll(rows: Sequence[Any]) -> str:
+    """A line for each word with its tag, an empty one after each text."""
+    texts = [zip(words.split(), tags.split(), strict=True) for words, tags in rows]
+    return "".join("".join(f"{word} {tag}\n" for word, tag in text) + "\n" for text in texts)
+
+
+def squad(rows: Sequence[Any]) -> str:
+    """The JSON of SQuAD 2.0, a line for each passage."""
+    articles = []
+    for number, (passage, questions) in enumerate(rows, 1):
+        asked = [
+            {
+                "id": f"P{number}-{at}",
+                "question": question,
+                "answers": [{"text": answer, "answer_start": begin}] if answer else [],
+                "is_impossible": not answer,
+            }
+            for at, (question, answer, begin) in enumerate(questions, 1)
+        ]
+        articles.append({"title": f"P{number}", "paragraphs": [{"context": passage, "qas": asked}]})
+    lines = ",\n".join(map(json.dumps, articles))
+    return f'{{"version": "v2.0", "data": [\n{lines}\n]}}\n'
+
+
+@dataclass(frozen=True)
+class Task:
+    """One folder of data.
+
+    rows    makes about as many as it is told
+    count   how many it is told for training
+    write   makes the text of a file from them
+    reads   places in a row of what a model sees
+    suffix  of the files
+    """
+
+    rows: Callable[[random.Random, int], Iterator[Any]]
+    count: int
+    write: Callable[[Sequence[Any]], str]
+    reads: tuple[int, ...] = (0,)
+    suffix: str = "tsv"
+
+
+MATCHING = "QuestionID Question DocumentID DocumentTitle SentenceID Sentence Label".split()
+TASKS = {
+    "demo_matching": Task(matching, 5000, table(*MATCHING), reads=(1, 5)),
+    "demo_classification": Task(classification, 1500, table("sentence", "label")),
+    "demo_regression": Task(regression, 3000, table("sentence1", "sentence2", "score"), reads=(0, 1)),
+    "demo_tagging": Task(tagging, 1500, conll, suffix="conll"),
+    "demo_joint": Task(joint, 1500, table("text", "slots", "intent")),
+    "demo_multi_label": Task(multi_label, 2000, table("text", "topics")),
+    "demo_ranking": Task(ranking, 2400, table("query_id", "query", "document", "relevance"), reads=(1, 2)),
+    "demo_reading": Task(reading, 1200, squad, suffix="json"),
 }
-"""Folder -> its rows, and about how many of them for training."""
 
 
 def make(folder: Path, seed: int = 1) -> None:
-    """Write every file of every task; a row of a later file never stands in an earlier one of its task."""
-    for task, (rows, count) in TASKS.items():
-        seen: set[tuple[str, ...]] = set()
-        for name, share in ROWS.items():
-            path = folder / task / f"{name}.tsv"
+    """Write every file of every task; what a model sees of a row never stands in an earlier file of its task."""
+    for name, task in TASKS.items():
+        seen: set[tuple[Any, ...]] = set()
+        for part, share in ROWS.items():
+            path = folder / name / f"{part}.{task.suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            header, *body = rows(random.Random(f"{seed} {task} {name}"), int(count * share))
-            new = [row for row in body if _content(row) not in seen]
-            seen |= set(map(_content, new))
-            path.write_text("".join("\t".join(row) + "\n" for row in [header, *new]), encoding="utf-8", newline="\n")
-
-
-def _content(row: Sequence[str]) -> tuple[str, ...]:
-    """What a model sees of a row."""
-    return (row[1], row[5]) if len(row) > 3 else tuple(row)
+            rows = task.rows(random.Random(f"{seed} {name} {part}"), int(task.count * share))
+            new = [row for row in rows if tuple(row[place] for place in task.reads) not in seen]
+            seen |= {tuple(row[place] for place in task.reads) for row in new}
+            path.write_text(task.write(new), encoding="utf-8", newline="\n")
 
 
 def main() -> None:

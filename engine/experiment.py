@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import core.conf
 import core.schema
@@ -252,11 +253,12 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
     notices += [Finding(f"training_params.{path}", f"has no effect. {why}") for path, why in _idle_settings(draft)]
-    if _tagged(conf):
-        asked = {"inputs.add_start_end_for_seq": conf.add_start_end_for_seq}
-        lengths = ("max_lengths", "fixed_lengths")
-        asked |= {f"training_params.{key}": bool(getattr(draft.training, key, None)) for key in lengths}
-        notices += [Finding(path, "has no effect. Each word keeps its tag.") for path, is_on in asked.items() if is_on]
+    settled = _asked_by_problem(conf)
+    wanted_keys = {"inputs.add_start_end_for_seq": ("add_start_end", conf.add_start_end_for_seq)}
+    for key in ("max_lengths", "fixed_lengths"):
+        wanted_keys[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
+    sentence = f"has no effect. {conf.dataset_type} answers about the words as they stand in the file."
+    notices += [Finding(path, sentence) for path, (key, is_on) in wanted_keys.items() if is_on and key in settled]
     if conf.involve_all_words_in_pretrained_emb and conf.data_paths.pre_trained_emb is None:
         refuse("involve_all_words_in_pretrained_emb", "needs inputs.data_paths.pre_trained_emb.")
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
@@ -289,6 +291,8 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
             yield "tokenizer", "Words that have features are split at spaces."
         if "remove_stopwords" in training.text_preprocessing:
             yield "text_preprocessing", "Words that have features all stay."
+    elif _asked_by_problem(inputs).get("placed") and "remove_stopwords" in training.text_preprocessing:
+        yield "text_preprocessing", "remove_stopwords leaves the text alone that holds the answers."
 
 
 def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Finding]) -> None:
@@ -313,6 +317,9 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
 def _sound_problem(draft: _Draft, problems: list[Finding]) -> Problem | None:
     """The problem that the inputs describe, where they describe one; what it refuses goes to `problems`."""
     if draft.inputs is None or not draft.inputs.target:
+        return None
+    own = core.conf.annotations(PROBLEMS[draft.inputs.dataset_type].Conf)  # type: ignore[attr-defined]
+    if any(problem.path.startswith(tuple(f"inputs.{key}" for key in own)) for problem in problems):
         return None
     try:
         return make_problem(draft.inputs)
@@ -352,7 +359,14 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
             if kinds[column] == "char" and words:
                 named = [word for word in words if f"{word.split('_')[0]}_char" == column]
                 sources[column] = (named or words)[0]
-    tagged = _tagged(inputs)
+    asked = _asked_by_problem(inputs)
+    for key in ("tagged", "placed"):
+        asked[key] = [column for column in asked.get(key, ()) if kinds[column] == "word"]
+    standard: dict[str, Any] = {
+        "max_lengths": {} if training.fixed_lengths else training.max_lengths or {},
+        "fixed_lengths": training.fixed_lengths or {},
+        "add_start_end": inputs.add_start_end_for_seq,
+    }
     tokenizer = training.tokenizer or ("jieba" if draft.language.lower() == "chinese" else "nltk")
     return InputPlan(
         branches=inputs.model_inputs,
@@ -361,21 +375,20 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
         clusters={column: name for name, columns in clusters.items() for column in columns},
         tokenizer=tokenizer,
         preprocessing=list(training.text_preprocessing),
-        max_lengths={} if training.fixed_lengths or tagged else training.max_lengths or {},
-        fixed_lengths={} if tagged else training.fixed_lengths or {},
-        add_start_end=inputs.add_start_end_for_seq and not tagged,
         min_word_frequency=training.vocabulary.min_word_frequency,
         max_vocabulary=training.vocabulary.max_vocabulary,
         extra_words=extra_words,
-        tagged=[column for column in tagged if kinds[column] == "word"],
+        **standard | asked,
     )
 
 
-def _tagged(inputs: InputsConf) -> list[str]:
-    """The columns of the branch whose words have tags; none where the problem has no tags."""
-    if not PROBLEMS[inputs.dataset_type].token_columns(inputs):  # type: ignore[attr-defined]
-        return []
-    return next(iter(inputs.model_inputs.values()), [])
+def _asked_by_problem(inputs: InputsConf) -> dict[str, Any]:
+    """The fields of the input plan that the problem settles."""
+    try:
+        asked: dict[str, Any] = PROBLEMS[inputs.dataset_type].plan(inputs)  # type: ignore[attr-defined]
+    except ValueError:  # what the problem itself will say, too
+        return {}
+    return asked
 
 
 def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:
@@ -393,7 +406,11 @@ def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound
         if draft.embedding:
             draft = replace(draft, layers=[None, *draft.layers[1:]])
     if problem is None:
-        return trace(draft.layers, branches, Answered({"": UNFITTED_SIZE}), _read_by_losses(draft), draft.layer_ids)
+        columns = draft.inputs.target if draft.inputs and draft.inputs.target else [""]
+        any_target = Answered(
+            dict.fromkeys(columns, UNFITTED_SIZE), {layer: columns[0] for layer in draft.layer_ids if layer}
+        )
+        return trace(draft.layers, branches, any_target, _read_by_losses(draft), draft.layer_ids)
     return trace_all(draft, branches, problem)[0]
 
 

@@ -43,7 +43,11 @@ def trace_losses(
             continue
         found = []
         for place, address in enumerate(conf.inputs):
-            if address not in targets and (sentence := graph.reference_problem(address, targets)):
+            if address in targets and address in graph.names:
+                graph.refuse(
+                    f"{path}.inputs[{place}]", f"'{address}' is a target column and a layer or input; rename one."
+                )
+            elif address not in targets and (sentence := graph.reference_problem(address, targets)):
                 graph.refuse(f"{path}.inputs[{place}]", sentence)
             found.append(targets.get(address) or graph.spec_at(address))
         specs = tuple(spec for spec in found if spec is not None)

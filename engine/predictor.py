@@ -80,9 +80,10 @@ class Predictor:
         batches = prediction_batches(rows.lengths, self.batch_size)
         with torch.inference_mode(), self._autocast():
             parts = [self._answer(batch.to(self.device)) for batch in rows.batches(batches)]
-        order = np.empty(len(rows), dtype=np.int64)
-        order[np.concatenate(batches)] = np.arange(len(rows))
-        return type(parts[0]).concatenate(parts).taken(order)
+        order = np.empty(len(rows.lengths), dtype=np.int64)
+        order[np.concatenate(batches)] = np.arange(len(order))
+        decoded = type(parts[0]).concatenate(parts).taken(order)
+        return self.problem.resolved(decoded, rows.targets, rows.windows)
 
     def _autocast(self) -> torch.autocast:
         """The arithmetic of the training, so that validation, test.py and predict.py give the same answers."""
@@ -120,7 +121,7 @@ class Predictor:
             yield from self._predict_window(window, fields)
 
     def _predict_window(self, window: list[Row], fields: list[str]) -> Iterator[Prediction]:
-        encoded, errors = self.encoder.encode_rows(window)
+        encoded, errors = self.encoder.encode_rows(window, self.problem.kept)
         good = [row for row, error in zip(window, errors, strict=True) if not error]
         answers = iter(self.problem.predictions(good, self.decoded(encoded), fields) if good else ())
         blank = dict.fromkeys(fields, "")

@@ -70,7 +70,7 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     def batches_of(epoch: int) -> list[np.ndarray]:
         return training_batches(data.train.lengths, conf.training_params.batch_size, conf.training_params.seed, epoch)
 
-    batches = math.ceil(len(data.train) / conf.training_params.batch_size)
+    batches = math.ceil(len(data.train.lengths) / conf.training_params.batch_size)
     steps = math.ceil(batches / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     place = Workplace(
@@ -149,7 +149,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     for name, rows in (("training", train), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
-    return Data(train, valid, encoder, problem)
+    return Data(train.taught(), valid, encoder, problem)
 
 
 def cache_folder(conf: ExperimentConf) -> Path | None:

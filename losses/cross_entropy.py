@@ -20,9 +20,14 @@ class ClassConf(WeightedConf):
     """Label id whose rows do not count."""
 
     def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
-        if target.axes == "B" or self.ignore_index == NO_TARGET:
+        if (target.axes == "B" and not target.places) or self.ignore_index == NO_TARGET:
             return {}
         return {"conf.ignore_index": "has no effect. Padding has no label here, and never counts."}
+
+    def check(self, output: Spec, target: Spec) -> None:
+        super().check(output, target)
+        if target.places and self.weight is not None:
+            raise ValueError("weight belongs to labels, but this target holds places of tokens.")
 
 
 class ClassLoss(WeightedLoss):
@@ -30,7 +35,8 @@ class ClassLoss(WeightedLoss):
 
     def __init__(self, conf: ClassConf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
-        self.ignored_id = NO_TARGET if target.axes == "BT" else conf.ignore_index
+        self.of_places = target.places
+        self.ignored_id = NO_TARGET if target.axes == "BT" or target.places else conf.ignore_index
 
     def as_number(self, losses_N: Tensor, target_N: Tensor) -> Tensor:
         """The losses of rows as one number."""
@@ -43,8 +49,8 @@ class ClassLoss(WeightedLoss):
 class CrossEntropyLoss(ClassLoss):
     """Negative log probability of the right label: -w[y] log softmax(z)[y]; the mean divides by the sum of weights.
 
-    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T. Of a layer that ends in softmax it takes the
-    logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; or B x T x 1 and B, the place of a token. Of a
+    layer that ends in softmax it takes the logits.
 
         {"type": "CrossEntropyLoss", "conf": {"weight": {"0": 0.1, "1": 0.9}}, "inputs": ["output", "label"]}
 
@@ -55,10 +61,15 @@ class CrossEntropyLoss(ClassLoss):
         label_smoothing: Annotated[float, Range(minimum=0, maximum=1)] = 0.0
         """Share of the target that is spread evenly over all labels."""
 
+        def check(self, output: Spec, target: Spec) -> None:
+            super().check(output, target)
+            if target.places and self.label_smoothing:
+                raise ValueError("label_smoothing belongs to labels, but this target holds places of tokens.")
+
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        logits_NC, target_N = class_scores(output, target)
+        logits_NC, target_N = class_scores(output, target, self.of_places)
         losses_N = F.cross_entropy(
             logits_NC,
             target_N,
@@ -89,7 +100,7 @@ class NLLLoss(ClassLoss):
     conf: Conf
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
-        logits_NC, target_N = class_scores(output, target)
+        logits_NC, target_N = class_scores(output, target, self.of_places)
         losses_N = F.nll_loss(
             F.log_softmax(logits_NC, dim=-1),
             target_N,

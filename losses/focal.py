@@ -55,6 +55,7 @@ class FocalLoss(RowLoss):
 
     def __init__(self, conf: Conf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
+        self.of_places = target.places
         self.register_buffer("alpha", label_weights(conf.alpha, target), persistent=False)
         self.has_label_sets = target.axes == "BC"
 
@@ -63,7 +64,7 @@ class FocalLoss(RowLoss):
             logits_BC = logits_of(output)
             losses_BC = self._losses(F.logsigmoid(torch.where(target, logits_BC, -logits_BC)))
             return reduced(losses_BC if self.alpha is None else losses_BC * self.alpha, self.conf.reduction)
-        logits_NC, target_N = class_scores(output, target)
+        logits_NC, target_N = class_scores(output, target, self.of_places)
         real_N, target_N = target_N != NO_TARGET, target_N.clamp(min=0)
         losses_N = self._losses(F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)) * real_N
         if self.alpha is not None:

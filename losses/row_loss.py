@@ -93,9 +93,16 @@ def logits_of(features: Features) -> Tensor:
     return features.parts.get("logits", features.values).float()
 
 
-def class_scores(output: Features, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits N x C in float32 and target ids of N: of rows, or of all tokens with NO_TARGET where they do not count."""
-    return logits_of(output).flatten(0, -2), target.flatten()
+def class_scores(output: Features, target: Tensor, of_places: bool = False) -> tuple[Tensor, Tensor]:
+    """Logits N x C in float32 and target ids of N: of rows, or of all tokens with NO_TARGET where they do not count.
+
+    of_places  the classes of a row are its tokens
+    """
+    logits = logits_of(output)
+    if not of_places:
+        return logits.flatten(0, -2), target.flatten()
+    logits_BT = logits.squeeze(-1) if logits.dim() == 3 else logits
+    return logits_BT if output.mask is None else logits_BT.masked_fill(~output.mask, -torch.inf), target
 
 
 def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:
@@ -141,11 +148,17 @@ def check_label_target(target: Spec, takes_tokens: bool = False) -> None:
         check_one_target(target)
     if not target.ids:
         raise ValueError("needs a target of labels, but this one holds numbers (dataset_type regression).")
+    if target.places and not takes_tokens:
+        raise ValueError("needs a target of labels, but this one holds places of tokens. Take CrossEntropyLoss.")
 
 
 def check_class_scores(output: Spec, target: Spec, takes_tokens: bool = False) -> None:
-    """ValueError unless the layer gives one score for each label."""
+    """ValueError unless the layer gives one score for each label (or for each token, of which one is the target)."""
     check_label_target(target, takes_tokens)
+    if target.places:
+        if output.expect("BTD", "BT").sizes.get("D", 1) != 1:
+            raise ValueError(f"needs one score for each token, but the layer gives {output}.")
+        return
     _check_one_per_label(output.expect("BTD" if target.axes == "BT" else "BD"), target)
 
 

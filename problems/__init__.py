@@ -3,7 +3,19 @@
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
 from problems.multi_label import MultiLabel
+from problems.multi_target import MultiTarget
+from problems.reading_comprehension import ReadingComprehension
 from problems.regression import Regression
 from problems.sequence_tagging import SequenceTagging
 
-__all__ = ["PROBLEMS", "Classification", "Decoded", "MultiLabel", "Problem", "Regression", "SequenceTagging"]
+__all__ = [
+    "PROBLEMS",
+    "Classification",
+    "Decoded",
+    "MultiLabel",
+    "MultiTarget",
+    "Problem",
+    "ReadingComprehension",
+    "Regression",
+    "SequenceTagging",
+]

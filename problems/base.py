@@ -15,6 +15,8 @@ from core.errors import did_you_mean, known_names
 from core.registry import Registry
 from core.types import Features, Prediction, Row, Scores, Spec
 from problems import metrics
+from text.tokens import Tokens
+from text.windows import Windows
 
 PROBLEMS = Registry("problem")
 
@@ -98,10 +100,15 @@ class Problem(ABC):
         own = core.conf.read(cls.Conf, conf.settings)
         return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether an answer is right or wrong, not near or far."""
+        return True
+
     @classmethod
-    def token_columns(cls, conf: InputsConf) -> list[str]:
-        """The target columns that hold one value for each word of the text."""
-        return []
+    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+        """The fields of text.input_plan.InputPlan that the problem settles; training_params have no say in them."""
+        return {}
 
     @property
     def num_targets(self) -> int | None:
@@ -136,10 +143,13 @@ class Problem(ABC):
     def check_output(self, spec: Spec, column: str) -> None:
         """ValueError if a layer with this output cannot answer this target column."""
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         """The values of each target column, and the group column as int64; one error per row ("" = none).
 
         While growing, labels are numbered as they come; `finish` says what these ids become.
+        tokens  column -> the tokens of its texts, where the answers are among them
         """
         errors = [row.error for row in rows]
         arrays: dict[str, Any] = {
@@ -148,6 +158,10 @@ class Problem(ABC):
         if self.group_by is not None:
             arrays[self.group_by] = self._encode_groups(self.group_by, rows, errors)
         return arrays, errors
+
+    def kept(self, rows: Sequence[Row], tokens: Mapping[str, Tokens]) -> dict[str, Any]:
+        """What `resolved` needs of the rows, by name: an array or a Ragged for each; `encode` gives them too."""
+        return {}
 
     def finish(self) -> dict[str, np.ndarray]:
         """End of fitting: column -> final id of each provisional id. UserError if the column cannot be learned."""
@@ -163,6 +177,10 @@ class Problem(ABC):
     @abstractmethod
     def decode(self, outputs: Mapping[str, Features]) -> DecodedRows:
         """The answers of a batch, copied to host memory once; outputs are those of layers by target column."""
+
+    def resolved(self, decoded: Any, kept: Mapping[str, Any], windows: Windows | None) -> Any:
+        """The answers of rows from those of their windows (None = each row is one), with what was kept of the rows."""
+        return decoded
 
     def tune(self, decoded: Any, targets: Mapping[str, Any]) -> None:
         """Choose by validation rows what decoding leaves open, such as thresholds."""
@@ -208,6 +226,10 @@ class Problem(ABC):
             groups=targets.get(self.group_by) if self.group_by is not None else None,
         )
 
+    def right_rows(self, decoded: Any, targets: Mapping[str, Any]) -> np.ndarray:
+        """bool of N, which rows are answered exactly; only where answers are exact."""
+        raise AssertionError(f"{type(self).__name__} has no exact answers")
+
     @abstractmethod
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
         """The values of a target column; adds to errors where they are empty."""
@@ -231,6 +253,12 @@ class Problem(ABC):
     @abstractmethod
     def _field(self, field: str, decoded: Any) -> list[Any]:
         """The cells of one predict_field, one for each row."""
+
+
+def words_column(conf: InputsConf, branch: str) -> str:
+    """The column of the file that holds the words of a branch."""
+    columns = conf.model_inputs.get(branch, [])
+    return next((column for column in columns if column in (conf.file_header or columns)), "")
 
 
 def _hash(text: str) -> int:

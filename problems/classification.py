@@ -81,6 +81,11 @@ class Classification(LabelledProblem):
         probability_N = logits.reshape(-1).sigmoid().cpu().numpy()
         return Decoded(np.stack([1 - probability_N, probability_N], axis=1))
 
+    def right_rows(self, decoded: Decoded, targets: Mapping[str, Any]) -> np.ndarray:
+        """Which rows have the right label."""
+        right: np.ndarray = decoded.scores.argmax(1) == targets[self.target_columns[0]]
+        return right
+
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> np.ndarray:
         """Label ids, -1 in rows with an error."""
         cells = ["" if error else row.cells.get(column, "").strip() for row, error in zip(rows, errors, strict=True)]

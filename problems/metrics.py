@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.errors import did_you_mean, known_names
+from problems.answer_texts import answer_scores
 from problems.tags import Spans, Tags, spans
 
 NAN = float("nan")
@@ -114,6 +115,30 @@ class LabelSets:
         """bool of N, whether a row has all its labels and no other."""
         right: np.ndarray = (self.targets == self.predicted).all(1)
         return right
+
+
+@dataclass(frozen=True)
+class ReadingAnswers:
+    """Answers in words to N questions.
+
+    predicted  N, the empty text for no answer
+    right      N, for each question all the answers that are right; none where it has none
+    """
+
+    predicted: Sequence[str]
+    right: Sequence[Sequence[str]]
+    labels: tuple[str, ...] = ()
+    positive: None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are questions."""
+        return len(self.predicted) > 0
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The measures of SQuAD by name."""
+        return answer_scores(self.predicted, self.right).means()
 
 
 @dataclass(frozen=True)
@@ -314,7 +339,13 @@ def span_scores(right: Spans, found: Spans) -> dict[str, float]:
 
 def sentence_accuracy(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndarray) -> float:
     """Share of texts whose tags are all right."""
-    return float(np.mean(np.logical_and.reduceat(targets_N == predicted_N, np.flatnonzero(first_N))))
+    return float(np.mean(right_texts(targets_N, predicted_N, first_N)))
+
+
+def right_texts(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndarray) -> np.ndarray:
+    """For each text whether its tags are all right; N tokens in all."""
+    right: np.ndarray = np.logical_and.reduceat(targets_N == predicted_N, np.flatnonzero(first_N))
+    return right
 
 
 # Multi-label classification
@@ -359,14 +390,14 @@ def _with_scores(function: Callable[[np.ndarray, np.ndarray], float]) -> Callabl
     return lambda answers, _: function(answers.targets, answers.scores)
 
 
-def _with_sets(measure: str, average: str) -> Callable[[LabelSets, int], float]:
-    return lambda answers, _: set_scores(measure, average, answers.targets, answers.predicted)
-
-
 def _of_label(measure: str) -> Callable[[Answers, int], float]:
     return lambda answers, label: precision_recall_f1(
         measure, "binary", answers.targets == label, _predicted(answers) == label
     )
+
+
+def _of_sets(measure: str, average: str, answers: LabelSets, _: int) -> float:
+    return set_scores(measure, average, answers.targets, answers.predicted)
 
 
 def _of_set_label(measure: str, answers: LabelSets, label: int) -> float:
@@ -380,6 +411,10 @@ def _auc_of_label(answers: Answers, label: int) -> float:
 def _of_spans(measure: str, answers: TagAnswers, kind: int) -> float:
     right, found = answers.spans
     return span_scores(*((right, found) if kind < 0 else (right.of_type(kind), found.of_type(kind))))[measure]
+
+
+def _of_answers(name: str, answers: ReadingAnswers, _: int) -> float:
+    return answers.means[name]
 
 
 def _ranked(function: Callable[[Ranking, int], float], after_at: str = "") -> Metric:
@@ -441,7 +476,7 @@ TAGGING = {
 TAGGING |= {"seq_tag_f1": TAGGING["f1"], "seq_tag_accuracy": TAGGING["accuracy"]}  # names of NeuronBlocks
 MULTI_LABEL = {
     **{
-        f"{average}_{measure}": Metric(_with_sets(measure, average))
+        f"{average}_{measure}": Metric(partial(_of_sets, measure, average))
         for average in ("micro", "macro", "weighted", "samples")
         for measure in MEASURES
     },
@@ -453,6 +488,11 @@ MULTI_LABEL = {
     "auc@label": Metric(lambda answers, label: auc(answers.targets[:, label], answers.scores[:, label]), "label"),
     "auc@average": Metric(_with_scores(auc_average)),
     "label_ranking_average_precision": Metric(_with_scores(label_ranking)),
+}
+READING = {
+    f"{group}{measure}": Metric(partial(_of_answers, f"{group}{measure}"))
+    for group in ("", "has_answer_", "no_answer_")
+    for measure in ("exact_match", "f1")
 }
 METRICS: dict[str, Mapping[str, Metric]] = {}
 """Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""

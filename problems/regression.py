@@ -32,6 +32,11 @@ class Regression(Problem):
             raise ValueError("labels belong to classification; regression has none.")
 
     @property
+    def is_exact(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def num_targets(self) -> int:
         """Always 1."""
         return 1

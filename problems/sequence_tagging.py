@@ -12,7 +12,7 @@ from core.config import InputsConf
 from core.linear_chain import PARTS, Chain, best_path
 from core.types import Features, Row, Spec
 from problems import metrics
-from problems.base import PROBLEMS, Problem
+from problems.base import PROBLEMS, Problem, words_column
 from problems.labels import LabelledProblem
 from problems.tags import Scheme, Tags, parse, retagged, types_of
 from text.ragged import Ragged
@@ -79,14 +79,14 @@ class SequenceTagging(LabelledProblem):
     @classmethod
     def of(cls, conf: InputsConf) -> Self:
         """The problem that the inputs of a config describe, not fitted yet."""
-        columns = next(iter(conf.model_inputs.values()), [])
-        words = next((column for column in columns if column in (conf.file_header or columns)), "")
+        words = words_column(conf, next(iter(conf.model_inputs), ""))
         return cls(conf.target, conf.labels, core.conf.read(cls.Conf, conf.settings), words)
 
     @classmethod
-    def token_columns(cls, conf: InputsConf) -> list[str]:
-        """All targets."""
-        return conf.target
+    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+        """Each word of the first branch keeps its tag."""
+        tagged = next(iter(conf.model_inputs.values()), [])
+        return {"tagged": tagged, "max_lengths": {}, "fixed_lengths": {}, "add_start_end": False}
 
     @property
     def metric_labels(self) -> tuple[str, ...] | None:
@@ -119,6 +119,11 @@ class SequenceTagging(LabelledProblem):
         return metrics.TagAnswers(
             right.values, decoded.tags.values, right.firsts, self.labels or (), self.metric_labels or ()
         )
+
+    def right_rows(self, decoded: DecodedTags, targets: Mapping[str, Any]) -> np.ndarray:
+        """Which texts have the right label at every token."""
+        right = targets[self.target_columns[0]]
+        return metrics.right_texts(right.values, decoded.tags.values, right.firsts)
 
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Ragged:
         """Label ids; no label in rows with an error."""

@@ -37,7 +37,9 @@ class TargetEncoder(Protocol):
     target_columns: list[str]
     group_by: str | None
 
-    def encode(self, rows: Sequence[Row], growing: bool) -> tuple[dict[str, Any], list[str]]:
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens]
+    ) -> tuple[dict[str, Any], list[str]]:
         """The values of each column, and one error per row ("" = none), that of the row itself included."""
 
     def finish(self) -> Mapping[str, np.ndarray]:
@@ -152,7 +154,7 @@ def _write(
     ends: dict[str, int] = {}
     for rows, tokens, errors in _split(file, encoder.splitter):
         marked = [row._replace(error=error) if error else row for row, error in zip(rows, errors, strict=True)]
-        targets, errors = target.encode(marked, growing)
+        targets, errors = target.encode(marked, growing, tokens)
         good = np.flatnonzero([not error for error in errors])
         lines = np.fromiter((row.number for row in rows), np.int64, len(rows))
         if len(good) < len(rows):
@@ -238,4 +240,5 @@ def _rows(plan: InputPlan, target: TargetEncoder, stored: store.Stored) -> Encod
         if name.startswith("target "):
             offsets = arrays.get(f"offsets of {name}")
             targets[name.removeprefix("target ")] = values if offsets is None else Ragged(values, offsets)
-    return EncodedRows(plan, columns, targets, arrays["lines"], stored.extra["skipped"], target.target_specs())
+    skipped, specs = stored.extra["skipped"], target.target_specs()
+    return EncodedRows(plan, columns, targets, arrays["lines"], skipped, specs=specs)

@@ -11,18 +11,21 @@ from core.types import NO_TARGET, Batch, Features, Spec
 from text.input_plan import InputPlan
 from text.padding import pad, pad_inner
 from text.ragged import Ragged
+from text.vocabulary import START
+from text.windows import Windows
 
 _TOGETHER = 16
 """Batches that are made together."""
 
 
 class EncodedRows:
-    """Rows as ids, in memory or memory-mapped.
+    """Rows as ids, in memory or memory-mapped. An example is a row, or a window of it where the plan cuts texts.
 
     columns  column -> the ids of its texts
     targets  target column -> one value for each row (an array), or one list (a Ragged)
     lines    int64, the line number of each row in its file
     skipped  how many bad rows of the file are left out
+    windows  the examples, where they are not simply the rows
     specs    target column -> what its tensor will be; B x C are the labels of a row as a vector of bool
     """
 
@@ -33,6 +36,7 @@ class EncodedRows:
         targets: Mapping[str, Any],
         lines: np.ndarray,
         skipped: int = 0,
+        windows: Windows | None = None,
         specs: Mapping[str, Spec] | None = None,
     ) -> None:
         self.plan = plan
@@ -41,12 +45,26 @@ class EncodedRows:
         self.lines = lines
         self.skipped = skipped
         self.specs = specs or {}
-        lengths = [columns[plan.words_of[names[0]]].lengths for names in plan.branches.values()]
-        self.lengths: np.ndarray = np.maximum.reduce(lengths)
-        """int64 of N: tokens in the longest branch; rows of like length belong together."""
+        for branch, (size, stride) in plan.windows.items() if windows is None else ():
+            windows = Windows.of(self._texts(branch).lengths, size, stride)
+        self.windows = windows
+        examples = np.arange(len(lines) if windows is None else len(windows.rows))
+        self.lengths: np.ndarray = np.maximum.reduce([self._extent(b, examples)[1] for b in plan.branches])
+        """int64, for each example the tokens in its longest branch; those of like length belong together."""
 
     def __len__(self) -> int:
+        """The number of rows."""
         return len(self.lines)
+
+    def taught(self) -> "EncodedRows":
+        """Without the examples that teach nothing: windows that do not have the answer of their row in them."""
+        if not self.plan.positions or self.plan.begun:
+            return self
+        windows = self.windows or Windows.whole(len(self))
+        places = self._places(np.arange(len(self.lengths)))
+        kept = np.flatnonzero(np.all([values != NO_TARGET for values in places.values()], axis=0))
+        taught = windows.taken(kept)
+        return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, taught, self.specs)
 
     def batches(self, orders: Iterable[np.ndarray], wanted: Collection[str] = ()) -> Iterator[Batch]:
         """A batch for each of these lists of rows, with those of the target columns that are wanted.
@@ -58,36 +76,82 @@ class EncodedRows:
         while group := list(islice(rest, _TOGETHER)):
             yield from [self.batch(indices, wanted) for indices in group]
 
-    def batch(self, indices: np.ndarray, wanted: Collection[str] = ()) -> Batch:
-        """These rows as tensors in host memory."""
-        inputs = {branch: self._branch(branch, indices) for branch in self.plan.branches}
-        targets = {
-            column: torch.from_numpy(self._target(column, indices)) for column in self.targets if column in wanted
-        }
-        return Batch(self.lines[indices], inputs, targets)
+    def batch(self, examples: np.ndarray, wanted: Collection[str] = ()) -> Batch:
+        """These examples as tensors in host memory."""
+        rows = self._rows(examples)
+        inputs = {branch: self._branch(branch, examples) for branch in self.plan.branches}
+        targets = {name: self._target(name, rows) for name in self.targets if name in wanted}
+        if not targets.keys().isdisjoint(self.plan.positions):
+            targets |= self._places(examples)
+        return Batch(self.lines[rows], inputs, {name: torch.from_numpy(values) for name, values in targets.items()})
 
-    def _target(self, column: str, indices: np.ndarray) -> np.ndarray:
+    def _target(self, column: str, rows: np.ndarray) -> np.ndarray:
         """Those of these rows; lists become B x C of bool, or B x T with NO_TARGET at padding."""
         values, spec = self.targets[column], self.specs.get(column)
         if not isinstance(values, Ragged):
-            return values[indices]
+            return values[rows]
         if spec is not None and spec.axes == "BC":
-            return values.taken(indices).multi_hot(spec.size("C"))
-        ids_BT, mask_BT = pad(values, indices)
+            return values.taken(rows).multi_hot(spec.size("C"))
+        ids_BT, mask_BT = pad(values, rows)
         return np.where(mask_BT, ids_BT, NO_TARGET)
 
-    def _branch(self, branch: str, indices: np.ndarray) -> Features:
-        names, size = self.plan.branches[branch], self.plan.size(branch)
+    def _branch(self, branch: str, examples: np.ndarray) -> Features:
+        names, size, rows = self.plan.branches[branch], self.plan.size(branch), self._rows(examples)
+        part = None
+        if self.windows is not None and branch in self.plan.windows:
+            part = (self.windows.firsts[examples], self.plan.windows[branch][0])
+        begun = branch in self.plan.begun
+        if begun and size is not None:
+            size -= 1
         words = self.plan.words_of[names[0]]
-        ids_BT, mask_BT = pad(self.columns[words], indices, size)
+        ids_BT, mask_BT = pad(self.columns[words], rows, size, part)
         parts = {}
         for name in names:
             if name == words:
-                parts[name] = torch.from_numpy(ids_BT)
+                ids = ids_BT
             elif self.plan.kinds[name] == "char":
-                parts[name] = torch.from_numpy(pad_inner(self.columns[name], indices, size, self.plan.word_length)[0])
+                ids = pad_inner(self.columns[name], rows, size, self.plan.word_length, part)[0]
             else:
-                parts[name] = torch.from_numpy(pad(self.columns[name], indices, size)[0])
+                ids = pad(self.columns[name], rows, size, part)[0]
+            parts[name] = torch.from_numpy(_begun(ids, START) if begun else ids)
+        if begun:
+            mask_BT = _begun(mask_BT, True)
         lengths = torch.from_numpy(mask_BT.sum(1))
         mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
         return Features(parts[words], mask, lengths, parts)
+
+    def _rows(self, examples: np.ndarray) -> np.ndarray:
+        """The row of each of these examples."""
+        return examples if self.windows is None else self.windows.rows[examples]
+
+    def _texts(self, branch: str) -> Ragged:
+        return self.columns[self.plan.words_of[self.plan.branches[branch][0]]]
+
+    def _extent(self, branch: str, examples: np.ndarray) -> tuple[np.ndarray | int, np.ndarray]:
+        """The first token of these examples in the texts of a branch, and how many there are."""
+        lengths = self._texts(branch).lengths[self._rows(examples)]
+        if self.windows is None or branch not in self.plan.windows:
+            return 0, lengths
+        firsts = self.windows.firsts[examples]
+        return firsts, np.minimum(lengths - firsts, self.plan.windows[branch][0])
+
+    def _places(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+        """The targets that are places of tokens, within these examples: NO_TARGET where one of them lies outside, or
+        the place of <start> where texts begin with it.
+        """
+        rows, inside, places = self._rows(examples), np.ones(len(examples), bool), {}
+        for column, branch in self.plan.positions.items():
+            firsts, lengths = self._extent(branch, examples)
+            places[column] = self.targets[column][rows] - firsts
+            inside &= (places[column] >= 0) & (places[column] < lengths)
+        begun = {column: branch in self.plan.begun for column, branch in self.plan.positions.items()}
+        return {c: np.where(inside, at + begun[c], 0 if begun[c] else NO_TARGET) for c, at in places.items()}
+
+
+def _begun(ids: np.ndarray, first: int) -> np.ndarray:
+    """One more item before each text: `first`, a word of one sign where items are words of characters."""
+    widths = [(0, 0)] * ids.ndim
+    widths[1] = (1, 0)
+    begun = np.pad(ids, widths)
+    begun[(slice(None), 0) + (0,) * (ids.ndim - 2)] = first
+    return begun

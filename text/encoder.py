@@ -1,6 +1,6 @@
 """InputEncoder: texts to ids, a chunk of rows at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -46,14 +46,20 @@ class InputEncoder:
         tokens, errors = self.splitter.split(rows)
         return self.ids(tokens), errors
 
-    def encode_rows(self, rows: Sequence[Row]) -> tuple[EncodedRows, list[str]]:
-        """The good rows as ids, without targets, and one error per row ("" = none)."""
+    def encode_rows(
+        self, rows: Sequence[Row], kept: Callable[[Sequence[Row], dict[str, Tokens]], dict[str, Any]] | None = None
+    ) -> tuple[EncodedRows, list[str]]:
+        """The good rows as ids, and one error per row ("" = none).
+
+        kept  says of good rows and their tokens what stands in the place of targets
+        """
         tokens, errors = self.splitter.split(rows)
         good = np.flatnonzero([not error for error in errors])
         if len(good) < len(rows):
             tokens = {column: part.taken(good) for column, part in tokens.items()}
         lines = np.fromiter((row.number for row in rows), np.int64, len(rows))[good]
-        return EncodedRows(self.plan, self.ids(tokens), {}, lines), errors
+        targets = kept([rows[at] for at in good.tolist()], tokens) if kept is not None else {}
+        return EncodedRows(self.plan, self.ids(tokens), targets, lines), errors
 
     def ids(self, tokens: Mapping[str, Tokens]) -> dict[str, Ragged]:
         """The ids of each column; provisional ones while growing."""

@@ -23,6 +23,10 @@ class InputPlan:
     fixed_lengths  branch or column -> tokens exactly, by cutting and padding; "word" -> characters of a word exactly
     extra_words    words that get an id however rare they are; a sequence, or what has a `key` for the cache
     tagged         columns of words that have one tag each: split at spaces
+    placed         columns of words that keep where each token stands in its text, so that parts of it can be answers
+    begun          branches whose texts begin with <start>, every window of them too
+    windows        branch -> tokens of a window at most, and tokens from the start of one to that of the next
+    positions      target column that holds a token's place -> the branch whose text it is in
     """
 
     branches: Mapping[str, Sequence[str]]
@@ -38,6 +42,10 @@ class InputPlan:
     max_vocabulary: int = 800000
     extra_words: Iterable[str] = ()
     tagged: Sequence[str] = ()
+    placed: Sequence[str] = ()
+    begun: Sequence[str] = ()
+    windows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    positions: Mapping[str, str] = field(default_factory=dict)
 
     def complaints(self) -> dict[str, str]:
         """Branch -> what is wrong with its columns, in one sentence."""
@@ -104,7 +112,7 @@ class InputPlan:
     def size(self, branch: str) -> int | None:
         """The size of axis T, where fixed."""
         fixed = self.fixed_length(branch)
-        return None if fixed is None else fixed + 2 * self.add_start_end
+        return None if fixed is None else fixed + 2 * self.add_start_end + (branch in self.begun)
 
     def specs(self, sizes: Mapping[str, int]) -> dict[str, Spec]:
         """The spec of each branch for vocabularies of these sizes by cluster."""

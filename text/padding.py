@@ -4,18 +4,31 @@ import numpy as np
 
 from text.ragged import Ragged
 
+Part = tuple[np.ndarray, int]
+"""Of each row the first item, and how many items at most."""
 
-def pad(ragged: Ragged, rows: np.ndarray, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+
+def pad(
+    ragged: Ragged, rows: np.ndarray, size: int | None = None, part: Part | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """int64 ids B x T and the mask (True = real) of these rows; T = the longest, or `size` by cutting and padding."""
-    return _rectangle(ragged, *_spans(ragged, rows), size)
+    starts, lengths = _spans(ragged, rows)
+    if part is not None:
+        firsts, limit = part
+        starts, lengths = starts + firsts, np.minimum(lengths - firsts, limit)
+    return _rectangle(ragged, starts, lengths, size)
 
 
 def pad_inner(
-    ragged: Ragged, rows: np.ndarray, size: int | None = None, inner_size: int | None = None
+    ragged: Ragged,
+    rows: np.ndarray,
+    size: int | None = None,
+    inner_size: int | None = None,
+    part: Part | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """int64 ids B x T x K of the inner lists of these rows, and their mask; padding items have no inner list."""
     assert ragged.inner is not None
-    items_BT, mask_BT = pad(ragged, rows, size)
+    items_BT, mask_BT = pad(ragged, rows, size, part)
     starts_BT, lengths_BT = _spans(ragged.inner, items_BT)
     return _rectangle(ragged.inner, starts_BT, lengths_BT * mask_BT, inner_size)
 

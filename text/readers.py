@@ -1,4 +1,7 @@
-"""Rows of a file: TSV, CSV, JSONL, Parquet or CoNLL, each also gzipped, one after the other in constant memory."""
+"""Rows of a file: TSV, CSV, JSONL, Parquet, CoNLL or SQuAD, each also gzipped.
+
+One row after the other in constant memory; only a SQuAD file is held whole, as it is a single JSON document.
+"""
 
 import csv
 import gzip
@@ -14,10 +17,11 @@ from typing import Any, BinaryIO
 from core.errors import UserError, did_you_mean
 from core.types import Row
 
-FORMATS = ("tsv", "csv", "jsonl", "parquet", "conll")
+FORMATS = ("tsv", "csv", "jsonl", "parquet", "conll", "squad")
 SHOWN_BAD_ROWS = 10
 _MOST_COLUMNS = 10_000
 """Of a file without header; without a bound, a slip in file_header would make that many names."""
+_SQUAD_COLUMNS = ("id", "title", "passage", "question", "start_label", "end_label", "answers", "is_impossible")
 _BLOCK = 8192
 _BOM = b"\xef\xbb\xbf"
 
@@ -33,14 +37,18 @@ class RowFile:
 
     columns     column name -> its index from 0 or its name in the file; empty: every column by its name in the file
     has_header  whether the first line of a TSV or CSV file holds the names; implied where a needed column is named
-    format      tsv, csv, jsonl, parquet or conll; by default the suffix says it, tsv if it does not
+    format      tsv, csv, jsonl, parquet, conll or squad; by default the suffix says it (.json for squad), tsv if not
     needed      the columns that must be there; by default all of `columns`
     stream      read this instead of the file (once); `path` then only names it in messages
 
     Cells stand in file order: configured columns under their own name, others under the file's name for them, or
-    "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet they are row numbers.
+    "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet and SQuAD they count the rows.
     In CoNLL a row is a sentence: one line for each word, columns between blanks, an empty line at its end; a cell is a
     column with spaces between its words; -DOCSTART- lines are no sentences.
+    In SQuAD (1.1 and 2.0) a row is a question with the columns id, title, passage, question, and, unless no question of
+    the file has answers: start_label and end_label (characters of the first answer in the passage, the end is one past
+    it; -1 where there is none), answers (the texts of all as a JSON list), is_impossible (true or false). They are
+    empty where this question alone has no list of answers. An answer that is not where it should be makes a bad row.
     TSV: a quote is a character, only a line feed ends a line. CSV: quotes as in RFC 4180. JSONL: values that are no
     text are written as JSON. A null is an empty text.
 
@@ -72,7 +80,8 @@ class RowFile:
             raise UserError(
                 f"{path}: CoNLL has no header, so inputs.file_header must give each column its index from 0."
             )
-        self._has_header = not self._has_names and self.format != "conll" and (has_header or by_name or not columns)
+        has_header = has_header or by_name or not columns or self.format == "squad"
+        self._has_header = has_header and not self._has_names and self.format != "conll"
         self._stream = stream
         self._names: list[str] = []
         """The name of each column's cell, as far as known."""
@@ -214,6 +223,8 @@ class RowFile:
                 yield from _csv(lines)
             elif self.format == "conll":
                 yield from _conll(lines)
+            elif self.format == "squad":
+                yield from _squad(lines, self.path)
             else:
                 yield from _jsonl(lines)
 
@@ -296,7 +307,7 @@ def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int) -> 
 def format_named(path: Path) -> str | None:
     """The format that the suffix of a file says, if it says one."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix[1:]
-    return suffix if suffix in FORMATS else None
+    return "squad" if suffix == "json" else suffix if suffix in FORMATS else None
 
 
 def _choices(name: str, known: Sequence[str]) -> str:
@@ -378,6 +389,84 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
             yield number, {}, "not valid Unicode (half of a surrogate pair)."
             continue
         yield number, {key: _text(item) for key, item in value.items()}, error
+
+
+def _squad(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, list[str], str]]:
+    """The names of the columns, then the questions."""
+    text, broken = _decode(b"".join(lines))
+    if broken:
+        raise UserError(f"{path}: {broken}")
+    if not text.strip():
+        return
+    try:
+        questions = list(_questions(json.loads(text), path))
+    except json.JSONDecodeError as error:
+        hint = " Is this a JSONL file? Say so in inputs.data_format." if error.msg == "Extra data" else ""
+        raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}.{hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}.") from error
+    if not questions:
+        raise UserError(f"{path}: has no questions.")
+    has_answers = any(question.get("answers") is not None for _, _, question in questions)
+    width = len(_SQUAD_COLUMNS) if has_answers else _SQUAD_COLUMNS.index("start_label")
+    yield 0, list(_SQUAD_COLUMNS[:width]), ""
+    for number, (title, passage, question) in enumerate(questions, start=1):
+        texts = [_text(value) for value in (question.get("id"), title, passage, question.get("question"))]
+        answers, complaint = _squad_answers(question, texts[2])
+        for column in ("question", "passage"):
+            if not texts[_SQUAD_COLUMNS.index(column)].strip():
+                complaint = f"its {column} is missing or empty."
+        if not _is_unicode("".join([*texts, *answers, complaint])):
+            texts, answers, complaint = ["", "", "", ""], [""] * 4, "not valid Unicode (half of a surrogate pair)."
+        yield number, [*texts, *answers][:width], complaint and f"question '{texts[0]}': {complaint}"
+
+
+def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """Title, passage and question for each question of a document; UserError where it is not nested as SQuAD is."""
+
+    def parts(holder: Any, key: str, place: str) -> list[dict[str, Any]]:
+        found = holder.get(key) if isinstance(holder, dict) else None
+        if not isinstance(found, list) or not all(isinstance(part, dict) for part in found):
+            raise UserError(f"{path}: {place}has no list '{key}' of objects; SQuAD nests data, paragraphs, qas.")
+        return found
+
+    for a, article in enumerate(parts(document, "data", "")):
+        for p, paragraph in enumerate(parts(article, "paragraphs", f"data[{a}] ")):
+            for question in parts(paragraph, "qas", f"data[{a}].paragraphs[{p}] "):
+                yield article.get("title"), paragraph.get("context"), question
+
+
+def _squad_answers(question: Mapping[str, Any], passage: str) -> tuple[list[str], str]:
+    """The cells of the answers, and what is wrong with them; empty cells where there is no list, or a wrong one."""
+    answers, impossible = question.get("answers"), question.get("is_impossible")
+    error = ""
+    if isinstance(answers, list):
+        error = next(filter(None, (_misplaced(answer, passage) for answer in answers)), "")
+    elif answers is not None:
+        error = "its answers are no list."
+    if not isinstance(impossible, bool | None):
+        error = error or f"its is_impossible is {json.dumps(impossible):.40}, not true or false."
+    elif impossible and answers:
+        error = error or "it is_impossible, but has answers."
+    if answers is None or error:
+        return [""] * 4, error
+    start = answers[0]["answer_start"] if answers else -1
+    end = start + len(answers[0]["text"]) if answers else -1
+    impossible = not answers if impossible is None else impossible
+    return [_text(value) for value in (start, end, [answer["text"] for answer in answers], impossible)], ""
+
+
+def _misplaced(answer: Any, passage: str) -> str:
+    """What is wrong with an answer to a question about a passage."""
+    text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+    if not isinstance(text, str) or not text or type(start) is not int:
+        return f"answer {json.dumps(answer, ensure_ascii=False):.60} needs a text and its answer_start."
+    if start >= 0 and passage.startswith(text, start):
+        return ""
+    places = [place for place in range(len(passage)) if passage.startswith(text, place)]
+    there = f", but at {min(places, key=lambda place: abs(place - start))}" if places else ""
+    size = "" if 0 <= start < len(passage) else f" of {len(passage)} characters"
+    return f"answer '{text:.60}' is not at character {start} of its passage{size}{there}."
 
 
 def _is_unicode(text: str) -> bool:

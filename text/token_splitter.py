@@ -1,9 +1,12 @@
 """TokenSplitter: rows to tokens, the part of the encoding that needs no vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import numpy as np
+
 from core.types import Row
+from text.alignment import character_spans
 from text.input_plan import InputPlan
 from text.tokenizers import REMOVE_STOP_WORDS, Split, preprocessor, stop_words, tokenizer
 from text.tokens import Tokens
@@ -28,15 +31,17 @@ class TokenSplitter:
             if error:
                 for tokens in lists.values():
                     tokens[at] = []
-        return {column: self._cut(column, tokens) for column, tokens in lists.items()}, errors
+        return {column: self._tokens(column, lists[column], rows, errors) for column in lists}, errors
 
     def _column(self, column: str, rows: Sequence[Row], errors: list[str]) -> list[list[str]]:
         """The tokens of one column; notes the rows that have none."""
         split: Split
         if self.plan.kinds[column] == "feature":
             split = at_spaces
+        elif column in self._aligned:
+            split = self._aligned_words
         else:
-            split = self._aligned_words if column in self._aligned else self._words
+            split = self._all_words if column in self.plan.placed else self._words
         lists: list[list[str]] = []
         for at, row in enumerate(rows):
             text = "" if errors[at] else row.cells.get(column)
@@ -46,27 +51,46 @@ class TokenSplitter:
             lists.append(tokens)
         return lists
 
-    def _cut(self, column: str, lists: list[list[str]]) -> Tokens:
+    def _tokens(self, column: str, lists: list[list[str]], rows: Sequence[Row], errors: list[str]) -> Tokens:
+        """The tokens of a column, cut where the plan says so."""
         limit = self._cuts[self.plan.words_of[column]]
-        return Tokens.of_lists(lists if limit is None else [tokens[:limit] for tokens in lists])
+        spans = [np.zeros((0, 2), np.int32)]
+        if column in self.plan.placed:
+            for at, row in enumerate(rows):
+                try:
+                    found = self._spans(row.cells[column], lists[at]) if lists[at] else spans[0]
+                except ValueError as error:
+                    errors[at], lists[at], found = f"{column}: {error}", [], spans[0]
+                spans.append(found[:limit])
+        cut = lists if limit is None else [tokens[:limit] for tokens in lists]
+        return Tokens.of_lists(cut, np.concatenate(spans) if column in self.plan.placed else None)
+
+    def _spans(self, text: str, tokens: list[str]) -> np.ndarray:
+        return np.stack(character_spans(text, self._prepare(text), tokens), axis=1)
+
+    @cached_property
+    def _prepare(self) -> Callable[[str], str]:
+        return preprocessor(self.plan.preprocessing)
+
+    @cached_property
+    def _all_words(self) -> Split:
+        split, prepare = tokenizer(self.plan.tokenizer), self._prepare
+        return (lambda text: split(prepare(text))) if self.plan.preprocessing else split
 
     @cached_property
     def _words(self) -> Split:
-        split, steps = tokenizer(self.plan.tokenizer), self.plan.preprocessing
-        if not steps:
+        split = self._all_words
+        if REMOVE_STOP_WORDS not in self.plan.preprocessing:
             return split
-        prepare = preprocessor(steps)
-        if REMOVE_STOP_WORDS not in steps:
-            return lambda text: split(prepare(text))
         dropped = stop_words()
-        return lambda text: [token for token in split(prepare(text)) if token.lower() not in dropped]
+        return lambda text: [token for token in split(text) if token.lower() not in dropped]
 
     @cached_property
     def _aligned_words(self) -> Split:
         """As many words as there are features: no step may change their number."""
         if not self.plan.preprocessing:
             return at_spaces
-        prepare = preprocessor(self.plan.preprocessing)
+        prepare = self._prepare
         return lambda text: [prepare(token) or token for token in at_spaces(text)]
 
 

@@ -11,25 +11,31 @@ from text.ragged import Ragged
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of N texts: `words` are the different ones by first occurrence, `index` says which stand where."""
+    """The tokens of N texts: `words` are the different ones by first occurrence, `index` says which stand where.
+
+    spans  int32 of (number of tokens) x 2, the first character of each token in its text and the one after its last;
+           None where nobody asks
+    """
 
     words: list[str]
     index: Ragged
+    spans: np.ndarray | None = None
 
     @classmethod
-    def of_lists(cls, lists: Sequence[list[str]]) -> "Tokens":
+    def of_lists(cls, lists: Sequence[list[str]], spans: np.ndarray | None = None) -> "Tokens":
         """The tokens of texts as they come from a tokenizer."""
         flat = list(chain.from_iterable(lists))
         words = list(dict.fromkeys(flat))
         numbers = {word: number for number, word in enumerate(words)}
         values = np.fromiter(map(numbers.__getitem__, flat), np.int32, len(flat))
-        return cls(words, Ragged.of_lengths(values, np.fromiter(map(len, lists), np.int64, len(lists))))
+        return cls(words, Ragged.of_lengths(values, np.fromiter(map(len, lists), np.int64, len(lists))), spans)
 
     def taken(self, texts: np.ndarray) -> "Tokens":
         """The tokens of these texts only."""
         index = self.index.taken(texts)
         numbers, values = _by_first_occurrence(index.values)
-        return Tokens([self.words[number] for number in numbers], index.with_values(values))
+        spans = None if self.spans is None else self.index.with_values(self.spans).taken(texts).values
+        return Tokens([self.words[number] for number in numbers], index.with_values(values), spans)
 
     def characters(self) -> "Tokens":
         """The characters of each of the different words."""

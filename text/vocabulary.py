@@ -6,10 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from core.types import SPECIAL_IDS
 from text.tokens import Tokens
 
 PAD, START, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<start>", "<eos>", "<unk>")
+assert len(SPECIALS) == SPECIAL_IDS
 
 
 class Vocabulary:

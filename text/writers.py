@@ -37,6 +37,7 @@ class PredictionWriter:
     The file is gzipped where its name ends in .gz. Every row of TSV and CSV gets as many cells as the header (or the
     first good row) has, so that the answer stands where it belongs; what a bad row has too much is joined in its last
     cell. Numbers have six significant digits. In Parquet a column keeps its kind if JSON has it, else it becomes text.
+    SQuAD is one object: the `id` of each row -> the first column of its answer; a bad row without id is left out.
 
     UserError where the format cannot take a row, and where the disc does not take the file.
     """
@@ -186,14 +187,36 @@ class _Jsonl(_Sheet):
 
     def write(self, chunk: Sequence[Prediction]) -> None:
         for prediction in chunk:
-            line = json.dumps(self.values(prediction), ensure_ascii=False)
-            self.file.write(line.encode() + b"\n")
+            self.file.write(_json(self.values(prediction)).encode() + b"\n")
 
     def values(self, prediction: Prediction) -> dict[str, Any]:
         """All columns of a row by name."""
         row, cells = prediction
         own = {name: _value(cell) for name, cell in zip(self.names(row), row.cells.values(), strict=False)}
         return own | {name: _number(cells[cell]) for cell, name in self.added.items()}
+
+
+class _Squad(_Sheet):
+    def begin(self) -> None:
+        self.ids: set[str] = set()
+        self.file.write(b"{")
+
+    def write(self, chunk: Sequence[Prediction]) -> None:
+        for row, cells in chunk:
+            own = {**dict(zip(self.names(row), row.cells.values(), strict=False)), **row.cells}
+            name = own.get("id", "")
+            if not name and row.error:
+                continue
+            if not name:
+                raise ValueError(f"row {row.number} has no id: give the output a name that ends in .jsonl.")
+            if name in self.ids:
+                raise ValueError(f"row {row.number} has the id '{name}' of a row before it.")
+            entry = f"{_json(name)}: {_json(_number(next(iter(cells.values()))))}"
+            self.file.write(f"{',' * bool(self.ids)}\n{entry}".encode())
+            self.ids.add(name)
+
+    def close(self) -> None:
+        self.file.write(b"\n}\n")
 
 
 class _Parquet(_Jsonl):
@@ -228,7 +251,14 @@ class _Parquet(_Jsonl):
             self.table.close()
 
 
-_SHEETS: dict[str, type[_Sheet]] = {"tsv": _Tsv, "csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet, "conll": _Conll}
+_SHEETS: dict[str, type[_Sheet]] = {
+    "tsv": _Tsv,
+    "csv": _Csv,
+    "jsonl": _Jsonl,
+    "parquet": _Parquet,
+    "conll": _Conll,
+    "squad": _Squad,
+}
 
 
 def _new_name(name: str, taken: Sequence[str]) -> str:
@@ -243,6 +273,10 @@ def _new_name(name: str, taken: Sequence[str]) -> str:
 def _cell(value: Any) -> str:
     """A value of an answer as text without breaks."""
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value).translate(_BREAKS)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _number(value: Any) -> Any:

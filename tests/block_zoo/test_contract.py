@@ -35,6 +35,7 @@ CASES = [
     ("Embedding", {"word": {"cols": ["a"], "dim": 4, "fix_weight": True}}, [ANSWER], {}),
     ("Embedding", CLUSTERS | {"char": {"cols": ["q_char"], "type": "CNNCharEmbedding", "dim": [3, 2]}}, [QUESTION], {}),
     ("Embedding", CLUSTERS | {"ngram": {"cols": ["q"], "dim": 3, "buckets": 20}}, [QUESTION], {}),
+    ("ExactMatch", {}, [WORDS, WORDS], {}),
     ("CNNCharEmbedding", {"dim": [4, 3], "window_size": [2, 6], "stride": 2, "padding": 1}, [CHARS], {}),
     ("CNNCharEmbedding", {"dim": 4, "window_size": 3, "activation": None}, [CHARS], {}),
     ("LSTMCharEmbedding", {"dim": 4}, [CHARS], {}),

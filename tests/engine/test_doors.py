@@ -43,6 +43,36 @@ def test_train_test_and_predict_from_the_command_line(door, task):
     assert scores["test"]["accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.fixture(params=sorted((ROOT / "configs/demo").glob("*.json")), ids=lambda path: path.stem)
+def demo(request, door, tmp_path, monkeypatch):
+    """A demo config, and what trains it on the data that ships and gives its scores on the test file."""
+    monkeypatch.chdir(ROOT)
+
+    def scores(*changes: str) -> dict[str, float]:
+        wanted = [f"--set={change}" for change in (f"outputs.save_base_dir={tmp_path / 'run'}", *changes)]
+        code, _, err = door("train", "--conf_path", request.param, *wanted)
+        assert code == 0, err
+        assert door("test", "--model", tmp_path / "run")[0] == 0
+        return json.loads((tmp_path / "run" / "scores.json").read_text())["test"]
+
+    return read_document(request.param), scores
+
+
+def test_every_demo_trains_tests_and_predicts(demo, door, tmp_path):
+    config, scores = demo
+    fewer = config["inputs"]["data_paths"]["valid_data_path"]
+    found = scores("training_params.max_epoch=1", f"inputs.data_paths.train_data_path={fewer}")
+    assert set(config["metrics"]) <= set(found)
+    code, _, err = door("predict", "--model", tmp_path / "run")
+    assert code == 0 and " 0 without an answer" in err
+
+
+@pytest.mark.slow
+def test_every_demo_learns_its_task(demo):
+    config, scores = demo
+    assert scores()[config["metrics"][0]] > 0.95
+
+
 def test_the_config_finds_its_run_too(door, task):
     door("train", "--conf_path", task.path)
     assert door("test", "--conf_path", task.path)[0] == 0
@@ -486,6 +516,33 @@ def test_tuned_thresholds_are_those_of_the_best_model_and_go_with_it(door, multi
     assert all(set(line[2].split(",")) == set(labels) for line in lines)
     sentence = "inputs.threshold: 'tuned', but this training chose none so. Set a number."
     refused(door("test", "--model", multi_label.run, "--set", "inputs.threshold=tuned"), sentence)
+
+
+def test_sets_of_labels_beside_another_target(door, multi_label):
+    for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+        both = zip(with_topics(count, seed), sentences(count, seed), strict=True)
+        rows = "".join(f"{text}\t{','.join(found)}\t{label}\n" for (text, found), (_, label) in both)
+        multi_label.file(f"{name}.tsv", rows)
+    multi_label.config["inputs"] |= {
+        "dataset_type": "multi_target",
+        "file_header": {"text": 0, "topics": 1, "label": 2},
+        "target": ["topics", "label"],
+        "problems": {
+            "topics": {"dataset_type": "multi_label", "threshold": "tuned"},
+            "label": {"dataset_type": "classification"},
+        },
+    }
+    layers = multi_label.config["architecture"]
+    layers[4]["conf"]["hidden_dim"] = "#topics#"
+    layers.append({**layers[4], "layer_id": "side", "conf": {"hidden_dim": "#label#"}})
+    multi_label.config["loss"]["losses"].append({"type": "CrossEntropyLoss", "inputs": ["side", "label"]})
+    multi_label.config["metrics"] = ["sentence_accuracy", "topics.micro_f1", "topics.exact_match", "label.accuracy"]
+    code, _, err = door("train", "--conf_path", multi_label.path)
+    assert code == 0, err
+    assert door("test", "--model", multi_label.run)[0] == 0
+    scores = json.loads((multi_label.run / "scores.json").read_text())["test"]
+    assert scores["topics.micro_f1"] > 0.8
+    assert 0 < scores["sentence_accuracy"] <= min(scores["topics.exact_match"], scores["label.accuracy"])
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

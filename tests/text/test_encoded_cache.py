@@ -35,7 +35,7 @@ class Labels:
         self.group_by = group_by
         self.labels = []
 
-    def encode(self, rows, growing):
+    def encode(self, rows, growing, tokens):
         errors, ids = [row.error for row in rows], np.zeros(len(rows), np.int64)
         for at, row in enumerate(rows):
             label = row.cells.get(self.target_columns[0], "")

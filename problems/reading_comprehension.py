@@ -1,0 +1,341 @@
+"""Reading comprehension: the answer to a question is a part of a passage."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import core.conf
+from core.conf import JSON, PositiveInt
+from core.config import InputsConf
+from core.types import Features, Row, Spec
+from problems import metrics
+from problems.answer_texts import answer_scores
+from problems.base import PROBLEMS, Problem, words_column
+from text.ragged import Ragged
+from text.tokens import Tokens
+from text.windows import Windows
+
+PASSAGE, START, END = "passage", "start_label", "end_label"
+TEXT, SPANS = "text of passage", "spans of passage"
+
+
+@dataclass(frozen=True)
+class DecodedSpans:
+    """The best span of each of N windows, in host memory.
+
+    starts, ends  its first and last token, counted in the window
+    scores        the sum of its start and end logits
+    nulls         the same for "no answer", -inf where there is always one
+    norms         the logarithm of the sum of exp(score) over all pairs of a start and an end
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    scores: np.ndarray
+    nulls: np.ndarray
+    norms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The answers of several batches one after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def taken(self, order: np.ndarray) -> Self:
+        """The answers at these places, in this order."""
+        return type(self)(*(getattr(self, field.name)[order] for field in fields(self)))
+
+    def of_rows(self, windows: Windows) -> "DecodedSpans":
+        """The best span of each row, counted in its text, from those of its windows."""
+        best = np.lexsort((-self.scores, windows.rows))
+        first = np.flatnonzero(np.r_[True, np.diff(windows.rows) > 0])  # windows of a row follow each other
+        best = best[first]
+        return DecodedSpans(
+            self.starts[best] + windows.firsts[best],
+            self.ends[best] + windows.firsts[best],
+            self.scores[best],
+            np.minimum.reduceat(self.nulls, first),
+            np.logaddexp.reduceat(self.norms, first),
+        )
+
+
+@dataclass(frozen=True)
+class DecodedAnswers:
+    """Of N rows the best span: its text, the characters where it begins and ends, its probability, and by how much the
+    score of "no answer" is higher than that of the span.
+    """
+
+    texts: Sequence[str]
+    starts: np.ndarray
+    ends: np.ndarray
+    confidence: np.ndarray
+    no_answer: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+class ReadingComprehension(Problem):
+    """The answer to a question is a part of a passage (SQuAD, Rajpurkar et al. 2016).
+
+    Branch `passage` reads the passage. Targets: start_label, the character where the answer begins; end_label, where it
+    ends; and a column with the text of the answer, or a JSON list of all right ones. In a batch, start_label and
+    end_label are the places of the first and last token. Two layers answer, one for each: a score for each token of
+    the passage (B x T x 1 or B x T). A long passage can be read in windows that overlap; the best span of all counts.
+    """
+
+    class Conf(Problem.Conf):
+        max_answer_length: PositiveInt = 30
+        """Tokens of an answer at most."""
+        window_size: PositiveInt | None = None
+        """Tokens of a passage that are read at once; longer passages are read in windows. null = the whole passage."""
+        window_stride: PositiveInt | None = None
+        """Tokens from the start of a window to that of the next. null = half of window_size."""
+        unanswerable: bool = False
+        """Whether a question may have no answer in its passage (SQuAD 2.0): its place is <start>, before the text."""
+        no_answer_threshold: float | Literal["tuned"] = "tuned"
+        """No answer is given where its score is higher than that of the best span by more than this; tuned = the best
+        for f1 on the validation rows."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.window_stride is not None and (self.window_size is None or self.window_stride > self.window_size):
+                raise ValueError("window_stride must be window_size at most, so that windows leave nothing out.")
+
+    name = "mrc"
+    own_metrics = metrics.READING
+    default_metrics = ("f1", "exact_match")
+    default_fields = ("prediction", "confidence")
+    conf: Conf
+
+    def __init__(self, target_columns: Sequence[str], conf: Conf | None = None, passage_column: str = PASSAGE) -> None:
+        """passage_column  the column that holds the passages. ValueError for other targets than those of the class."""
+        super().__init__(target_columns, conf=conf)
+        others = [column for column in target_columns if column not in (START, END)]
+        if not {START, END} <= set(target_columns) or len(others) > 1:
+            raise ValueError(f"target must be {START}, {END} and the column of the answers, got {target_columns}.")
+        self.answer_column = others[0] if others else None
+        self.passage_column = passage_column
+
+    @classmethod
+    def of(cls, conf: InputsConf) -> Self:
+        """The problem that the inputs of a config describe."""
+        for key in ("labels", "positive_label", "group_by"):
+            if getattr(conf, key) is not None:
+                raise ValueError(f"{key} has no place where answers are parts of a passage.")
+        if PASSAGE not in conf.model_inputs:
+            raise ValueError(f"model_inputs must have a branch called '{PASSAGE}': answers are parts of it.")
+        return cls(conf.target, core.conf.read(cls.Conf, conf.settings), words_column(conf, PASSAGE))
+
+    @classmethod
+    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+        """The passage keeps where its tokens stand, may be cut to windows, may begin with the place of no answer."""
+        own: ReadingComprehension.Conf = core.conf.read(cls.Conf, conf.settings)
+        size = own.window_size
+        return {
+            "add_start_end": False,
+            "placed": conf.model_inputs.get(PASSAGE, []),
+            "begun": [PASSAGE] if own.unanswerable else [],
+            "windows": {PASSAGE: [size, own.window_stride or max(1, size // 2)]} if size else {},
+            "positions": {START: PASSAGE, END: PASSAGE},
+        }
+
+    @property
+    def answer_sizes(self) -> dict[str, int | None]:
+        """One score for each token."""
+        return {START: 1, END: 1}
+
+    def target_specs(self) -> dict[str, Spec]:
+        """The places of tokens; the text of the answer is for metrics only."""
+        return {START: Spec("B", ids=True, places=True), END: Spec("B", ids=True, places=True)}
+
+    def check_output(self, spec: Spec, column: str) -> None:
+        """ValueError unless there is one score for each token."""
+        spec.expect("BTD", "BT")
+        if spec.sizes.get("D", 1) != 1:
+            raise ValueError(f"must give one score for each token of the passage, but gives {spec}.")
+
+    def state(self) -> dict[str, Any]:
+        """What the encoded rows depend on; nothing is fitted."""
+        return {"unanswerable": self.conf.unanswerable, "passage": self.passage_column}
+
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """start_label and end_label as places of tokens (-1 = none), the right answers, what is kept of the passage."""
+        assert tokens is not None
+        errors = [row.error for row in rows]
+        places = np.full((len(rows), 2), -1, np.int64)
+        right: list[list[str]] = [[] for _ in rows]
+        passages = tokens[self.passage_column]
+        assert passages.spans is not None
+        offsets = passages.index.offsets.tolist()
+        for at, row in enumerate(rows):
+            if errors[at]:
+                continue
+            try:
+                right[at], characters = self._answer(row)
+                if characters is not None:
+                    spans = passages.spans[offsets[at] : offsets[at + 1]]
+                    places[at] = _tokens_at(*characters, spans)
+            except ValueError as error:
+                errors[at] = str(error)
+        arrays = {START: places[:, 0], END: places[:, 1], **self.kept(rows, tokens)}
+        return arrays | {self.answer_column or "answers": _bytes([json.dumps(texts) for texts in right])}, errors
+
+    def kept(self, rows: Sequence[Row], tokens: Mapping[str, Tokens]) -> dict[str, Any]:
+        """The passages, and the characters of their tokens."""
+        passages = tokens[self.passage_column]
+        assert passages.spans is not None
+        texts = [row.cells.get(self.passage_column, "") for row in rows]
+        return {TEXT: _bytes(texts), SPANS: passages.index.with_values(passages.spans)}
+
+    def decode(self, outputs: Mapping[str, Features]) -> DecodedSpans:
+        """The best span of each window: the highest sum of a start and an end at most max_answer_length apart."""
+        starts_BT, ends_BT = (_logits(outputs[column]) for column in (START, END))
+        begun, length = int(self.conf.unanswerable), self.conf.max_answer_length
+        ends_BTL = torch.nn.functional.pad(ends_BT, (0, length - 1), value=-torch.inf).unfold(1, length, 1)
+        sums_BN = (starts_BT.unsqueeze(-1) + ends_BTL)[:, begun:].flatten(1)
+        scores_B, best_B = sums_BN.max(1)
+        first_B = best_B // length
+        nulls_B = starts_BT[:, 0] + ends_BT[:, 0] if begun else torch.full_like(scores_B, -torch.inf)
+        norms_B = starts_BT.logsumexp(1) + ends_BT.logsumexp(1)
+        found = torch.stack([first_B.double(), (first_B + best_B % length).double(), scores_B, nulls_B, norms_B])
+        starts, ends, scores, nulls, norms = found.cpu().numpy()
+        return DecodedSpans(starts.astype(np.int64), ends.astype(np.int64), scores, nulls, norms)
+
+    def resolved(self, decoded: DecodedSpans, kept: Mapping[str, Any], windows: Windows | None) -> DecodedAnswers:
+        """The best span of each row as text."""
+        best = decoded if windows is None else decoded.of_rows(windows)
+        spans, firsts = kept[SPANS], kept[SPANS].offsets[:-1]
+        starts, ends = spans.values[firsts + best.starts, 0], spans.values[firsts + best.ends, 1]
+        texts = [text[start:end] for text, start, end in zip(_texts(kept[TEXT]), starts, ends, strict=True)]
+        return DecodedAnswers(texts, starts, ends, np.exp(best.scores - best.norms), best.nulls - best.scores)
+
+    def tune(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> None:
+        """The threshold of no answer with the highest f1: find_best_thresh of SQuAD 2.0's script."""
+        if not self.conf.unanswerable or self.conf.no_answer_threshold != "tuned" or not len(decoded):
+            return
+        right = self._right(targets)
+        gains_N = answer_scores(decoded.texts, right).f1 - answer_scores([""] * len(right), right).f1
+        order = np.argsort(decoded.no_answer, kind="stable")
+        odds_N = decoded.no_answer[order]
+        totals = np.r_[0.0, np.cumsum(gains_N[order])]
+        cuts = np.flatnonzero(np.r_[True, np.diff(odds_N) > 0, True])  # equal odds stay together
+        best = cuts[np.argmax(totals[cuts])]
+        below = odds_N[best - 1] if best else odds_N[0] - 1
+        above = odds_N[best] if best < len(odds_N) else below + 1
+        self.tuned = {"no_answer_threshold": float(below + above) / 2}
+
+    def answers(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> metrics.ReadingAnswers:
+        """What the metrics read."""
+        return metrics.ReadingAnswers(self._given(decoded), self._right(targets))
+
+    def right_rows(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> np.ndarray:
+        """Which rows have a right answer."""
+        return answer_scores(self._given(decoded), self._right(targets)).exact_match > 0
+
+    @property
+    def no_answer_threshold(self) -> float:
+        """As configured, or as tuned; 0 before."""
+        given = self.conf.no_answer_threshold
+        return given if given != "tuned" else (self.tuned or {}).get("no_answer_threshold", 0.0)
+
+    def _given(self, decoded: DecodedAnswers) -> list[str]:
+        """The answers, empty where there is none."""
+        none_N = decoded.no_answer > self.no_answer_threshold
+        return ["" if none else text for none, text in zip(none_N, decoded.texts, strict=True)]
+
+    def _right(self, targets: Mapping[str, Any]) -> list[list[str]]:
+        return [json.loads(text) for text in _texts(targets[self.answer_column or "answers"])]
+
+    def _answer(self, row: Row) -> tuple[list[str], tuple[int, int] | None]:
+        """The right answers of a row and the characters of the first; None where it has none. ValueError if unsound."""
+        cells, passage = row.cells, row.cells.get(self.passage_column, "")
+        start, end = _number(cells, START), _number(cells, END)
+        texts = _listed(cells.get(self.answer_column, "")) if self.answer_column else None
+        if start is None or texts == []:
+            if texts:
+                raise ValueError(f"column {START} is empty, but there is an answer '{texts[0]:.40}'.")
+            if not self.conf.unanswerable:
+                raise ValueError("the question has no answer. inputs.unanswerable takes such questions.")
+            return [], None
+        if texts is None:
+            texts = [passage[start:end]]
+        end = start + len(texts[0])
+        if not texts[0].strip() or passage[start:end] != texts[0]:
+            found = passage.find(texts[0])
+            where = f"it is at {found}." if texts[0].strip() and found >= 0 else "nor anywhere else in it."
+            raise ValueError(f"answer '{texts[0]:.40}' is not at character {start} of {self.passage_column}, {where}")
+        return texts, (start, end)
+
+    def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
+        raise AssertionError("the targets are encoded together")
+
+    def _fields(self) -> list[str]:
+        return ["prediction", "confidence", "start", "end", "no_answer"]
+
+    def _field(self, field: str, decoded: DecodedAnswers) -> list[Any]:
+        if field == "prediction":
+            return self._given(decoded)
+        values = {"start": decoded.starts, "end": decoded.ends}.get(field, getattr(decoded, field, None))
+        return values.tolist()  # type: ignore[union-attr]
+
+
+def _logits(output: Features) -> Tensor:
+    """B x T in float64, -inf at padding."""
+    scores = output.parts.get("logits", output.values).detach().double()
+    scores_BT = scores.squeeze(-1) if scores.dim() == 3 else scores
+    return scores_BT if output.mask is None else scores_BT.masked_fill(~output.mask, -torch.inf)
+
+
+def _tokens_at(start: int, end: int, spans: np.ndarray) -> tuple[int, int]:
+    """The first and the last token that has a character of the answer; (-1, -1) where the text was cut before it."""
+    first = int(np.searchsorted(spans[:, 1], start, side="right"))
+    last = int(np.searchsorted(spans[:, 0], end, side="left")) - 1
+    return (first, last) if first <= last and end <= spans[-1, 1] else (-1, -1)
+
+
+def _number(cells: Mapping[str, str], column: str) -> int | None:
+    """The whole number of a cell; None where it is empty or negative."""
+    cell = cells.get(column, "").strip()
+    try:
+        number = int(cell) if cell else -1
+    except ValueError:
+        raise ValueError(f"'{cell:.40}' in column {column} is no whole number.") from None
+    return None if number < 0 else number
+
+
+def _listed(cell: str) -> list[str]:
+    """The texts of a cell: a JSON list of texts, or one text."""
+    if cell.startswith("["):
+        try:
+            value: JSON = json.loads(cell)
+        except ValueError:
+            return [cell]
+        if isinstance(value, list) and all(isinstance(text, str) for text in value):
+            return value
+    return [cell] if cell else []
+
+
+def _bytes(texts: Sequence[str]) -> Ragged:
+    """Texts as lists of bytes."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return Ragged.of_lengths(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+
+def _texts(ragged: Ragged) -> list[str]:
+    whole = ragged.values.tobytes()
+    return [whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ragged.offsets.tolist())]
+
+
+PROBLEMS.register(ReadingComprehension, name=ReadingComprehension.name)
