@@ -1,5 +1,6 @@
 """The catalogue of blocks: importing it fills BLOCKS and CHAR_EMBEDDINGS."""
 
+from block_zoo.activation import Activation
 from block_zoo.attention import Attention
 from block_zoo.attentive_pooling import AttentivePooling
 from block_zoo.base import BLOCKS, CHAR_EMBEDDINGS, Block
@@ -29,6 +30,7 @@ from block_zoo.expand_plus import Expand_plus
 from block_zoo.feed_forward import FeedForward
 from block_zoo.flatten import Flatten
 from block_zoo.full_attention import FullAttention
+from block_zoo.fusion import Fusion
 from block_zoo.gate import Gate
 from block_zoo.highway_linear import HighwayLinear
 from block_zoo.interaction import Interaction
@@ -55,6 +57,7 @@ __all__ = [
     "BLOCKS",
     "CHAR_EMBEDDINGS",
     "CRF",
+    "Activation",
     "Add2D",
     "Add3D",
     "Attention",
@@ -87,6 +90,7 @@ __all__ = [
     "FeedForward",
     "Flatten",
     "FullAttention",
+    "Fusion",
     "Gate",
     "HighwayLinear",
     "Interaction",

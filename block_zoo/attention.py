@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.grid import grid_spec, pair_mask
-from block_zoo.masking import masked_softmax, same_size, zero_padding
+from block_zoo.masking import masked_softmax, over_same_tokens, same_size, same_tokens, zero_padding
 from core.types import Features, Spec
 
 
@@ -24,20 +24,28 @@ def attended_spec(x: Spec, y: Spec, dim: int) -> Spec:
 
 @BLOCKS.register
 class Attention(Block):
-    """Dot-product attention: softmax(X Y') Y.
+    """Dot-product attention: softmax(X Y') Y, or softmax(X Y') Z where z holds other states of the tokens of y.
 
-    Shape: x B x T x D, y B x S x D -> B x T x D; part `attention`: B x T x S.
+    Shape: x B x T x D, y B x S x D -> B x T x D; with z B x S x E -> B x T x E; part `attention`: B x T x S.
     Masking: padding of y gets no attention; the output has the mask of x and is zero at its padding.
     `{"layer_id": "read", "layer": "Attention", "inputs": ["question", "answer"]}`
     Reference: Luong et al. 2015, Effective Approaches to Attention-based NMT, equation 8 (dot).
     """
 
     class Conf(Block.Conf):
-        def output_spec(self, x: Spec, y: Spec) -> Spec:
-            return attended_spec(x, y, same_size(x, y))
+        def output_spec(self, x: Spec, y: Spec, z: Spec | None = None) -> Spec:
+            dim = same_size(x, y)
+            if z is not None:
+                same_tokens(y, z)
+                dim = z.size("D")
+            return attended_spec(x, y, dim)
 
-    def __init__(self, conf: Conf, x: Spec, y: Spec) -> None:
+    def __init__(self, conf: Conf, x: Spec, y: Spec, z: Spec | None = None) -> None:
         super().__init__()
 
-    def forward(self, x: Features, y: Features) -> Features:
-        return attend(x.values @ y.values.transpose(1, 2), x, y)
+    def forward(self, x: Features, y: Features, z: Features | None = None) -> Features:
+        scores_BTS = x.values @ y.values.transpose(1, 2)
+        if z is None:
+            return attend(scores_BTS, x, y)
+        (_, theirs_BSD), tokens = over_same_tokens("Attention", y, z)
+        return attend(scores_BTS, x, tokens.with_values(theirs_BSD))

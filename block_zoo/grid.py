@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from block_zoo.base import Block
 from block_zoo.convolution import window_count, window_counts
-from block_zoo.masking import broadcast_mask, length_mask, zero_padding
+from block_zoo.masking import POOLS, broadcast_mask, length_mask, zero_padding
 from core.conf import NonNegativeInt, PositiveInt
 from core.types import Features, Spec
 
@@ -54,8 +54,8 @@ class WindowsConf(Block.Conf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("window_size", "stride", "padding"):
-            value = getattr(self, name)
+        for name in ("window_size", "stride", "padding", "output_size"):
+            value = getattr(self, name, None)
             if isinstance(value, list) and len(value) != 2:
                 raise ValueError(f"{name} must be one number or two ([first text, second text]), got {value}.")
 
@@ -108,6 +108,24 @@ def pool_windows(
     real_BDTS = F.pad(real_BTS, edges[2:]).unsqueeze(1)
     sums_BDTS, counts_BDTS = (F.avg_pool2d(t, window, stride, divisor_override=1) for t in (padded_BDTS, real_BDTS))
     return (sums_BDTS / counts_BDTS.clamp(min=1)).permute(0, 2, 3, 1)
+
+
+def pool_parts(pool_type: str, grid_BTSD: Tensor, mask_BTS: Tensor | None, parts: Window) -> Tensor:
+    """The largest or mean real value in every part of a grid that is cut into `parts` along T and S, row by row.
+
+    Part i of n runs from place i L / n, rounded down, to (i + 1) L / n, rounded up, L the real places of the row.
+    """
+    if mask_BTS is None:
+        mask_BTS = torch.ones(grid_BTSD.shape[:3], dtype=torch.bool, device=grid_BTSD.device)
+    for axis, count in enumerate(parts, start=1):
+        values, lengths_B = grid_BTSD.movedim(axis, 1), mask_BTS.any(3 - axis).sum(1)
+        size, shares_BN = values.shape[1], lengths_B.unsqueeze(1) * torch.arange(count + 1, device=mask_BTS.device)
+        first_BN, behind_BN = shares_BN[:, :-1] // count, (shares_BN[:, 1:] + count - 1) // count
+        index_BNW = first_BN.unsqueeze(2) + torch.arange(-(-size // count) + 1, device=mask_BTS.device)
+        places = index_BNW.clamp(max=size - 1).flatten(1)[:, :, None, None].expand(-1, -1, *values.shape[2:])
+        windows = values.gather(1, places).view(*index_BNW.shape, *values.shape[2:])
+        grid_BTSD = POOLS[pool_type](windows, index_BNW < behind_BN.unsqueeze(2), 2).movedim(1, axis)
+    return grid_BTSD
 
 
 def _edges(grid_BTSD: Tensor, window: Iterable[int], before: Window, after: Window) -> list[int]:

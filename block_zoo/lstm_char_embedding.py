@@ -2,14 +2,18 @@
 
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from block_zoo.base import CHAR_EMBEDDINGS, Block
 from block_zoo.cnn_char_embedding import character_table, real_words
 from block_zoo.masking import real_index, scatter_real
-from block_zoo.recurrent import run
+from block_zoo.recurrent import RecurrentLayer, last_states
 from core.conf import PositiveInt, Rate
 from core.types import Features, Spec
+
+_GROUPS = 4
+"""Groups of words of like length: few words are long, and all would be padded to the longest."""
 
 
 @CHAR_EMBEDDINGS.register
@@ -48,7 +52,8 @@ class LSTMCharEmbedding(Block):
         self.table = character_table(chars.size("V"), conf.embedding_matrix_dim)
         self.dropout = nn.Dropout(conf.dropout)
         hidden = conf.dim // 2 if conf.bidirect_flag else conf.dim
-        self.lstm = nn.LSTM(conf.embedding_matrix_dim, hidden, batch_first=True, bidirectional=conf.bidirect_flag)
+        self.bidirectional = conf.bidirect_flag
+        self.lstm = RecurrentLayer(nn.LSTM, conf.embedding_matrix_dim, hidden, conf.bidirect_flag)
 
     def forward(self, chars: Features) -> Features:
         rows, size, _ = chars.values.shape
@@ -56,7 +61,14 @@ class LSTMCharEmbedding(Block):
         words_NK = real_words(chars.values, index_N)
         if not len(words_NK):
             return chars.with_values(self.table.weight.new_zeros(rows, size, self.dim))
-        # Packing needs the lengths of words on the host, where nobody has counted them: on a GPU this waits once.
-        lengths_N = (words_NK != 0).sum(1).cpu()
-        _, last_ND = run(self.lstm, Features(self.dropout(self.table(words_NK)), lengths=lengths_N))
+        # Words of like length are read together. Their lengths are needed on the host: on a GPU this waits once.
+        lengths_N, order_N = (words_NK != 0).sum(1).cpu().sort()
+        parts = zip(order_N.chunk(_GROUPS), lengths_N.chunk(_GROUPS), strict=True)
+        last = [self._last(words_NK[part.to(words_NK.device), : int(lengths[-1])]) for part, lengths in parts]
+        last_ND = torch.cat(last)[order_N.argsort().to(words_NK.device)]
         return chars.with_values(scatter_real(last_ND, index_N, rows, size))
+
+    def _last(self, words_NK: Tensor) -> Tensor:
+        """The last states for words."""
+        mask_NK = words_NK != 0
+        return last_states(self.lstm(self.dropout(self.table(words_NK)), mask_NK), mask_NK, self.bidirectional)

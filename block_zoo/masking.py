@@ -39,10 +39,15 @@ def masked_mean(values: Tensor, mask: Tensor | None, axis: int = 1) -> Tensor:
     if mask is None:
         return values.mean(axis)
     count = broadcast_mask(mask, values).sum(axis).clamp(min=1)
-    return zero_padding(values, mask).sum(axis) / count.to(values.dtype)
+    return masked_sum(values, mask, axis) / count.to(values.dtype)
 
 
-POOLS = {"max": masked_max, "mean": masked_mean}
+def masked_sum(values: Tensor, mask: Tensor | None, axis: int = 1) -> Tensor:
+    """The sum of the real values along `axis`."""
+    return zero_padding(values, mask).sum(axis)
+
+
+POOLS = {"max": masked_max, "mean": masked_mean, "sum": masked_sum}
 """Pool type -> function of (values, mask, axis)."""
 
 

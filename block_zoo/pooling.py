@@ -1,4 +1,4 @@
-"""Pooling: the largest or mean value along an axis."""
+"""Pooling: the largest, the mean, or the sum of the values along an axis."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ def pooled_spec(states: Spec, axis: int) -> Spec:
 
 @BLOCKS.register
 class Pooling(Block):
-    """The largest or mean value along one axis, usually over the tokens of a text.
+    """The largest, the mean, or the sum of the values along one axis, usually over the tokens of a text.
 
     Shape: B x T x D -> B x D (pool_axis 1) or B x T (2); B x T x S x D -> B x T x D, T being what is left of T and S
     (1 or 2), or B x T x S (3); B x T x S -> B x T.
@@ -29,8 +29,8 @@ class Pooling(Block):
     """
 
     class Conf(Block.Conf):
-        pool_type: Literal["max", "mean"] = "max"
-        """The largest value, or the mean."""
+        pool_type: Literal["max", "mean", "sum"] = "max"
+        """The largest value, the mean, or the sum."""
         pool_axis: Literal[1, 2, 3] = 1
         """The axis that goes, counted from 0 = rows; 1 = tokens."""
 

@@ -1,7 +1,7 @@
 """What the recurrent blocks share: their settings, and the one way an LSTM or GRU runs over padded texts."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from block_zoo.base import Block
 from block_zoo.masking import zero_padding
@@ -21,42 +21,65 @@ class RecurrentConf(Block.Conf):
 
 
 class Recurrent(nn.Module):
-    """A bidirectional LSTM or GRU over the real tokens of padded texts."""
+    """A bidirectional LSTM or GRU of one or more layers over the real tokens of padded texts."""
 
     def __init__(self, kind: type[nn.LSTM] | type[nn.GRU], conf: RecurrentConf, states: Spec) -> None:
         super().__init__()
-        between, after = (conf.dropout, 0.0) if conf.num_layers > 1 else (0.0, conf.dropout)
-        self.rnn = kind(
-            states.size("D"), conf.hidden_dim, conf.num_layers, batch_first=True, dropout=between, bidirectional=True
-        )
-        self.dropout = nn.Dropout(after)
+        sizes = [states.size("D"), *[2 * conf.hidden_dim] * (conf.num_layers - 1)]
+        self.layers = nn.ModuleList(RecurrentLayer(kind, size, conf.hidden_dim) for size in sizes)
+        self.dropout = nn.Dropout(conf.dropout)
 
     def forward(self, states: Features) -> tuple[Tensor, Tensor]:
         """The states at every token (B x T x 2H) and the last states of the top layer (B x 2H)."""
-        states_BTD, last_BD = run(self.rnn, states)
-        return self.dropout(states_BTD), self.dropout(last_BD)
+        values_BTD = states.values
+        for number, layer in enumerate(self.layers):
+            values_BTD = layer(self.dropout(values_BTD) if number else values_BTD, states.mask)
+        last_BD = last_states(values_BTD, states.mask)
+        return (values_BTD, last_BD) if len(self.layers) > 1 else (self.dropout(values_BTD), self.dropout(last_BD))
 
 
-def run(rnn: nn.LSTM | nn.GRU, inputs: Features) -> tuple[Tensor, Tensor]:
-    """States at every token, and the last states of the top layer: both directions side by side where there are two.
+class RecurrentLayer(nn.Module):
+    """A layer of an LSTM or GRU: its states at the real tokens, of both directions side by side; zeros at padding.
 
-    Lengths lie in host memory, so packing never waits for the device. An empty text gives zeros.
+    Nothing is packed: to be read backwards, a text is turned round within its length. On a CPU the gradient of packed
+    texts costs the square of their length.
     """
-    lengths = inputs.host_lengths()
-    size = inputs.values.shape[1]
-    shortest = int(lengths.min())
-    if shortest == size:
-        states_BTD, hidden = rnn(inputs.values)
+
+    def __init__(
+        self, kind: type[nn.LSTM] | type[nn.GRU], size: int, hidden_dim: int, bidirectional: bool = True
+    ) -> None:
+        super().__init__()
+        self.directions = nn.ModuleList(kind(size, hidden_dim, batch_first=True) for _ in range(1 + bidirectional))
+
+    def forward(self, values_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        values_BTD = zero_padding(values_BTD, mask_BT)
+        states = [self.directions[0](values_BTD)[0]]
+        if len(self.directions) > 1:
+            states.append(_turned(self.directions[1](_turned(values_BTD, mask_BT))[0], mask_BT))
+        return zero_padding(torch.cat(states, -1), mask_BT)
+
+
+def last_states(states_BTD: Tensor, mask_BT: Tensor | None, bidirectional: bool = True) -> Tensor:
+    """The state at the last real token, and that of the backward half at the first one; zeros for an empty text."""
+    if mask_BT is None:
+        last_BD = states_BTD[:, -1]
     else:
-        packed = pack_padded_sequence(inputs.values, lengths.clamp(min=1), batch_first=True, enforce_sorted=False)
-        packed_states, hidden = rnn(packed)
-        states_BTD, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=size)
-    top = (hidden[0] if isinstance(hidden, tuple) else hidden)[-2 if rnn.bidirectional else -1 :]
-    last_BD = top.transpose(0, 1).flatten(1)
-    if shortest == 0:
-        real_B = (lengths > 0).to(last_BD.device, non_blocking=True)
-        return zero_padding(states_BTD, real_B), zero_padding(last_BD, real_B)
-    return states_BTD, last_BD
+        last_B = (mask_BT.sum(1) - 1).clamp(min=0)
+        last_BD = states_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+    if not bidirectional:
+        return last_BD
+    forward_BD, _ = last_BD.chunk(2, -1)
+    _, backward_BD = states_BTD[:, 0].chunk(2, -1)
+    return torch.cat([forward_BD, backward_BD], -1)
+
+
+def _turned(values_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """Each text from its last real token to its first; padding stays."""
+    if mask_BT is None:
+        return values_BTD.flip(1)
+    places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    turned_BT = torch.where(mask_BT, mask_BT.sum(1, keepdim=True) - 1 - places_T, places_T)
+    return values_BTD.gather(1, turned_BT.unsqueeze(-1).expand_as(values_BTD))
 
 
 def over_time(conf: RecurrentConf, states: Spec) -> Spec:

@@ -54,9 +54,9 @@ class InputsConf(Conf):
     labels: list[str] | None = None
     """All labels in the order of their ids; by default those of the training rows by descending frequency."""
     positive_label: str | None = None
-    """The label that binary metrics take as positive; by default "1" where the labels are "0" and "1"."""
+    """The label that binary metrics and ranking take as positive; by default "1" where the labels are "0" and "1"."""
     group_by: str | None = None
-    """The column whose equal values group rows for ranking metrics (the question of WikiQA)."""
+    """The column whose equal values group rows for ranking metrics and losses (the question of WikiQA)."""
     on_bad_row: Literal["error", "skip"] = "error"
     """What to do with rows that cannot be used: stop and list the first ten, or skip and count them."""
     use_cache: bool = True

@@ -13,6 +13,7 @@ from core.errors import ConfigError, Finding, UserError, did_you_mean, known_nam
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project folder: model_zoo files are found below it from anywhere."""
+_ARCHITECTURE_KEYS = ("description", "paper", "params", "architecture")
 
 
 def read_json(path: Path) -> JSON:
@@ -40,10 +41,37 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
 
     Relative names in `extends` start from the folder of the config that says so.
     """
-    document = overridden(_extended(path, ()), overrides)
+    document = composed(path, overrides)
     if isinstance(document.get("architecture"), dict):
         document["architecture"] = _architecture(document["architecture"], path)
     return document
+
+
+def composed(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
+    """The config document before its architecture file is filled in."""
+    document: dict[str, JSON] = overridden(_extended(path, ()), overrides)
+    return document
+
+
+def read_architecture(path: Path) -> dict[str, JSON]:
+    """An architecture file: `description` and `paper`, `params` with their defaults, `architecture`: the layers.
+
+    UserError where it is none.
+    """
+    template = read_json(path)
+    if (
+        not isinstance(template, dict)
+        or not isinstance(template.get("architecture"), list)
+        or not isinstance(template.get("params", {}), dict)
+    ):
+        raise UserError(
+            f"{path}: an architecture file is an object with 'architecture', a list of layers, and 'params', an object."
+        )
+    for key in template:
+        if key not in _ARCHITECTURE_KEYS:
+            hint = did_you_mean(key, _ARCHITECTURE_KEYS) or known_names(_ARCHITECTURE_KEYS)
+            raise UserError(f"{path}: unknown key '{key}' of an architecture file.{hint}")
+    return template
 
 
 def overridden(document: JSON, overrides: Sequence[str]) -> JSON:
@@ -157,9 +185,7 @@ def _architecture(named: Mapping[str, JSON], source: Path) -> JSON:
         files = [file.relative_to(zoo).as_posix() for file in zoo.rglob("*.json")]
         hint = did_you_mean(named["file"], files) or known_names(files)
         raise refuse(".file", f"model_zoo has no '{named['file']}'.{hint}")
-    template = read_json(path)
-    if not isinstance(template, dict) or not isinstance(template.get("architecture"), list):
-        raise UserError(f"{path}: an architecture file is an object with 'architecture', a list of layers.")
+    template = read_architecture(path)
     defaults = template.get("params", {})
     for name in named.get("params", {}):
         if name not in defaults:

@@ -38,8 +38,8 @@ class Spec:
     """What a tensor will be, before it is: its axes, the sizes that are known, its inner parts by name.
 
     An axis without a size varies (B and T always do, unless a config fixes the length of a branch).
-    `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids; `places` says that the
-    ids are places of tokens instead.
+    `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids, `positive` is the one
+    that ranking looks for, if there is one; `places` says that the ids are places of tokens instead.
     """
 
     axes: str
@@ -48,6 +48,7 @@ class Spec:
     ids: bool = False
     labels: tuple[str, ...] | None = None
     places: bool = False
+    positive: str | None = None
 
     def size(self, axis: str) -> int:
         """The size of `axis`. ValueError where it must be known and is not."""

@@ -467,7 +467,7 @@ def trace_all(draft: _Draft, branches: Mapping[str, Spec], problem: Problem) -> 
     answered, unclear = _answered(draft, problem)
     graph = trace(draft.layers, branches, answered, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
-    terms = trace_losses(draft.losses, draft.loss, graph, targets)
+    terms = trace_losses(draft.losses, draft.loss, graph, targets, problem.group_by)
     if not draft.losses:
         graph.refuse("loss", "names no loss.")
     for layer, column in graph.outputs.items():

@@ -16,17 +16,22 @@ from model_zoo.graph import Graph
 
 @dataclass(frozen=True)
 class Term:
-    """One loss that fits: its Conf, its addresses, the specs that stand there, its factor."""
+    """One loss that fits: its Conf, its addresses, the specs that stand there, its factor, the column of its groups."""
 
     name: str
     conf: Loss.Conf
     inputs: tuple[str, ...]
     specs: tuple[Spec, ...]
     weight: float
+    group_by: str | None
 
 
 def trace_losses(
-    losses: list[LossConf | None], section: LossesConf | None, graph: Graph, targets: Mapping[str, Spec]
+    losses: list[LossConf | None],
+    section: LossesConf | None,
+    graph: Graph,
+    targets: Mapping[str, Spec],
+    group_by: str | None,
 ) -> list[Term]:
     """The terms of the sum; what does not fit is added to the graph's findings. None = refused by the schema."""
     factors = section.weights if section is not None else None
@@ -67,8 +72,12 @@ def trace_losses(
         except ValueError as error:
             graph.refuse(path, str(error))
             continue
+        if loss_conf.reads_groups and group_by is None:
+            sentence = "needs to know which rows belong together: name their column in inputs.group_by."
+            graph.refuse(path, f"{conf.type} {sentence}")
         weight = conf.weight * (factors[index] if factors else 1.0)
-        terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight))
+        groups = group_by if loss_conf.reads_groups else None
+        terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight, groups))
         idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
         idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
         if loss_conf.reads_logits and "logits" in specs[0].parts:
@@ -89,13 +98,16 @@ class Objective(nn.Module):
     @property
     def addresses(self) -> set[str]:
         """All that the losses read."""
-        return {address for term in self.terms for address in term.inputs}
+        read = {address for term in self.terms for address in term.inputs}
+        return read | {term.group_by for term in self.terms if term.group_by is not None}
 
     def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
         """A scalar in float32."""
         total: Tensor | None = None
         for term, loss in zip(self.terms, self.losses, strict=True):
             inputs = [batch.targets[a] if a in batch.targets else lookup(outputs, a) for a in term.inputs]
+            if term.group_by is not None:
+                inputs.append(batch.targets[term.group_by])
             value = loss(*inputs) if term.weight == 1 else loss(*inputs) * term.weight
             total = value if total is None else total + value
         assert total is not None

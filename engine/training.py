@@ -1,10 +1,11 @@
 """Training from start to end: data, model, trainer, validations, checkpoints; and how it goes on where it stopped."""
 
+import functools
 import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from core.seeding import seed_everything
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
 from engine.experiment import Experiment, make_plan, make_problem, score_problems
-from engine.objective import Objective
+from engine.objective import Objective, Term
 from engine.optimizers import LearningRate, make_optimizer
 from engine.predictor import Predictor, pick_device, pick_precision
 from engine.reporter import Reporter
@@ -31,7 +32,7 @@ from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from model_zoo.graph import Model
 from problems.base import Problem
-from text.batching import training_batches
+from text.batching import grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
@@ -59,6 +60,7 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
+    refuse_equal_groups(terms, data.train, conf.inputs.data_paths.train_data_path)
     metrics = checked_scores(conf, data.problem, experiment.source)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
@@ -66,11 +68,16 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
     rate = optimizer.param_groups[0]["lr"]
     objective = Objective(terms).to(device)
+    group_by = next((term.group_by for term in terms if term.group_by is not None), None)
 
+    @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
-        return training_batches(data.train.lengths, conf.training_params.batch_size, conf.training_params.seed, epoch)
+        size, seed = conf.training_params.batch_size, conf.training_params.seed
+        if group_by is None:
+            return training_batches(data.train.lengths, size, seed, epoch)
+        return grouped_batches(data.train.lengths, data.train.targets[group_by], size, seed, epoch)
 
-    batches = math.ceil(len(data.train.lengths) / conf.training_params.batch_size)
+    batches = len(batches_of(0))  # every epoch has as many
     steps = math.ceil(batches / conf.training_params.accumulation_steps) * conf.training_params.max_epoch
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     place = Workplace(
@@ -150,6 +157,18 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
     return Data(train.taught(), valid, encoder, problem)
+
+
+def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:
+    """UserError where a loss reads groups, but has nothing to learn from them."""
+    for term in terms:
+        if term.group_by is not None:
+            target = term.inputs[1]
+            targets_N, groups_N = rows.targets[target], rows.targets[term.group_by]
+            order = np.lexsort((targets_N, groups_N))
+            if not ((np.diff(targets_N[order]) != 0) & (np.diff(groups_N[order]) == 0)).any():
+                sentence = f"no two rows of one {term.group_by} differ in {target}; {term.name} learns from such rows."
+                raise UserError(f"{path}: {sentence}")
 
 
 def cache_folder(conf: ExperimentConf) -> Path | None:

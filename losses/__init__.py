@@ -7,6 +7,7 @@ from losses.cross_entropy import CrossEntropyLoss, NLLLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
 from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
+from losses.ranking import LambdaLoss, ListNetLoss, PairwiseHingeLoss, RankNetLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 
 __all__ = [
@@ -18,13 +19,17 @@ __all__ = [
     "FocalLoss",
     "HuberLoss",
     "L1Loss",
+    "LambdaLoss",
+    "ListNetLoss",
     "Loss",
     "MSELoss",
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
+    "PairwiseHingeLoss",
     "PoissonNLLLoss",
+    "RankNetLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
 ]

@@ -22,6 +22,8 @@ class Loss(nn.Module):
 
         reads_logits: ClassVar[bool] = False
         """Whether a layer that ends in softmax or sigmoid is read before it."""
+        reads_groups: ClassVar[bool] = False
+        """Whether `forward` gets one input more, groups_B: equal numbers for rows that belong together."""
 
         def check(self, *inputs: Any, **_: Any) -> None:
             """A ValueError says what does not fit in inputs with these specs. Pure."""

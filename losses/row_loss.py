@@ -185,11 +185,11 @@ def check_one_per_row(output: Spec, hint: str = "") -> None:
         raise ValueError(f"needs one number for each row (B x 1), but the layer gives {output}.{hint}")
 
 
-def check_two_labels(target: Spec) -> None:
-    """ValueError unless the target is a column of two labels."""
+def check_two_labels(target: Spec, hint: str = "Take CrossEntropyLoss.") -> None:
+    """ValueError unless the target is a column of two labels; `hint` says what suits more."""
     check_label_target(target)
     if target.labels is not None and len(target.labels) != 2:
-        raise ValueError(f"needs a target of 2 labels, but this one has {len(target.labels)}. Take CrossEntropyLoss.")
+        raise ValueError(f"needs a target of 2 labels, but this one has {len(target.labels)}. {hint}")
 
 
 def check_values(output: Spec, target: Spec) -> None:

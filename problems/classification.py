@@ -1,6 +1,7 @@
 """Classification: each row has one of several labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,10 @@ class Classification(LabelledProblem):
         return self._positive_label
 
     def target_specs(self) -> dict[str, Spec]:
-        """Label ids of B, with the labels where they are known."""
-        return {column: Spec("B", ids=True, labels=labels.names) for column, labels in self._labels.items()}
+        """Label ids of B, with the labels where they are known, and the positive one of the first column."""
+        specs = {column: Spec("B", ids=True, labels=labels.names) for column, labels in self._labels.items()}
+        first = self.target_columns[0]
+        return {**specs, first: replace(specs[first], positive=self.positive_label)}
 
     def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is a score for each label, or one score for two labels."""

@@ -121,3 +121,29 @@ def door(monkeypatch, capsys):
 @pytest.fixture
 def task(tmp_path) -> Task:
     return Task(tmp_path)
+
+
+def ranked(count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Rows (text, gain, group) of groups of 1 to 9 rows, one of 20, mixed; a text gains by the colours in it."""
+    rng = random.Random(seed)
+    sizes = [20, *(rng.randint(1, 9) for _ in range(count))]
+    rows = []
+    for group, size in enumerate(sizes):
+        for _ in range(size):
+            words = [rng.choice(WORDS) for _ in range(rng.randint(2, 9))]
+            gain = min(3, sum(word in ("red", "green", "blue") for word in words))
+            rows.append((" ".join(words), str(gain), f"q{group}"))
+    rng.shuffle(rows)
+    return rows
+
+
+@pytest.fixture
+def ranking(task) -> Task:
+    """Numbers that rank the texts of a group."""
+    for seed, (name, count) in enumerate({"train": 60, "valid": 20, "test": 20}.items()):
+        task.file(f"{name}.tsv", "".join("\t".join(row) + "\n" for row in ranked(count, seed)))
+    task.config["inputs"] |= {"dataset_type": "regression", "group_by": "group"}
+    task.config["inputs"]["file_header"]["group"] = 2
+    task.config["loss"]["losses"] = [{"type": "RankNetLoss", "inputs": ["output", "label"]}]
+    task.config["metrics"] = ["ndcg@5", "map", "mrr"]
+    return task

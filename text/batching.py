@@ -1,4 +1,4 @@
-"""Which rows go together: batches of rows of like length, as a pure function of the lengths, the seed and the epoch."""
+"""Which rows go together: batches of rows of like length, as a pure function of lengths, groups, seed and epoch."""
 
 import numpy as np
 
@@ -14,8 +14,33 @@ def training_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
     order = random.permutation(len(lengths))
     pool = np.arange(len(order)) // (POOL * batch_size)
     order = order[np.lexsort((lengths[order], pool))]  # stable: rows of the same length stay shuffled
-    batches = _split(order, batch_size)
-    return [batches[at] for at in random.permutation(len(batches))]
+    return _shuffled(_split(order, batch_size), random)
+
+
+def grouped_batches(
+    lengths: np.ndarray, groups: np.ndarray, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Indices of rows, each exactly once, in random batches of whole groups of like length.
+
+    Groups one after the other, those that end in the same stretch of `batch_size` rows are a batch, which so has fewer
+    rows than batch_size and its largest group together; a larger group than batch_size is a batch of its own. There
+    are as many batches in every epoch.
+    """
+    random = generator(seed, epoch)
+    _, group_N, sizes_G = np.unique(groups, return_inverse=True, return_counts=True)
+    longest_G = np.zeros(len(sizes_G), np.int64)
+    np.maximum.at(longest_G, group_N, lengths)
+    order = random.permutation(len(sizes_G))
+    pool = np.cumsum(sizes_G[order]) // (POOL * batch_size)
+    order = order[np.lexsort((longest_G[order], pool))]
+    fits = sizes_G[order] <= batch_size
+    last = np.cumsum(np.where(fits, sizes_G[order], 0)) - 1
+    batch_G = np.empty(len(sizes_G), np.int64)
+    batch_G[order] = np.where(fits, last // batch_size, -1 - np.arange(len(order)))
+    batch_N = batch_G[group_N]
+    _, counts = np.unique(batch_N, return_counts=True)
+    batches = np.split(np.argsort(batch_N, kind="stable"), np.cumsum(counts))[:-1]
+    return _shuffled(batches, random)
 
 
 def prediction_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
@@ -35,6 +60,10 @@ def prediction_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def _shuffled(batches: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+    return [batches[at] for at in random.permutation(len(batches))]
 
 
 def _split(order: np.ndarray, batch_size: int) -> list[np.ndarray]:

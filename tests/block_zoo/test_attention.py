@@ -30,6 +30,14 @@ def test_attention_equals_a_loop_over_tokens(conf):
             torch.testing.assert_close(output.values[row, t], scores.softmax(0) @ theirs)
 
 
+def test_attention_to_other_states_of_a_text_has_the_weights_of_its_own():
+    x, y = pair()
+    z = y.with_values(torch.randn(3, 6, 2))
+    block = Attention.Conf().build(SPEC, SPEC, Spec("BTD", {"D": 2}))
+    weights = Attention.Conf().build(SPEC, SPEC)(x, y).parts["attention"]
+    torch.testing.assert_close(block(x, y, z).values, weights @ z.values)
+
+
 def test_match_attention_projects_both_texts_with_one_activation():
     block: Any = MatchAttention.Conf().build(SPEC, SPEC)
     x = torch.randn(2, 4)

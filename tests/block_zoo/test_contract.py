@@ -78,7 +78,7 @@ CASES = [
     ("ConvPooling", {"window_sizes": [2, 9], "stride": 2, "activation": "PReLU"}, [SEQUENCE], {}),
     *(
         ("Pooling", {"pool_type": pool, "pool_axis": axis}, [SEQUENCE], {})
-        for pool in ("max", "mean")
+        for pool in ("max", "mean", "sum")
         for axis in (1, 2)
     ),
     *(
@@ -112,7 +112,12 @@ CASES = [
     *(
         ("Pooling2D", {"pool_type": pool, **conf}, [grid], {})
         for pool in ("max", "mean")
-        for conf in ({}, {"window_size": 2, "stride": 2}, {"window_size": [9, 3], "padding": [2, 1], "stride": [1, 2]})
+        for conf in (
+            {},
+            {"window_size": 2, "stride": 2},
+            {"window_size": [9, 3], "padding": [2, 1], "stride": [1, 2]},
+            {"output_size": [3, 2]},
+        )
         for grid in (MATRIX, FIXED_MATRIX, SCORES)
     ),
     *(
@@ -130,9 +135,10 @@ CASES = [
     ("Linear", {"hidden_dim": 4}, [MATRIX], {}),
     *(
         (name, {}, [spec], {})
-        for name in ("HighwayLinear", "Dropout", "LayerNorm")
+        for name in ("HighwayLinear", "Dropout", "LayerNorm", "Activation")
         for spec in (VECTOR, SEQUENCE, MATRIX)
     ),
+    ("Activation", {"activation": "Softplus"}, [SCORES], {}),
     ("HighwayLinear", {"num_layers": 2, "activation": None}, [VECTOR], {}),
     *(
         ("MultiHeadAttention", conf, [spec], {})
@@ -166,6 +172,7 @@ CASES = [
     ("PositionEmbedding", {"positions": "sinusoidal"}, [Spec("BTD", {"D": 5})], {}),
     ("Attention", {}, [SEQUENCE, SEQUENCE], {}),
     ("Attention", {}, [FIXED, SEQUENCE], {}),
+    ("Attention", {}, [SEQUENCE, SEQUENCE, HISTORY], {"same_tokens": [0, 1, 1]}),
     ("MatchAttention", {}, [SEQUENCE, SEQUENCE], {}),
     ("MatchAttention", {"activation": None}, [SEQUENCE, FIXED], {}),
     ("LinearAttention", {}, [SEQUENCE], {}),
@@ -208,6 +215,8 @@ CASES = [
     ("Gate", {}, [VECTOR, VECTOR], {}),
     ("Gate", {}, [SEQUENCE, SEQUENCE], SAME),
     ("Gate", {}, [FIXED, FIXED], {}),
+    ("Fusion", {"hidden_dim": 4}, [SEQUENCE, SEQUENCE], SAME),
+    ("Fusion", {"hidden_dim": 5, "activation": None}, [VECTOR, VECTOR], {}),
     ("MultiHeadOutput", {"heads": ["gold", "bert", "xlnet"], "hidden_dim": 4}, [VECTOR], {}),
     ("Combination", {}, [VECTOR, VECTOR], {}),
     ("Combination", {}, [SEQUENCE, SEQUENCE], SAME),

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch_twins import recurrent_twin
 
 import core.conf
 from block_zoo import CNNCharEmbedding, Embedding, LSTMCharEmbedding
@@ -41,8 +42,15 @@ def test_columns_of_a_branch_stand_side_by_side_in_its_order():
 
 def test_size_is_the_sum_over_the_columns_of_the_branch_alone():
     conf = read(char=CHAR, word=WORD)
-    assert conf.output_spec(QUESTION) == Spec("BTD", {"D": 7})
-    assert conf.output_spec(ANSWER) == Spec("BTD", {"T": 3, "D": 4})
+    assert str(conf.output_spec(QUESTION)) == "B x T x 7"
+    assert str(conf.output_spec(ANSWER)) == "B x 3 x 4"
+
+
+def test_the_ids_of_words_are_inner_states():
+    conf = read(char=CHAR, word=WORD)
+    assert conf.output_spec(QUESTION).parts == {"question_text": WORDS}
+    branch = Features(IDS, MASK, LENGTHS, {"question_text": IDS, "question_char": CHAR_IDS})
+    assert conf.build(QUESTION, ANSWER)(branch).parts == {"question_text": IDS}
 
 
 def test_branches_share_the_table_of_a_cluster():
@@ -145,11 +153,11 @@ def test_cnn_character_embedding_equals_a_loop_over_windows():
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_lstm_character_embedding_equals_torch_run_on_each_word(bidirectional):
     block: Any = LSTMCharEmbedding.Conf(dim=4, bidirect_flag=bidirectional).build(CHARS).eval()
-    values = block(Features(CHAR_IDS, MASK, LENGTHS)).values
+    values, lstm = block(Features(CHAR_IDS, MASK, LENGTHS)).values, recurrent_twin([block.lstm])
     for row, length in enumerate(LENGTHS.tolist()):
         for t in range(length):
             word = CHAR_IDS[row, t][CHAR_IDS[row, t] != 0]
-            _, (hidden, _) = block.lstm(block.table(word)[None])
+            _, (hidden, _) = lstm(block.table(word)[None])
             torch.testing.assert_close(values[row, t], hidden.flatten())
     assert not values[~MASK].any()
 

@@ -210,6 +210,19 @@ def test_pooling_without_a_window_takes_the_whole_grid(pool_type):
         torch.testing.assert_close(values[row, 0, 0], real.amax(0) if pool_type == "max" else real.mean(0))
 
 
+@pytest.mark.parametrize("parts", [[2, 3], [7, 1], 2])
+@pytest.mark.parametrize("pool_type", ["max", "mean"])
+def test_dynamic_pooling_equals_torch_run_on_each_pair_of_texts(pool_type, parts):
+    adaptive: Any = F.adaptive_max_pool2d if pool_type == "max" else F.adaptive_avg_pool2d
+    inputs = Features(-torch.rand(3, 5, 6, 4) - 1, MASK_BTS)
+    conf = Pooling2D.Conf(pool_type=pool_type, output_size=parts)
+    values = conf.build(GRID)(inputs).values
+    assert str(conf.output_spec(GRID)) == " x ".join(map(str, ["B", *values.shape[1:]]))
+    for row, t, s in texts():
+        expected = adaptive(inputs.values[row, :t, :s].permute(2, 0, 1), parts).permute(1, 2, 0)
+        torch.testing.assert_close(values[row], expected)
+
+
 @pytest.mark.parametrize("pool_type", ["max", "mean"])
 @pytest.mark.parametrize(("window", "stride", "padding"), [(1, 1, 0), (2, 1, 1), (4, 3, 2)])
 def test_pooling_of_windows_of_tokens_equals_torch_run_on_each_text(pool_type, window, stride, padding):
@@ -280,6 +293,8 @@ def test_match_pyramid_of_free_lengths_says_what_flatten_misses():
         (Conv2D, {"padding": [0, 1], "padding_type": "SAME"}, r"padding \[0, 1\] is for padding_type VALID"),
         (Pooling2D, {"window_size": [3, 2], "padding": [1, 2]}, "must be less than window_size"),
         (Pooling2D, {"stride": 2}, "stride and padding need a window_size"),
+        (Pooling2D, {"window_size": 2, "output_size": 3}, "output_size 3 is for pooling without a window_size"),
+        (Pooling2D, {"output_size": [3]}, "output_size must be one number or two"),
         (Pooling1D, {"window_size": 2, "padding": 2}, "padding 2 must be less than window_size 2"),
     ],
 )

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,13 +10,14 @@ from core.types import Features, Spec
 LENGTHS = torch.tensor([3, 5, 1])
 
 
-@pytest.mark.parametrize("pool_type", ["max", "mean"])
+@pytest.mark.parametrize("pool_type", ["max", "mean", "sum"])
 def test_pooling_over_tokens_equals_a_loop_over_texts(pool_type):
     # All negative: a zero of the padding would win every maximum.
     values = -torch.rand(3, 5, 4) - 1
     block = Pooling.Conf(pool_type=pool_type).build(Spec("BTD", {"D": 4}))
     texts = [values[row, :length] for row, length in enumerate(LENGTHS.tolist())]
-    expected = torch.stack([text.amax(0) if pool_type == "max" else text.mean(0) for text in texts])
+    pool: Any = {"max": torch.amax, "mean": torch.mean, "sum": torch.sum}[pool_type]
+    expected = torch.stack([pool(text, 0) for text in texts])
     torch.testing.assert_close(block(Features(values, length_mask(LENGTHS, 5), LENGTHS)).values, expected)
 
 

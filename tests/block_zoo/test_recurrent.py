@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch_twins import recurrent_twin
 
 from block_zoo import BiGRU, BiGRULast, BiLSTM, BiLSTMAtt, BiLSTMLast
 from block_zoo.masking import length_mask
@@ -20,7 +20,7 @@ def texts() -> Features:
 @pytest.mark.parametrize("cls", [BiLSTM, BiLSTMLast, BiGRU, BiGRULast])
 def test_states_equal_those_of_torch_run_on_each_text_unpadded(cls, num_layers):
     block: Any = cls.Conf(hidden_dim=3, num_layers=num_layers).build(SPEC).eval()
-    rnn, inputs = block.recurrent.rnn, texts()
+    rnn, inputs = recurrent_twin(block.recurrent.layers), texts()
     values = block(inputs).values
     for row, length in enumerate(LENGTHS.tolist()):
         states, hidden = rnn(inputs.values[row : row + 1, :length])
@@ -62,7 +62,11 @@ def test_dropout_of_one_layer_is_on_its_states_and_makes_no_warning(recwarn):
 def test_dropout_of_two_layers_is_between_them():
     block: Any = BiLSTM.Conf(hidden_dim=5, num_layers=2, dropout=0.5).build(SPEC).train()
     assert not (block(Features(torch.randn(4, 5, 4))).values == 0).any()
-    assert isinstance(block.recurrent.rnn, nn.LSTM) and block.recurrent.rnn.dropout == 0.5
+    second = block.recurrent.layers[1]
+    zeros = []
+    second.register_forward_pre_hook(lambda _, inputs: zeros.append((inputs[0] == 0).float().mean().item()))
+    block(Features(torch.randn(20, 5, 4)))
+    assert zeros[0] == pytest.approx(0.5, abs=0.1)
 
 
 def test_self_attention_equals_a_loop_over_tokens():

@@ -76,6 +76,21 @@ def test_an_unknown_architecture_parameter_is_refused_with_a_hint(tmp_path):
         read_document(path)
 
 
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ({"architecture": {}}, "an architecture file is an object with 'architecture', a list of layers"),
+        ({"params": ["dim"], "architecture": []}, "'params', an object"),
+        ({"parms": {"dim": 3}, "architecture": []}, "unknown key 'parms' .* Did you mean 'params'"),
+    ],
+)
+def test_what_is_no_architecture_file_is_refused(tmp_path, template, sentence):
+    write(tmp_path / "net.json", template)
+    path = write(tmp_path / "x.json", {"architecture": {"file": "net.json"}})
+    with pytest.raises(UserError, match=rf"net\.json: .*{sentence}"):
+        read_document(path)
+
+
 def test_an_unknown_architecture_file_names_a_close_one(tmp_path):
     path = write(tmp_path / "x.json", {"architecture": {"file": "matching/bilstn.json"}})
     with pytest.raises(ConfigError, match=r"Did you mean 'matching/bilstm.json'\?"):

@@ -9,9 +9,11 @@ import resource
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, sentences
+from sklearn.metrics import ndcg_score
 
 from core.document import read_document
 from engine.checkpoint import RunFolder
@@ -635,6 +637,55 @@ def test_regression_learns_a_length(door, regression):
 def test_regression_needs_numbers(door, regression):
     regression.file("train.tsv", "cat runs\t1.5\ndog eats\tmany\n")
     refused(door("train", "--conf_path", regression.path), "train.tsv:2: 'many' in column label is not a number.")
+
+
+@pytest.mark.parametrize("loss", ["PairwiseHingeLoss", "RankNetLoss", "ListNetLoss", "LambdaLoss"])
+def test_ranking_learns_the_order_of_grades(door, ranking, loss):
+    ranking.config["loss"]["losses"][0]["type"] = loss
+    code, _, err = door("train", "--conf_path", ranking.path, "--set", "training_params.max_epoch=5")
+    assert code == 0, err
+    assert door("test", "--model", ranking.run)[0] == 0
+    scores = json.loads((ranking.run / "scores.json").read_text())["test"]
+    assert door("predict", "--model", ranking.run)[0] == 0
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for line in (ranking.run / "predict.tsv").read_text().splitlines():
+        _, gain, group, score = line.split("\t")
+        groups.setdefault(group, []).append((float(gain), float(score)))
+    lists = [np.array(pairs).T[:, None] for pairs in groups.values() if len(pairs) > 1 and any(g for g, _ in pairs)]
+    learned = np.mean([ndcg_score(gains, answers, k=5) for gains, answers in lists])
+    chance = np.random.default_rng(0)
+    random_order = np.mean([ndcg_score(gains, chance.random(gains.shape), k=5) for gains, _ in lists])
+    assert learned > 0.95 > 0.85 > random_order
+    alone = [gain > 0 for ((gain, _), *rest) in groups.values() if not rest]  # sklearn refuses lists of one
+    wanted = (learned * len(lists) + sum(alone)) / (len(lists) + sum(alone))
+    assert scores["ndcg@5"] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [["0", "1"], ["1", "0"]])
+@pytest.mark.parametrize(("loss", "size"), [("RankNetLoss", 1), ("LambdaLoss", "#target#"), ("ListNetLoss", 1)])
+def test_ranking_puts_the_positive_label_first(door, ranking, classes, loss, size):
+    for name in ("train", "valid", "test"):
+        rows = [line.split("\t") for line in (ranking.folder / f"{name}.tsv").read_text().splitlines()]
+        ranking.file(f"{name}.tsv", "".join(f"{text}\t{int(gain > '0')}\t{group}\n" for text, gain, group in rows))
+    ranking.config["inputs"] |= {"dataset_type": "classification", "labels": classes}
+    ranking.config["architecture"][4]["conf"]["hidden_dim"] = size
+    ranking.config["loss"]["losses"][0]["type"] = loss
+    code, _, err = door("train", "--conf_path", ranking.path, "--set", "training_params.max_epoch=5")
+    assert code == 0, err
+    assert json.loads((ranking.run / "scores.json").read_text())["validation"]["map"] > 0.9
+
+
+def test_ranking_needs_groups_with_an_order(door, ranking):
+    ranking.config["loss"]["losses"].append({"type": "MSELoss", "inputs": ["output", "label"]})
+    ranking.file("train.tsv", "cat\t1\tq1\nred\t0\tq2\ndog\t1\tq1\n")
+    refused(
+        door("train", "--conf_path", ranking.path),
+        "train.tsv: no two rows of one group differ in label; RankNetLoss learns from such rows.",
+    )
+    ranking.config["inputs"]["group_by"] = None
+    ranking.config["metrics"] = ["rmse"]
+    result = door("train", "--conf_path", ranking.path, "--check")
+    refused(result, "1 problem", "loss.losses[0]: RankNetLoss needs to know which rows belong together: name their")
 
 
 def test_a_run_is_never_overwritten_unasked(door, task):

@@ -49,8 +49,9 @@ class Stop(Exception):
     """Ends a training in the middle, as a kill would."""
 
 
-@pytest.mark.parametrize("stop_at", [3, 8, 9, 20])
-def test_a_resumed_training_ends_in_exactly_the_weights_of_an_uninterrupted_one(task, monkeypatch, stop_at):
+@pytest.mark.parametrize(("name", "stop_at"), [("task", 3), ("task", 8), ("task", 9), ("task", 20), ("ranking", 25)])
+def test_a_resumed_training_ends_in_exactly_the_weights_of_an_uninterrupted_one(request, monkeypatch, name, stop_at):
+    task = request.getfixturevalue(name)
     overrides = (
         "training_params.max_epoch=3",
         "training_params.steps_per_validation=3",
@@ -106,6 +107,24 @@ def test_accumulated_batches_give_the_gradient_of_the_whole(task):
     trained(task, *plain, "training_params.batch_size=60", "training_params.accumulation_steps=2", force=True)
     for name, tensor in weights(task).items():
         torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_schedule_ends_with_the_last_batch_of_groups(ranking, accumulated):
+    trained(
+        ranking,
+        "training_params.batch_size=12",
+        f"training_params.accumulation_steps={accumulated}",
+        "training_params.batch_num_to_show_results=1",
+        'training_params.schedule={"name": "linear"}',
+    )
+    records = [json.loads(line) for line in (ranking.run / "metrics.jsonl").read_text().splitlines()]
+    rates = [record["learning_rate"] for record in records if record["kind"] == "train"]
+    rows = (ranking.folder / "train.tsv").read_text().count("\n")
+    batches = 1 + math.ceil((rows - 20) / 12)  # a group of 20 rows is a batch of its own
+    assert batches != math.ceil(rows / 12)
+    assert len(rates) == 2 * math.ceil(batches / accumulated)
+    assert rates == pytest.approx([0.01 * (1 - step / len(rates)) for step in range(len(rates))])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ OF_TWO = ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"]
 OF_SETS = ["MultiLabelMarginLoss", "MultiLabelSoftMarginLoss"]
 OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
+OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
 OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_SETS, *OF_NUMBERS]
 
 
@@ -65,7 +66,7 @@ def softmax(logits):
 
 
 def test_catalogue_is_complete():
-    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS])
+    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS, *OF_GROUPS])
 
 
 @pytest.mark.parametrize("name", OF_ROWS)
@@ -501,7 +502,7 @@ def test_weights_must_match_the_labels(name, field):
         check([-1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("name", OF_ROWS)
+@pytest.mark.parametrize("name", [*OF_ROWS, *OF_GROUPS])
 def test_the_json_line_of_the_docstring_runs_and_every_field_is_described(name):
     conf_type, doc = conf_class(name), inspect.getdoc(LOSSES[name]) or ""
     line = json.loads(next(line for line in doc.splitlines() if line.strip().startswith("{")))

@@ -1,9 +1,10 @@
+import math
 import random
 
 import numpy as np
 import pytest
 
-from text.batching import POOL, prediction_batches, training_batches
+from text.batching import POOL, grouped_batches, prediction_batches, training_batches
 
 SIZES = [(0, 4), (1, 4), (4, 4), (7, 3), (200, 1), (1000, 16), (1000, 2000)]
 
@@ -30,6 +31,46 @@ def test_rows_to_predict_come_exactly_once_and_no_batch_has_more_tokens_than_the
         tokens = size * rows.max()
         assert all(len(batch) * rows[batch].max() <= tokens for batch in batches)
         assert all(len(batch) >= size or np.ptp(rows[batch]) == 0 for batch in batches[:-1])
+
+
+def groups(count, seed=0):
+    """Groups of 1 to 12 rows, one of 40, mixed, with any numbers for names."""
+    rng = np.random.default_rng(seed)
+    sizes = np.r_[40, rng.integers(1, 13, count)]
+    return rng.permutation(np.repeat(rng.permutation(len(sizes)) * 2**50 - 2**55, sizes)[:count])
+
+
+@pytest.mark.parametrize(("count", "size"), SIZES)
+def test_groups_stay_whole_in_as_many_batches_in_every_epoch(count, size):
+    rows, names = lengths(count), groups(count)
+    sizes = dict(zip(*np.unique(names, return_counts=True), strict=True))
+    large = [name for name in sizes if sizes[name] > size]
+    rest = count - sum(sizes[name] for name in large)
+    for epoch in range(3):
+        batches = grouped_batches(rows, names, size, 3, epoch)
+        assert sorted(flat_rows(batches)) == list(range(count))
+        assert len(batches) == len(large) + math.ceil(rest / size)
+        for batch in batches:
+            found = np.unique(names[batch]).tolist()
+            assert len(batch) == sum(sizes[name] for name in found)
+            assert len(batch) < size + max(sizes[name] for name in found) or len(found) == 1
+            assert len(found) == 1 or not set(found) & set(large)
+
+
+def test_groups_of_one_row_are_batched_like_rows():
+    rows = lengths(1000)
+    alone, plain = grouped_batches(rows, np.arange(1000), 16, 3, 1), training_batches(rows, 16, 3, 1)
+    assert sorted(map(len, alone)) == sorted(map(len, plain))
+    assert np.mean([np.ptp(rows[batch]) for batch in alone]) < 2 * np.mean([np.ptp(rows[batch]) for batch in plain])
+
+
+def test_groups_of_like_length_are_together_and_others_in_every_epoch():
+    names = np.repeat(np.arange(1000), 5)
+    rows = np.repeat(lengths(1000), 5)
+    first, second = (grouped_batches(rows, names, 10, 1, epoch) for epoch in (1, 2))
+    assert np.mean([np.ptp(rows[batch]) for batch in first]) <= 60 / POOL * 2
+    assert len({*map(frozenset, flat(first))} & {*map(frozenset, flat(second))}) < 0.1 * len(first)
+    assert flat(grouped_batches(rows, names, 10, 1, 1)) == flat(first)
 
 
 def test_rows_of_one_length_that_fill_a_batch_are_not_padded():
