@@ -9,7 +9,7 @@ The dev scores are those of the best model, the test scores what it gets on the 
 Baselines, fitted on the training rows with the words of the config:
 majority      the share of each label (regression: the mean) for every row
 random        a random score for every row, mean over the seeds
-bag of words  logistic regression (regression: ridge) over the words of all branches
+bag of words  logistic regression (regression: ridge) over the words of all branches; multi-label: one for each label
 word overlap  for two branches: logistic regression over how many different words they share
 word's tag    for tagging: the most frequent tag of each word in train, unknown words share one
 """
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Scores
@@ -30,7 +31,7 @@ from engine.experiment import Experiment, load_experiment, make_problem
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
 from engine.training import Data, cache_folder, read_data, row_file, train
-from problems import Classification, Regression, SequenceTagging
+from problems import Classification, MultiLabel, Regression, SequenceTagging
 from problems.base import Decoded
 from problems.sequence_tagging import DecodedTags
 from text.encoded import EncodedRows, encode_file
@@ -90,25 +91,34 @@ def baselines(experiment: Experiment, seeds: Sequence[int]) -> Iterator[tuple[st
             "word's tag",
             [{part: data.problem.score(metrics, tags[part], r.targets) for part, r in rows.items()}],
         )
-    if not isinstance(data.problem, Classification | Regression):
+    if not isinstance(data.problem, Classification | MultiLabel | Regression):
         return
     target_N = data.train.targets[data.problem.target_columns[0]]
+    has_sets = isinstance(data.problem, MultiLabel)
+    if has_sets:
+        target_N = target_N.multi_hot(labels).astype(int)
 
     def scored(answer: Callable[[EncodedRows], np.ndarray]) -> Parts:
+        data.problem.tune(Decoded(answer(data.valid)), data.valid.targets)
         return {part: data.problem.score(metrics, Decoded(answer(r)), r.targets) for part, r in rows.items()}
 
     def fitted(features: Callable[[EncodedRows], Any]) -> Parts:
         model = LogisticRegression(max_iter=1000) if labels else Ridge()
+        model = OneVsRestClassifier(model) if has_sets else model
         model.fit(features(data.train), target_N)
         answer = model.predict_proba if labels else model.predict
         return scored(lambda r: answer(features(r)))
 
-    constant = np.bincount(target_N, minlength=labels) / len(target_N) if labels else target_N.mean()
+    is_class = labels and not has_sets
+    constant = np.bincount(target_N, minlength=labels) / len(target_N) if is_class else target_N.mean(0)
     yield "majority", [scored(lambda r: np.repeat(constant[None], len(r), 0))]
 
     def drawn(seed: int) -> Parts:
         random = np.random.default_rng(seed)
-        return scored(lambda r: random.dirichlet(np.ones(labels), len(r)) if labels else random.random(len(r)))
+        shape = (labels,) if has_sets else ()
+        return scored(
+            lambda r: random.dirichlet(np.ones(labels), len(r)) if is_class else random.random((len(r), *shape))
+        )
 
     yield "random", [drawn(seed) for seed in seeds]
     yield "bag of words", [fitted(lambda r: hstack(_words(r, data), format="csr"))]

@@ -6,6 +6,7 @@ from losses.crf import CRFLoss
 from losses.cross_entropy import CrossEntropyLoss, NLLLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
+from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
 from losses.ranking import LambdaLoss, ListNetLoss, PairwiseHingeLoss, RankNetLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 
@@ -22,6 +23,8 @@ __all__ = [
     "ListNetLoss",
     "Loss",
     "MSELoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
     "PairwiseHingeLoss",

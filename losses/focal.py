@@ -14,9 +14,11 @@ from losses.row_loss import (
     ReducedConf,
     RowLoss,
     check_class_scores,
+    check_label_scores,
     check_label_weights,
     class_scores,
     label_weights,
+    logits_of,
     order_notice,
     reduced,
 )
@@ -28,8 +30,9 @@ Share = Annotated[float, Range(minimum=0, maximum=1)]
 class FocalLoss(RowLoss):
     """Cross-entropy with less weight on easy rows: -alpha[y] (1 - p[y])^gamma log p[y], for any number of labels.
 
-    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; the mean is over rows, or tokens. Of a layer
-    that ends in softmax it takes the logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; the mean is over rows, or tokens. Or B x C and
+    bool of B x C: p is then the sigmoid, or 1 - it, and the mean over rows and labels. Of a layer that ends in softmax
+    or sigmoid it takes the logits.
 
         {"type": "FocalLoss", "conf": {"gamma": 2.0, "alpha": {"0": 0.25, "1": 0.75}}, "inputs": ["output", "label"]}
 
@@ -50,7 +53,12 @@ class FocalLoss(RowLoss):
             return [1 - self.alpha, self.alpha] if isinstance(self.alpha, float) else self.alpha
 
         def check(self, output: Spec, target: Spec) -> None:
-            check_class_scores(output, target, takes_tokens=True)
+            if target.axes == "BC":
+                check_label_scores(output, target)
+                if isinstance(self.alpha, float):
+                    raise ValueError("alpha of a row with any number of labels is one weight for each label.")
+            else:
+                check_class_scores(output, target, takes_tokens=True)
             check_label_weights("alpha", self.weights, output, target)
 
         def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
@@ -63,14 +71,22 @@ class FocalLoss(RowLoss):
         super().__init__(conf, output, target)
         self.of_places = target.places
         self.register_buffer("alpha", label_weights(conf.weights, target), persistent=False)
+        self.has_label_sets = target.axes == "BC"
 
     def forward(self, output: Features, target: Tensor) -> Tensor:
+        if self.has_label_sets:
+            logits_BC = logits_of(output)
+            losses_BC = self._losses(F.logsigmoid(torch.where(target, logits_BC, -logits_BC)))
+            return reduced(losses_BC if self.alpha is None else losses_BC * self.alpha, self.conf.reduction)
         logits_NC, target_N = class_scores(output, target, self.of_places)
         real_N, target_N = target_N != NO_TARGET, target_N.clamp(min=0)
-        log_p_N = F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)
-        # The bound keeps the gradient of the power finite where p is 1 and gamma below 1.
-        miss_N = -torch.expm1(log_p_N).clamp(max=-1e-12)
-        losses_N = -(miss_N**self.conf.gamma) * log_p_N * real_N
+        losses_N = self._losses(F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)) * real_N
         if self.alpha is not None:
             losses_N = losses_N * self.alpha[target_N]
         return reduced(losses_N, self.conf.reduction, real_N.float())
+
+    def _losses(self, log_p: Tensor) -> Tensor:
+        """By the log probability of what is right, without alpha."""
+        # The bound keeps the gradient of the power finite where p is 1 and gamma below 1.
+        miss = -torch.expm1(log_p).clamp(max=-1e-12)
+        return -(miss**self.conf.gamma) * log_p

@@ -135,10 +135,21 @@ def refuse_values(refused_B: Tensor, values_B: Tensor, sentence: str) -> None:
         raise UserError(f"{sentence}, but its input runs from {float(lowest):g} to {float(highest):g}.")
 
 
+def check_one_target(target: Spec) -> None:
+    """ValueError unless there is one target for each row."""
+    if target.axes == "BT":
+        raise ValueError("needs one target for each row, but this one has one for each token. Take CrossEntropyLoss.")
+    if target.axes == "BC":
+        raise ValueError(
+            "needs one target for each row, but this one holds any number of labels. Take BCEWithLogitsLoss."
+        )
+    target.expect("B")
+
+
 def check_label_target(target: Spec, takes_tokens: bool = False) -> None:
     """ValueError unless the target is a column of labels, one for each row (or for each token, where that is taken)."""
-    if target.axes == "BT" and not takes_tokens:
-        raise ValueError("needs one target for each row, but this one has one for each token. Take CrossEntropyLoss.")
+    if not (takes_tokens and target.axes == "BT"):
+        check_one_target(target)
     if not target.ids:
         raise ValueError("needs a target of labels, but this one holds numbers (dataset_type regression).")
     if target.places and not takes_tokens:
@@ -152,18 +163,30 @@ def check_class_scores(output: Spec, target: Spec, takes_tokens: bool = False) -
         if output.expect("BTD", "BT").sizes.get("D", 1) != 1:
             raise ValueError(f"needs one score for each token, but the layer gives {output}.")
         return
-    output.expect("BTD" if target.axes == "BT" else "BD")
+    _check_one_per_label(output.expect("BTD" if target.axes == "BT" else "BD"), target)
+
+
+def check_label_scores(output: Spec, target: Spec) -> None:
+    """ValueError unless the target is any number of labels for each row, and the layer gives one score for each."""
+    if target.axes != "BC":
+        hint = " Take CrossEntropyLoss." if target.ids else ""
+        raise ValueError(f"needs a target of any number of labels for each row (dataset_type multi_label).{hint}")
+    _check_one_per_label(output.expect("BD"), target)
+
+
+def _check_one_per_label(output: Spec, target: Spec) -> None:
     given, labels = output.sizes.get("D"), target.labels
     if given is not None and labels is not None and given != len(labels):
-        hint = " For a single score of two labels take BCEWithLogitsLoss." if (given, len(labels)) == (1, 2) else ""
+        is_single = target.ids and (given, len(labels)) == (1, 2)
+        hint = " For a single score of two labels take BCEWithLogitsLoss." if is_single else ""
         raise ValueError(f"needs one score for each of the {len(labels)} labels, but the layer gives {given}.{hint}")
 
 
-def check_one_per_row(output: Spec) -> None:
-    """ValueError unless the layer gives one number for each row."""
+def check_one_per_row(output: Spec, hint: str = "") -> None:
+    """ValueError unless the layer gives one number for each row; `hint` says what suits more."""
     output.expect("BD", "B")
     if output.sizes.get("D", 1) != 1:
-        raise ValueError(f"needs one number for each row (B x 1), but the layer gives {output}.")
+        raise ValueError(f"needs one number for each row (B x 1), but the layer gives {output}.{hint}")
 
 
 def check_two_labels(target: Spec, hint: str = "Take CrossEntropyLoss.") -> None:
@@ -175,8 +198,8 @@ def check_two_labels(target: Spec, hint: str = "Take CrossEntropyLoss.") -> None
 
 def check_values(output: Spec, target: Spec) -> None:
     """ValueError unless the layer gives one number for each row and the target is numbers."""
+    check_one_target(target)
     check_one_per_row(output)
-    target.expect("B")
     if target.ids:
         raise ValueError("needs a target of numbers (dataset_type regression), but this one holds labels.")
 
@@ -214,8 +237,8 @@ def order_notice(field: str, weights: LabelWeights, target: Spec) -> dict[str, s
     return {f"conf.{field}": f'{sentence} {{"label": weight}} does not depend on that.'}
 
 
-def label_weights(weights: LabelWeights, target: Spec) -> Tensor | None:
-    """weights_C in float32, in the order of label ids."""
+def label_weights(weights: LabelWeights | float, target: Spec) -> Tensor | None:
+    """weights_C in float32, in the order of label ids; a number stays one."""
     if isinstance(weights, dict):
         assert target.labels is not None, "a loss is built after the labels are known"
         weights = [weights[label] for label in target.labels]

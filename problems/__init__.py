@@ -2,6 +2,7 @@
 
 from problems.base import PROBLEMS, Decoded, Problem
 from problems.classification import Classification
+from problems.multi_label import MultiLabel
 from problems.multi_target import MultiTarget
 from problems.reading_comprehension import ReadingComprehension
 from problems.regression import Regression
@@ -11,6 +12,7 @@ __all__ = [
     "PROBLEMS",
     "Classification",
     "Decoded",
+    "MultiLabel",
     "MultiTarget",
     "Problem",
     "ReadingComprehension",

@@ -10,10 +10,10 @@ from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
-from problems.labels import Labels
+from problems.labels import LabelledProblem
 
 
-class Classification(Problem):
+class Classification(LabelledProblem):
     """One label for each row. Label ids follow descending frequency in train, unless the config lists the labels.
 
     Output: a score for each label (B x C), or for two labels one score (B x 1 or B) that speaks for the one with id 1.
@@ -32,20 +32,12 @@ class Classification(Problem):
         group_by: str | None = None,
         conf: Problem.Conf | None = None,
     ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
         if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
             raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
+        super().__init__(target_columns, labels, positive_label, group_by, conf)
         self._positive_label = positive_label
-        self._labels = {column: Labels() for column in self.target_columns}
-        if labels is not None:
-            self._labels[self.target_columns[0]] = Labels(labels)
-            if complaint := self._positive_complaint():
-                raise ValueError(complaint)
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The labels of the first target column in the order of their ids; None before fitting unless listed."""
-        return self._labels[self.target_columns[0]].names
+        if labels is not None and (complaint := self._positive_complaint()):
+            raise ValueError(complaint)
 
     @property
     def positive_label(self) -> str | None:
@@ -64,28 +56,22 @@ class Classification(Problem):
         """ValueError unless there is a score for each label, or one score for two labels."""
         spec.expect("BD", "B")
         given = spec.sizes.get("D") if spec.axes == "BD" else 1
-        wanted = self.num_targets
-        if given is None or wanted is None or given == wanted or (given, wanted) == (1, 2):
-            return
-        raise ValueError(f"must give one score for each of the {wanted} labels, but gives {given}.")
+        if (given, self.num_targets) != (1, 2):
+            self._check_scores(given)
 
     def finish(self) -> dict[str, np.ndarray]:
         """Order the labels by descending frequency, ties by first occurrence. UserError for fewer than two labels."""
         for column, labels in self._labels.items():
             if len(labels.found) < 2:
                 raise UserError(f"column {column} needs two or more labels in train, but has{_only(labels.found)}.")
-        remaps = {column: labels.finish() for column, labels in self._labels.items()}
+        remaps = super().finish()
         if complaint := self._positive_complaint():
             raise UserError(complaint)
         return remaps
 
-    def state(self) -> dict[str, Any]:
-        """The labels of each target column."""
-        return {"labels": {column: labels.names for column, labels in self._labels.items() if labels.names is not None}}
-
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the labels from a `state`. UserError where the positive label is none of them."""
-        self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
+        super().restore(state)
         if complaint := self._positive_complaint():
             raise UserError(complaint)
 
@@ -111,12 +97,6 @@ class Classification(Problem):
         for at in np.flatnonzero(ids_N < 0):
             errors[at] = errors[at] or labels.complaint(cells[at], column)
         return ids_N
-
-    def _fields(self) -> list[str]:
-        return [*self.default_fields, *(f"confidence@{label}" for label in self.labels or ())]
-
-    def _may_be_field(self, field: str) -> bool:
-        return self.labels is None and field.startswith("confidence@")
 
     def _field(self, field: str, decoded: Decoded) -> list[Any]:
         assert self.labels is not None

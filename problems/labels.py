@@ -1,10 +1,13 @@
-"""Labels: the ids of a column of labels."""
+"""Labels: the ids of a column of labels; LabelledProblem: what problems of labels share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from core.errors import did_you_mean, known_names
+from core.errors import UserError, did_you_mean, known_names
+from problems.base import Problem
+from text.ragged import Ragged
 
 _HINTS = 10
 """Different unknown labels that get a hint, since each is compared with all that are known."""
@@ -63,3 +66,69 @@ class Labels:
 
 def _numbered(labels: Sequence[str]) -> dict[str, int]:
     return {label: number for number, label in enumerate(labels)}
+
+
+class LabelledProblem(Problem):
+    """A problem whose target columns hold labels, with ids by descending frequency unless the config lists them."""
+
+    has_confidences: ClassVar[bool] = True
+    """Whether each label has a field confidence@label."""
+
+    def __init__(
+        self,
+        target_columns: Sequence[str],
+        labels: Sequence[str] | None = None,
+        positive_label: str | None = None,
+        group_by: str | None = None,
+        conf: Any = None,
+    ) -> None:
+        super().__init__(target_columns, labels, positive_label, group_by, conf)
+        if labels is not None and not 0 < len(labels) == len(set(labels)):
+            raise ValueError(f"labels must be one or more different ones, got {', '.join(labels) or 'none'}.")
+        self._labels = {column: Labels() for column in self.target_columns}
+        if labels is not None:
+            self._labels[self.target_columns[0]] = Labels(labels)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels of the first target column in the order of their ids; None before fitting unless listed."""
+        return self._labels[self.target_columns[0]].names
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Order the labels by descending frequency, ties by first occurrence. UserError where there is none."""
+        for column, labels in self._labels.items():
+            if not labels.found:
+                raise UserError(f"column {column} has no labels in train.")
+        return {column: labels.finish() for column, labels in self._labels.items()}
+
+    def state(self) -> dict[str, Any]:
+        """The labels of each target column."""
+        return {"labels": {column: labels.names for column, labels in self._labels.items() if labels.names is not None}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the labels from a `state`."""
+        self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
+
+    def _check_scores(self, given: int | None) -> None:
+        """ValueError unless so many scores are one for each label."""
+        wanted = self.num_targets
+        if given is not None and wanted is not None and given != wanted:
+            raise ValueError(f"must give one score for each of the {wanted} labels, but gives {given}.")
+
+    def _encode_lists(
+        self, column: str, flat: Sequence[str], lengths: np.ndarray, errors: list[str], growing: bool
+    ) -> Ragged:
+        """The label ids of rows that have several, one after the other; adds to errors where one is unknown."""
+        ids = Ragged.of_lengths(self._labels[column].encode(flat, growing), lengths)
+        row_N = np.repeat(np.arange(len(ids)), lengths)
+        for at in np.flatnonzero(ids.values < 0).tolist():
+            row = int(row_N[at])
+            errors[row] = errors[row] or self._labels[column].complaint(flat[at], column)
+        return ids
+
+    def _fields(self) -> list[str]:
+        labels = self.labels if self.has_confidences else None
+        return [*self.default_fields, *(f"confidence@{label}" for label in labels or ())]
+
+    def _may_be_field(self, field: str) -> bool:
+        return self.has_confidences and self.labels is None and field.startswith("confidence@")

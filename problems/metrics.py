@@ -90,6 +90,34 @@ class TagAnswers:
 
 
 @dataclass(frozen=True)
+class LabelSets:
+    """Any number of labels for each row.
+
+    targets    N x C, bool
+    scores     N x C probabilities
+    predicted  N x C, bool
+    labels     the labels in the order of their ids
+    """
+
+    targets: np.ndarray
+    scores: np.ndarray
+    predicted: np.ndarray
+    labels: tuple[str, ...]
+    positive: None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are rows, and finite scores for all of them."""
+        return len(self.targets) > 0 and bool(np.isfinite(self.scores).all())
+
+    @property
+    def right_rows(self) -> np.ndarray:
+        """bool of N, whether a row has all its labels and no other."""
+        right: np.ndarray = (self.targets == self.predicted).all(1)
+        return right
+
+
+@dataclass(frozen=True)
 class ReadingAnswers:
     """Answers in words to N questions.
 
@@ -174,9 +202,9 @@ def auc(relevant_N: np.ndarray, scores_N: np.ndarray) -> float:
     return float(roc_auc_score(relevant_N, scores_N))
 
 
-def auc_average(targets_N: np.ndarray, probabilities_NC: np.ndarray) -> float:
+def auc_average(relevant_NC: np.ndarray, probabilities_NC: np.ndarray) -> float:
     """Mean over labels of the AUC of one label against the rest, over the labels for which it is defined."""
-    aucs = [auc(targets_N == label, scores_N) for label, scores_N in enumerate(probabilities_NC.T)]
+    aucs = [auc(relevant_N, scores_N) for relevant_N, scores_N in zip(relevant_NC.T, probabilities_NC.T, strict=True)]
     return float(np.mean([value for value in aucs if value == value] or [NAN]))
 
 
@@ -320,6 +348,33 @@ def right_texts(targets_N: np.ndarray, predicted_N: np.ndarray, first_N: np.ndar
     return right
 
 
+# Multi-label classification
+
+
+def set_scores(measure: str, average: str, targets_NC: np.ndarray, predicted_NC: np.ndarray) -> float:
+    """Precision, recall or f1 (`measure`) over all answers ("micro"), or the mean over labels ("macro", "weighted" by
+    the rows that have them) or over rows ("samples").
+
+    0 / 0 is NaN for all answers and counts as 0 in a mean, as in scikit-learn (whose functions take a single label for
+    the two classes of a classification).
+    """
+    axis = {"micro": None, "samples": 1}.get(average, 0)
+    hits, right, found = (np.sum(cells, axis) for cells in (targets_NC & predicted_NC, targets_NC, predicted_NC))
+    part, whole = {"precision": (hits, found), "recall": (hits, right), "f1": (2 * hits, right + found)}[measure]
+    undefined = NAN if average == "micro" else 0.0
+    scores = np.divide(part, whole, out=np.full(np.shape(part), undefined), where=whole > 0)
+    if average == "weighted":
+        return float(np.average(scores, weights=right)) if right.any() else NAN
+    return float(np.mean(scores))
+
+
+def label_ranking(targets_NC: np.ndarray, scores_NC: np.ndarray) -> float:
+    """Mean over rows of the mean precision at the ranks of their labels; 1 for rows with no label or with all."""
+    from sklearn.metrics import label_ranking_average_precision_score
+
+    return float(label_ranking_average_precision_score(targets_NC, scores_NC))
+
+
 # The table
 
 
@@ -331,7 +386,7 @@ def _with_predicted(function: Callable[[np.ndarray, np.ndarray], float]) -> Call
     return lambda answers, _: function(answers.targets, _predicted(answers))
 
 
-def _with_scores(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Answers, int], float]:
+def _with_scores(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Answers | LabelSets, int], float]:
     return lambda answers, _: function(answers.targets, answers.scores)
 
 
@@ -339,6 +394,14 @@ def _of_label(measure: str) -> Callable[[Answers, int], float]:
     return lambda answers, label: precision_recall_f1(
         measure, "binary", answers.targets == label, _predicted(answers) == label
     )
+
+
+def _of_sets(measure: str, average: str, answers: LabelSets, _: int) -> float:
+    return set_scores(measure, average, answers.targets, answers.predicted)
+
+
+def _of_set_label(measure: str, answers: LabelSets, label: int) -> float:
+    return set_scores(measure, "micro", answers.targets[:, [label]], answers.predicted[:, [label]])
 
 
 def _auc_of_label(answers: Answers, label: int) -> float:
@@ -385,7 +448,9 @@ CLASSIFICATION = {
     },
     "auc": Metric(_auc_of_label, needs_positive=True),
     "auc@label": Metric(_auc_of_label, "label"),
-    "auc@average": Metric(_with_scores(auc_average)),
+    "auc@average": Metric(
+        lambda answers, _: auc_average(answers.targets[:, None] == np.arange(len(answers.labels)), answers.scores)
+    ),
     "matthews": Metric(_with_predicted(matthews)),
     "log_loss": Metric(_with_scores(log_loss), higher_is_better=False),
     **RANKING,
@@ -409,6 +474,21 @@ TAGGING = {
     ),
 }
 TAGGING |= {"seq_tag_f1": TAGGING["f1"], "seq_tag_accuracy": TAGGING["accuracy"]}  # names of NeuronBlocks
+MULTI_LABEL = {
+    **{
+        f"{average}_{measure}": Metric(partial(_of_sets, measure, average))
+        for average in ("micro", "macro", "weighted", "samples")
+        for measure in MEASURES
+    },
+    **{f"{measure}@label": Metric(partial(_of_set_label, measure), "label") for measure in MEASURES},
+    "exact_match": Metric(lambda answers, _: float(np.mean(answers.right_rows))),
+    "hamming_loss": Metric(
+        lambda answers, _: float(np.mean(answers.targets != answers.predicted)), higher_is_better=False
+    ),
+    "auc@label": Metric(lambda answers, label: auc(answers.targets[:, label], answers.scores[:, label]), "label"),
+    "auc@average": Metric(_with_scores(auc_average)),
+    "label_ranking_average_precision": Metric(_with_scores(label_ranking)),
+}
 READING = {
     f"{group}{measure}": Metric(partial(_of_answers, f"{group}{measure}"))
     for group in ("", "has_answer_", "no_answer_")
@@ -417,7 +497,7 @@ READING = {
 METRICS: dict[str, Mapping[str, Metric]] = {}
 """Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""
 
-ALIASES = {"mcc": "matthews", "MSE": "mse", "RMSE": "rmse"}
+ALIASES = {"mcc": "matthews", "lrap": "label_ranking_average_precision", "MSE": "mse", "RMSE": "rmse"}
 
 
 def metric_names(problem: str) -> list[str]:

@@ -9,12 +9,11 @@ import numpy as np
 
 import core.conf
 from core.config import InputsConf
-from core.errors import UserError
 from core.linear_chain import PARTS, Chain, best_path
 from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Problem, words_column
-from problems.labels import Labels
+from problems.labels import LabelledProblem
 from problems.tags import Scheme, Tags, parse, retagged, types_of
 from text.ragged import Ragged
 from text.token_splitter import at_spaces
@@ -40,7 +39,7 @@ class DecodedTags:
         return type(self)(self.tags.taken(order))
 
 
-class SequenceTagging(Problem):
+class SequenceTagging(LabelledProblem):
     """One label for each word of a text; words and labels stand in their cells with spaces between them.
 
     Output: a score for each label (B x T x C), or the potentials of a CRF.
@@ -66,6 +65,7 @@ class SequenceTagging(Problem):
     }
     default_metrics = ("f1", "accuracy")
     default_fields = ("prediction",)
+    has_confidences = False
 
     conf: Conf
 
@@ -77,12 +77,9 @@ class SequenceTagging(Problem):
         words_column: str = "text",
     ) -> None:
         """words_column  the column whose words have the labels"""
-        super().__init__(target_columns, conf=conf)
+        super().__init__(target_columns, labels, conf=conf)
         self.words_column, self.scheme = words_column, self.conf.tagging_scheme
         self.learned_scheme = self.conf.learned_tagging_scheme or self.scheme
-        self._labels = {column: Labels() for column in target_columns}
-        if labels is not None:
-            self._labels[self.target_columns[0]] = Labels(labels)
 
     @classmethod
     def of(cls, conf: InputsConf) -> Self:
@@ -97,11 +94,6 @@ class SequenceTagging(Problem):
         return {"tagged": tagged, "max_lengths": {}, "fixed_lengths": {}, "add_start_end": False}
 
     @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The labels of the first target column in the order of their ids; None before fitting unless listed."""
-        return self._labels[self.target_columns[0]].names
-
-    @property
     def metric_labels(self) -> tuple[str, ...] | None:
         """The types of the spans that the labels mark."""
         return None if self.labels is None else tuple(types_of(self.labels))
@@ -112,25 +104,11 @@ class SequenceTagging(Problem):
 
     def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is a score for each label of each token."""
-        given, wanted = spec.expect("BTD").sizes.get("D"), self.num_targets
-        if given is not None and wanted is not None and given != wanted:
-            raise ValueError(f"must give one score for each of the {wanted} labels, but gives {given}.")
-
-    def finish(self) -> dict[str, np.ndarray]:
-        """Order the labels by descending frequency. UserError where there is none."""
-        for column, labels in self._labels.items():
-            if not labels.found:
-                raise UserError(f"column {column} has no labels in train.")
-        return {column: labels.finish() for column, labels in self._labels.items()}
+        self._check_scores(spec.expect("BTD").sizes.get("D"))
 
     def state(self) -> dict[str, Any]:
-        """The labels of each target column."""
-        labels = {column: labels.names for column, labels in self._labels.items() if labels.names is not None}
-        return {"labels": labels, "schemes": [self.scheme, self.learned_scheme]}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the labels from a `state`."""
-        self._labels = {column: Labels(labels) for column, labels in state["labels"].items()}
+        """The labels of each target column, and the schemes."""
+        return {**super().state(), "schemes": [self.scheme, self.learned_scheme]}
 
     def decode(self, outputs: Mapping[str, Features]) -> DecodedTags:
         """The best label of each token, or the best path through the potentials of a CRF."""
@@ -164,9 +142,7 @@ class SequenceTagging(Problem):
         flat = [tag for row_tags in tags for tag in row_tags]
         if self.scheme is not None:
             flat = self._learned(flat, lengths, errors)
-        ids = Ragged.of_lengths(self._labels[column].encode(flat, growing), lengths)
-        self._refuse_unknown(column, ids, flat, errors)
-        return ids
+        return self._encode_lists(column, flat, lengths, errors, growing)
 
     def _learned(self, flat: list[str], lengths: np.ndarray, errors: list[str]) -> list[str]:
         """The tags in the scheme of the model; tags that break the scheme of the files are noted."""
@@ -180,12 +156,6 @@ class SequenceTagging(Problem):
             row, before = int(row_N[at]), "at the start" if tags.firsts[at] else f"after '{flat[at - 1]}'"
             errors[row] = f"tag '{flat[at]}' {before} is no {self.scheme}."
         return retagged(tags, self.learned_scheme).texts(types)
-
-    def _refuse_unknown(self, column: str, ids: Ragged, flat: list[str], errors: list[str]) -> None:
-        row_N = np.repeat(np.arange(len(ids)), ids.lengths)
-        for at in np.flatnonzero(ids.values < 0):
-            row = int(row_N[at])
-            errors[row] = errors[row] or self._labels[column].complaint(flat[at], column)
 
     def _field(self, field: str, decoded: DecodedTags) -> list[Any]:
         assert field == "prediction" and self.labels is not None

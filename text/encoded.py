@@ -12,7 +12,7 @@ import numpy as np
 
 from core.conf import JSON
 from core.errors import UserError
-from core.types import Row
+from core.types import Row, Spec
 from text import store
 from text.encoded_rows import EncodedRows
 from text.encoder import InputEncoder, InputPlan
@@ -45,6 +45,9 @@ class TargetEncoder(Protocol):
     def finish(self) -> Mapping[str, np.ndarray]:
         """End of growing: column -> the final id of each provisional one; columns that keep their values are absent."""
 
+    def target_specs(self) -> Mapping[str, Spec]:
+        """The spec of each target column, whole once fitted."""
+
     def state(self) -> Mapping[str, JSON]:
         """What was fitted, as JSON."""
 
@@ -75,7 +78,7 @@ def encode_training_file(
     if found is not None:
         encoder = InputEncoder.from_state(found.extra["encoder"])
         target.restore(found.extra["target"])
-        return _rows(encoder.plan, found), encoder
+        return _rows(encoder.plan, target, found), encoder
     return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=True), encoder
 
 
@@ -92,7 +95,7 @@ def encode_file(
     name = _key(file, encoder.state(), target, on_bad_row, cache_dir)
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
-        return _rows(encoder.plan, found)
+        return _rows(encoder.plan, target, found)
     return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=False)
 
 
@@ -125,7 +128,7 @@ def _encode(
         with store.StoreWriter(folder / name) as writer:
             skipped = _write(writer, file, encoder, target, on_bad_row, progress, growing)
             fitted = {"encoder": encoder.state(), "target": dict(target.state())} if growing else {}
-            encoded = _rows(encoder.plan, writer.finish({"skipped": skipped, **fitted}))
+            encoded = _rows(encoder.plan, target, writer.finish({"skipped": skipped, **fitted}))
     except BaseException:
         if cache_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -224,7 +227,7 @@ def _replace(writer: store.StoreWriter, name: str, remap: np.ndarray) -> None:
         values[start : start + _BLOCK] = remap[values[start : start + _BLOCK]]
 
 
-def _rows(plan: InputPlan, stored: store.Stored) -> EncodedRows:
+def _rows(plan: InputPlan, target: TargetEncoder, stored: store.Stored) -> EncodedRows:
     arrays = stored.arrays
     columns = {}
     for column, words in plan.words_of.items():
@@ -237,4 +240,5 @@ def _rows(plan: InputPlan, stored: store.Stored) -> EncodedRows:
         if name.startswith("target "):
             offsets = arrays.get(f"offsets of {name}")
             targets[name.removeprefix("target ")] = values if offsets is None else Ragged(values, offsets)
-    return EncodedRows(plan, columns, targets, arrays["lines"], stored.extra["skipped"])
+    skipped, specs = stored.extra["skipped"], target.target_specs()
+    return EncodedRows(plan, columns, targets, arrays["lines"], skipped, specs=specs)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.types import NO_TARGET, Batch, Features
+from core.types import NO_TARGET, Batch, Features, Spec
 from text.input_plan import InputPlan
 from text.padding import pad, pad_inner
 from text.ragged import Ragged
@@ -26,6 +26,7 @@ class EncodedRows:
     lines    int64, the line number of each row in its file
     skipped  how many bad rows of the file are left out
     windows  the examples, where they are not simply the rows
+    specs    target column -> what its tensor will be; B x C are the labels of a row as a vector of bool
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class EncodedRows:
         lines: np.ndarray,
         skipped: int = 0,
         windows: Windows | None = None,
+        specs: Mapping[str, Spec] | None = None,
     ) -> None:
         self.plan = plan
         self.columns = columns
         self.targets = targets
         self.lines = lines
         self.skipped = skipped
+        self.specs = specs or {}
         for branch, (size, stride) in plan.windows.items() if windows is None else ():
             windows = Windows.of(self._texts(branch).lengths, size, stride)
         self.windows = windows
@@ -60,7 +63,8 @@ class EncodedRows:
         windows = self.windows or Windows.whole(len(self))
         places = self._places(np.arange(len(self.lengths)))
         kept = np.flatnonzero(np.all([values != NO_TARGET for values in places.values()], axis=0))
-        return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, windows.taken(kept))
+        taught = windows.taken(kept)
+        return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, taught, self.specs)
 
     def batches(self, orders: Iterable[np.ndarray], wanted: Collection[str] = ()) -> Iterator[Batch]:
         """A batch for each of these lists of rows, with those of the target columns that are wanted.
@@ -76,10 +80,20 @@ class EncodedRows:
         """These examples as tensors in host memory."""
         rows = self._rows(examples)
         inputs = {branch: self._branch(branch, examples) for branch in self.plan.branches}
-        targets = {name: _targets(values, rows) for name, values in self.targets.items() if name in wanted}
+        targets = {name: self._target(name, rows) for name in self.targets if name in wanted}
         if not targets.keys().isdisjoint(self.plan.positions):
             targets |= self._places(examples)
         return Batch(self.lines[rows], inputs, {name: torch.from_numpy(values) for name, values in targets.items()})
+
+    def _target(self, column: str, rows: np.ndarray) -> np.ndarray:
+        """Those of these rows; lists become B x C of bool, or B x T with NO_TARGET at padding."""
+        values, spec = self.targets[column], self.specs.get(column)
+        if not isinstance(values, Ragged):
+            return values[rows]
+        if spec is not None and spec.axes == "BC":
+            return values.taken(rows).multi_hot(spec.size("C"))
+        ids_BT, mask_BT = pad(values, rows)
+        return np.where(mask_BT, ids_BT, NO_TARGET)
 
     def _branch(self, branch: str, examples: np.ndarray) -> Features:
         names, size, rows = self.plan.branches[branch], self.plan.size(branch), self._rows(examples)
@@ -141,11 +155,3 @@ def _begun(ids: np.ndarray, first: int) -> np.ndarray:
     begun = np.pad(ids, widths)
     begun[(slice(None), 0) + (0,) * (ids.ndim - 2)] = first
     return begun
-
-
-def _targets(values: np.ndarray | Ragged, indices: np.ndarray) -> np.ndarray:
-    """Those of these rows; lists become B x T with NO_TARGET at padding."""
-    if not isinstance(values, Ragged):
-        return values[indices]
-    ids_BT, mask_BT = pad(values, indices)
-    return np.where(mask_BT, ids_BT, NO_TARGET)

@@ -45,10 +45,11 @@ class Ragged:
 
     def taken(self, indices: np.ndarray) -> "Ragged":
         """The lists at these places, in this order."""
-        lengths = self.lengths[indices]
+        starts = self.offsets[indices]
+        lengths = self.offsets[indices + 1] - starts
         taken = Ragged.of_lengths(self.values, lengths, self.inner)
         steps = np.arange(taken.offsets[-1]) - np.repeat(taken.offsets[:-1], lengths)
-        return taken.with_values(self.values[np.repeat(self.offsets[indices], lengths) + steps])
+        return taken.with_values(self.values[np.repeat(starts, lengths) + steps])
 
     def cut(self, limit: int) -> "Ragged":
         """At most so many integers of each list."""
@@ -67,6 +68,12 @@ class Ragged:
         values[offsets[:-1]], values[offsets[1:] - 1] = first, last
         values[inside] = self.values
         return Ragged(values, offsets, self.inner)
+
+    def multi_hot(self, size: int) -> np.ndarray:
+        """bool of N x size, True at the integers of each list."""
+        hot = np.zeros((len(self), size), bool)
+        hot[np.repeat(np.arange(len(self)), self.lengths), self.values] = True
+        return hot
 
 
 def taken(values: "np.ndarray | Ragged", indices: np.ndarray) -> "np.ndarray | Ragged":

@@ -263,9 +263,9 @@ def write(path, rows) -> None:
         pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)
         return
     lines = {
-        "csv": ["text,label", *(f'"{row["text"]}",{row["label"]}' for row in rows)],
+        "csv": [",".join(rows[0]), *(",".join(f'"{cell}"' for cell in row.values()) for row in rows)],
         "jsonl": [json.dumps(row) for row in rows],
-        "tsv": [f"{row['text']}\t{row['label']}" for row in rows],
+        "tsv": ["\t".join(map(str, row.values())) for row in rows],
     }[path.name.split(".")[1]]
     data = "".join(f"{line}\n" for line in lines).encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
@@ -472,6 +472,174 @@ def test_tags_that_do_not_fit_are_named_with_their_line(door, tagging):
 )
 def test_what_does_not_fit_tagging(door, tagging, path, value, sentence):
     refused(door("train", "--conf_path", tagging.path, "--check", "--set", f"{path}={json.dumps(value)}"), sentence)
+
+
+TOPICS = {"colours": {"red", "green", "blue"}, "animals": {"cat", "dog", "bird"}, "places": {"house", "tree", "river"}}
+
+
+def with_topics(count: int, seed: int) -> list[tuple[str, list[str]]]:
+    """Sentences with the topics that one of their words belongs to; some have none."""
+    rows = [(text, set(text.split())) for text, _ in sentences(count, seed)]
+    return [(text, [topic for topic, of_topic in TOPICS.items() if words & of_topic]) for text, words in rows]
+
+
+@pytest.fixture
+def multi_label(task):
+    """Any number of topics for each row."""
+    for seed, (name, count) in enumerate({"train": 200, "valid": 60, "test": 37}.items()):
+        task.file(f"{name}.tsv", "".join(f"{text}\t{', '.join(found)}\n" for text, found in with_topics(count, seed)))
+    task.config["inputs"] |= {
+        "dataset_type": "multi_label",
+        "file_header": {"text": 0, "topics": 1},
+        "target": ["topics"],
+    }
+    task.config["training_params"] |= {"max_epoch": 6}
+    task.config["training_params"]["optimizer"]["params"]["lr"] = 0.03
+    task.config["loss"] = {"losses": [{"type": "BCEWithLogitsLoss", "inputs": ["output", "topics"]}]}
+    task.config["metrics"] = ["micro_f1", "f1@animals", "exact_match"]
+    return task
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"type": "BCEWithLogitsLoss", "conf": {"pos_weight": {"colours": 1, "animals": 2, "places": 1}}},
+        {"type": "FocalLoss"},
+        {"type": "MultiLabelMarginLoss"},
+    ],
+)
+def test_multi_label_finds_the_topics_of_each_row(door, multi_label, loss):
+    multi_label.config["loss"]["losses"] = [loss | {"inputs": ["output", "topics"]}]
+    multi_label.config["outputs"]["predict_fields"] = ["prediction", "confidence@animals"]
+    code, _, err = door("train", "--conf_path", multi_label.path)
+    assert code == 0, err
+    assert door("test", "--model", multi_label.run)[0] == 0
+    scores = json.loads((multi_label.run / "scores.json").read_text())["test"]
+    assert scores["micro_f1"] > (0.8 if loss["type"] == "MultiLabelMarginLoss" else 0.9)
+    assert door("predict", "--model", multi_label.run)[0] == 0
+    lines = [line.split("\t") for line in (multi_label.run / "predict.tsv").read_text().splitlines()]
+    right = sum(
+        {*line[2].split(",")} - {""} == {*topics} for line, (_, topics) in zip(lines, with_topics(37, 2), strict=True)
+    )
+    assert right / 37 == pytest.approx(scores["exact_match"])
+    assert all((float(line[3]) >= 0.5) == ("animals" in line[2]) for line in lines)
+
+
+def test_tuned_thresholds_are_those_of_the_best_model_and_go_with_it(door, multi_label):
+    multi_label.config["inputs"]["threshold"] = "tuned_per_label"
+    multi_label.config["training_params"]["max_epoch"] = 2
+    paths = multi_label.config["inputs"]["data_paths"]
+    paths["test_data_path"] = paths["valid_data_path"]
+    assert door("train", "--conf_path", multi_label.path)[0] == 0
+    _, tuned = RunFolder(multi_label.run).read_weights()
+    assert len(tuned) == 3 and tuned != [0.5] * 3
+    assert door("test", "--model", multi_label.run)[0] == 0
+    kept = json.loads((multi_label.run / "scores.json").read_text())
+    assert kept["test"]["micro_f1"] == kept["validation"]["micro_f1"]
+    assert door("predict", "--model", multi_label.run, "--fields", "prediction", "confidence@animals")[0] == 0
+    lines = [line.split("\t") for line in (multi_label.run / "predict.tsv").read_text().splitlines()]
+    labels = json.loads((multi_label.run / "problem.json").read_text())["target"]["labels"]["topics"]
+    threshold = tuned[labels.index("animals")]
+    assert all((float(line[3]) >= threshold) == ("animals" in line[2]) for line in lines)
+    everything = ["--set", "inputs.threshold=0.001"]
+    assert door("predict", "--model", multi_label.run, *everything)[0] == 0
+    lines = [line.split("\t") for line in (multi_label.run / "predict.tsv").read_text().splitlines()]
+    assert all(set(line[2].split(",")) == set(labels) for line in lines)
+    sentence = "inputs.threshold: 'tuned', but this training chose none so. Set a number."
+    refused(door("test", "--model", multi_label.run, "--set", "inputs.threshold=tuned"), sentence)
+
+
+def test_sets_of_labels_beside_another_target(door, multi_label):
+    for seed, (name, count) in enumerate({"train": 120, "valid": 40, "test": 37}.items()):
+        both = zip(with_topics(count, seed), sentences(count, seed), strict=True)
+        rows = "".join(f"{text}\t{','.join(found)}\t{label}\n" for (text, found), (_, label) in both)
+        multi_label.file(f"{name}.tsv", rows)
+    multi_label.config["inputs"] |= {
+        "dataset_type": "multi_target",
+        "file_header": {"text": 0, "topics": 1, "label": 2},
+        "target": ["topics", "label"],
+        "problems": {
+            "topics": {"dataset_type": "multi_label", "threshold": "tuned"},
+            "label": {"dataset_type": "classification"},
+        },
+    }
+    layers = multi_label.config["architecture"]
+    layers[4]["conf"]["hidden_dim"] = "#topics#"
+    layers.append({**layers[4], "layer_id": "side", "conf": {"hidden_dim": "#label#"}})
+    multi_label.config["loss"]["losses"].append({"type": "CrossEntropyLoss", "inputs": ["side", "label"]})
+    multi_label.config["metrics"] = ["sentence_accuracy", "topics.micro_f1", "topics.exact_match", "label.accuracy"]
+    code, _, err = door("train", "--conf_path", multi_label.path)
+    assert code == 0, err
+    assert door("test", "--model", multi_label.run)[0] == 0
+    scores = json.loads((multi_label.run / "scores.json").read_text())["test"]
+    assert scores["topics.micro_f1"] > 0.8
+    assert 0 < scores["sentence_accuracy"] <= min(scores["topics.exact_match"], scores["label.accuracy"])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_labels_may_be_lists(door, multi_label, suffix):
+    paths = multi_label.config["inputs"]["data_paths"]
+    for seed, (name, count) in enumerate({"train": 60, "valid": 40, "test": 37}.items()):
+        rows = [{"text": text, "topics": topics} for text, topics in with_topics(count, seed)]
+        paths[f"{name}_data_path"] = str(multi_label.folder / f"{name}.{suffix}")
+        write(multi_label.folder / f"{name}.{suffix}", rows)
+    multi_label.config["inputs"]["file_header"] = {"text": "text", "topics": "topics"}
+    multi_label.config["training_params"]["max_epoch"] = 1
+    for command in (["train", "--conf_path", multi_label.path], ["test", "--model", multi_label.run]):
+        code, _, err = door(*command)
+        assert code == 0, err
+    answers = multi_label.folder / "answers.jsonl"
+    assert door("predict", "--model", multi_label.run, "--output", answers)[0] == 0
+    given = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [row["topics"] for row in given] == [topics for _, topics in with_topics(37, 2)]
+
+
+def test_sets_of_labels_come_from_the_cache_as_they_were(door, multi_label):
+    multi_label.config["training_params"]["max_epoch"] = 1
+    first, again = (door("train", "--conf_path", multi_label.path, "--force")[1] for _ in range(2))
+    assert first == again
+    assert door("train", "--conf_path", multi_label.path, "--force", "--set", "inputs.label_separator=;")[0] == 0
+    assert "colours, animals" in (multi_label.run / "problem.json").read_text()
+
+
+def test_labels_of_a_set_that_are_not_known(door, multi_label):
+    multi_label.file("valid.tsv", "cat runs\tanimals\ncat runs\tplaces, animal\n")
+    refused(
+        door("train", "--conf_path", multi_label.path),
+        "valid.tsv:2: unknown label 'animal' in column topics. Did you mean 'animals'?",
+    )
+    multi_label.file("valid.tsv", "cat runs\t\n")
+    assert door("train", "--conf_path", multi_label.path, "--set", "training_params.max_epoch=1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "loss.losses[0].type",
+            "CrossEntropyLoss",
+            "1 problem\n  loss.losses[0]: needs one target for each row, but this one holds any number of labels. "
+            "Take BCEWithLogitsLoss.",
+        ),
+        ("loss.losses[0].type", "MSELoss", "this one holds any number of labels. Take BCEWithLogitsLoss."),
+        (
+            "inputs.dataset_type",
+            "classification",
+            "loss.losses[0]: needs one number for each row (B x 1), but the layer gives B x 2. "
+            "For one score for each label take CrossEntropyLoss.",
+        ),
+        ("architecture[4].inputs", ["states"], "architecture[4]: expects B x D, but the input is B x T x 2."),
+        ("inputs.labels", ["a", "b", "c"], "must give one score for each of the 3 labels, but gives 2."),
+        ("inputs.threshold", "tunde", "Did you mean 'tuned'?"),
+        ("inputs.threshold", 1.5, "inputs.threshold: must be below 1, got 1.5."),
+        ("inputs.label_separator", "", "inputs: label_separator is empty."),
+        ("inputs.positive_label", "animals", "inputs: positive_label belongs to classification"),
+        ("metrics", ["accuracy"], "metrics[0]: metric 'accuracy' belongs to classification, this is multi_label."),
+    ],
+)
+def test_what_does_not_fit_multi_label(door, multi_label, path, value, sentence):
+    multi_label.config["architecture"][4]["conf"]["hidden_dim"] = 2 if path == "inputs.labels" else -1
+    refused(door("train", "--conf_path", multi_label.path, "--check", "--set", f"{path}={json.dumps(value)}"), sentence)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from losses import LOSSES, row_loss
 
 LABELS = Spec("B", ids=True, labels=("0", "1", "2"))
 TWO_LABELS = Spec("B", ids=True, labels=("0", "1"))
+SETS = Spec("BC", {"C": 3}, labels=("0", "1", "2"))
 NUMBERS = Spec("B")
 SCORES = Spec("BD", {"D": 3})
 ONE = Spec("BD", {"D": 1})
@@ -25,10 +26,11 @@ PROBABILITY = Spec("BD", {"D": 1}, parts={"logits": ONE})
 
 OF_CLASSES = ["CrossEntropyLoss", "NLLLoss", "FocalLoss", "MultiMarginLoss"]
 OF_TWO = ["BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"]
+OF_SETS = ["MultiLabelMarginLoss", "MultiLabelSoftMarginLoss"]
 OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
 OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
-OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_NUMBERS]
+OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_SETS, *OF_NUMBERS]
 
 
 def conf_class(name: str) -> Any:
@@ -41,9 +43,8 @@ def build(name, output, target, **conf):
 
 
 def specs(name):
-    return {**dict.fromkeys(OF_CLASSES, (SCORES, LABELS)), **dict.fromkeys(OF_TWO, (PROBABILITY, TWO_LABELS))}.get(
-        name, (ONE, NUMBERS)
-    )
+    kinds = [(OF_CLASSES, (SCORES, LABELS)), (OF_TWO, (PROBABILITY, TWO_LABELS)), (OF_SETS, (SCORES, SETS))]
+    return next((found for names, found in kinds if name in names), (ONE, NUMBERS))
 
 
 def example(name, rows=6):
@@ -54,6 +55,8 @@ def example(name, rows=6):
     if name in ("BCELoss", "PoissonNLLLoss"):
         values = values.sigmoid()
     count = len(target.labels or ())
+    if name in OF_SETS:
+        return values.requires_grad_(), torch.arange(rows)[:, None] % 3 == torch.arange(3)
     return values.requires_grad_(), torch.arange(rows) % count if count else torch.rand(rows)
 
 
@@ -111,7 +114,7 @@ def test_a_trailing_one_changes_nothing(name):
     torch.testing.assert_close(loss(Features(values), target), squeezed(Features(values.squeeze(1)), target))
 
 
-@pytest.mark.parametrize("name", [*OF_CLASSES, "BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss"])
+@pytest.mark.parametrize("name", [*OF_CLASSES, *OF_TWO])
 def test_logits_behind_probabilities_are_used(name):
     output, target_spec = specs(name)
     logits, target = torch.randn(5, output.sizes["D"]), torch.tensor([0, 1, 1, 0, 1])
@@ -310,6 +313,116 @@ def test_multi_margin_by_hand(p):
     expected = (weight[target][:, None] * hinge).sum(1).mean() / 3
     loss = build("MultiMarginLoss", SCORES, LABELS, p=p, margin=2.0, weight=[1.0, 0.5, 1.0])
     assert float(loss(Features(torch.tensor(scores)), torch.tensor(target))) == pytest.approx(expected, rel=1e-6)
+
+
+def label_sets(rows=5):
+    """Logits and sets of labels, one of them empty and one of all labels."""
+    torch.manual_seed(1)
+    target = torch.rand(rows, 3) < 0.4
+    target[0], target[1] = False, True
+    return torch.randn(rows, 3, requires_grad=True), target
+
+
+@pytest.mark.parametrize(
+    ("name", "conf", "oracle"),
+    [
+        ("BCEWithLogitsLoss", {}, nn.BCEWithLogitsLoss()),
+        ("BCEWithLogitsLoss", {"reduction": "sum"}, nn.BCEWithLogitsLoss(reduction="sum")),
+        ("BCEWithLogitsLoss", {"pos_weight": 3.0}, nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))),
+        ("BCEWithLogitsLoss", {"pos_weight": [3, 1, 0.5]}, nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3, 1, 0.5]))),
+        (
+            "BCEWithLogitsLoss",
+            {"pos_weight": {"2": 0.5, "0": 3, "1": 1}},
+            nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3, 1, 0.5])),
+        ),
+        ("MultiLabelSoftMarginLoss", {}, nn.MultiLabelSoftMarginLoss()),
+        (
+            "MultiLabelSoftMarginLoss",
+            {"weight": [3.0, 1.0, 0.5]},
+            nn.MultiLabelSoftMarginLoss(weight=torch.tensor([3, 1, 0.5])),
+        ),
+        ("FocalLoss", {"gamma": 0.0}, nn.BCEWithLogitsLoss()),
+    ],
+)
+def test_losses_of_label_sets_agree_with_torch(name, conf, oracle):
+    logits, target = label_sets()
+    loss = build(name, SCORES, SETS, **conf)
+    torch.testing.assert_close(loss(Features(logits), target), oracle(logits, target.float()))
+    behind_sigmoid = Features(logits.sigmoid(), parts={"logits": logits})
+    torch.testing.assert_close(loss(behind_sigmoid, target), oracle(logits, target.float()))
+
+
+@pytest.mark.parametrize("has_logits", [True, False])
+def test_bce_of_label_sets_agrees_with_torch(has_logits):
+    logits, target = label_sets()
+    loss = build("BCELoss", Spec("BD", {"D": 3}, parts={"logits": SCORES}), SETS)
+    given = Features(logits.sigmoid(), parts={"logits": logits} if has_logits else {})
+    torch.testing.assert_close(loss(given, target), nn.BCELoss()(logits.sigmoid(), target.float()))
+
+
+def test_focal_loss_of_label_sets_by_hand():
+    logits, target = label_sets()
+    alpha, p = np.array([0.2, 0.3, 0.5]), 1 / (1 + np.exp(-logits.detach().numpy().astype(float)))
+    right = np.where(target, p, 1 - p)
+    expected = (-alpha * (1 - right) ** 1.5 * np.log(right)).mean()
+    loss = build("FocalLoss", SCORES, SETS, gamma=1.5, alpha={"0": 0.2, "1": 0.3, "2": 0.5})
+    assert loss(Features(logits), target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_multi_label_margin_by_hand():
+    """A row without labels, one with all, and three with labels 0; 0 and 2; 2."""
+    scores = torch.tensor([[0.1, 0.2, 0.9]] * 5, requires_grad=True)
+    target = torch.tensor([[0, 0, 0], [1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 1]], dtype=torch.bool)
+    hinges = [0, 0, (1 - 0.1 + 0.2) + (1 - 0.1 + 0.9), (1 - 0.1 + 0.2) + (1 - 0.9 + 0.2), (1 - 0.9 + 0.1) + 0.3]
+    loss = build("MultiLabelMarginLoss", SCORES, SETS, reduction="sum")(Features(scores), target)
+    loss.backward()
+    assert loss.item() == pytest.approx(sum(hinges) / 3)
+    assert scores.grad is not None and (scores.grad[:2] == 0).all()
+
+
+@pytest.mark.parametrize("name", [*OF_SETS, "BCEWithLogitsLoss", "BCELoss", "FocalLoss"])
+def test_one_label_that_a_row_may_have(name):
+    spec = Spec("BD", {"D": 1}, parts={"logits": ONE})
+    logits = torch.tensor([[2.0], [-1.0]])
+    features = Features(logits.sigmoid(), parts={"logits": logits})
+    loss = build(name, spec, Spec("BC", {"C": 1}, labels=("a",)))(features, torch.tensor([[True], [False]]))
+    expected = nn.BCEWithLogitsLoss()(logits, torch.tensor([[1.0], [0.0]]))
+    if name in OF_TWO or name == "MultiLabelSoftMarginLoss":
+        torch.testing.assert_close(loss, expected)
+    assert loss.shape == () and torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", [*OF_SETS, "BCEWithLogitsLoss", "FocalLoss"])
+def test_losses_of_label_sets_say_what_does_not_fit(name):
+    check = conf_class(name)().check
+    check(Spec("BD"), Spec("BC"))
+    with pytest.raises(ValueError, match="one score for each of the 3 labels, but the layer gives 2"):
+        check(Spec("BD", {"D": 2}), SETS)
+    with pytest.raises(ValueError, match="expects B x D, but the input is B x T x 3"):
+        check(Spec("BTD", {"D": 3}), SETS)
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "SoftMarginLoss", *OF_NUMBERS])
+def test_losses_of_one_target_name_what_takes_label_sets(name):
+    for output, target in ((SCORES, SETS), (ONE, Spec("BC"))):
+        with pytest.raises(ValueError, match=r"holds any number of labels\. Take BCEWithLogitsLoss\."):
+            conf_class(name)().check(output, target)
+
+
+def test_losses_of_label_sets_name_what_takes_one_label():
+    for name in OF_SETS:
+        with pytest.raises(ValueError, match=r"any number of labels .* Take CrossEntropyLoss\."):
+            conf_class(name)().check(SCORES, LABELS)
+        with pytest.raises(ValueError, match="any number of labels"):
+            conf_class(name)().check(SCORES, NUMBERS)
+    with pytest.raises(ValueError, match="Take CrossEntropyLoss"):
+        conf_class("BCEWithLogitsLoss")().check(SCORES, LABELS)
+    with pytest.raises(ValueError, match=r"gives B x 3\. .* take CrossEntropyLoss"):
+        conf_class("BCEWithLogitsLoss")().check(SCORES, Spec("B", ids=True))
+    with pytest.raises(ValueError, match="pos_weight must be one number"):
+        conf_class("BCEWithLogitsLoss")(pos_weight=[1.0, 2.0]).check(ONE, TWO_LABELS)
+    with pytest.raises(ValueError, match="pos_weight names 'x', which is no label"):
+        conf_class("BCEWithLogitsLoss")(pos_weight={"x": 1.0}).check(SCORES, SETS)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ def fitted(*cells, **arguments):
 
 
 def test_problems_are_known_by_their_dataset_type():
-    assert {"classification", "regression", "sequence_tagging", "multi_target", "mrc"} <= set(PROBLEMS.names())
+    known = {"classification", "regression", "sequence_tagging", "multi_label", "multi_target", "mrc"}
+    assert known <= set(PROBLEMS.names())
     assert PROBLEMS["classification"] is Classification and PROBLEMS["regression"] is Regression
 
 

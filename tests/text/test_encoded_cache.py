@@ -52,6 +52,9 @@ class Labels:
         self.labels = order
         return {self.target_columns[0]: remap}
 
+    def target_specs(self):
+        return {}
+
     def state(self):
         return {"labels": list(self.labels)}
 

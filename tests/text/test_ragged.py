@@ -59,6 +59,12 @@ def test_with_values_keeps_the_lengths(lists):
     assert lists_of(made.with_values(made.values * 2)) == [[2 * value for value in values] for values in lists]
 
 
+def test_multi_hot_marks_the_integers_of_each_list():
+    hot = ragged([[2, 0], [], [1, 1]]).multi_hot(4)
+    assert hot.dtype == bool
+    assert hot.astype(int).tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+
+
 def test_what_changes_the_outer_lists_leaves_the_inner_ones():
     inner = ragged([[1, 2], [3], []])
     outer = Ragged(np.array([2, 0, 1, 0]), np.array([0, 3, 4]), inner)
