@@ -68,7 +68,8 @@ def kinds(rows: int, tokens: int, dim: int) -> list[list[tuple[Spec, Features]]]
     branch = Spec("BT", {}, {"words": words}, ids=True), Features(ids_BT, mask_BT, lengths, {"words": ids_BT})
     letters = Spec("BTK", {"V": 100}, ids=True), Features(letters_BTK, mask_BT, lengths)
     several = [[text] * 2, [text, vector], [vector] * 2]
-    return [*several, [text], [vector], [matrix], [similarities], [branch], [letters], [text] * 4]
+    column = words, Features(ids_BT, mask_BT, lengths)
+    return [*several, [text], [vector], [matrix], [similarities], [branch], [letters], [text] * 4, [column] * 2]
 
 
 class Trial:
