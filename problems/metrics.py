@@ -497,7 +497,13 @@ READING = {
 METRICS: dict[str, Mapping[str, Metric]] = {}
 """Problem -> name -> metric, filled by the problems; `label` and `K` stand for any label and any number from 1."""
 
-ALIASES = {"mcc": "matthews", "em": "exact_match", "lrap": "label_ranking_average_precision", "MSE": "mse", "RMSE": "rmse"}
+ALIASES = {
+    "mcc": "matthews",
+    "em": "exact_match",
+    "lrap": "label_ranking_average_precision",
+    "MSE": "mse",
+    "RMSE": "rmse",
+}
 
 
 def metric_names(problem: str) -> list[str]:

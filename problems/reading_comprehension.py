@@ -113,7 +113,7 @@ class ReadingComprehension(Problem):
     name = "mrc"
     own_metrics = metrics.READING
     default_metrics = ("f1", "exact_match")
-    default_fields = ("prediction", "confidence")
+    default_fields = ("prediction",)
     conf: Conf
 
     def __init__(self, target_columns: Sequence[str], conf: Conf | None = None, passage_column: str = PASSAGE) -> None:

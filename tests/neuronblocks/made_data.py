@@ -45,6 +45,11 @@ def row(config: dict[str, Any], rng: random.Random, kind: str) -> dict[str, str]
         if name not in ("word", "char"):
             for column in cluster["cols"]:
                 cells[column] = " ".join(str(len(word)) for word in words)
+    if inputs["dataset_type"] == "mrc":
+        place = rng.randrange(len(words))
+        start = len(" ".join([*words[:place], ""]))
+        found = {"start_label": str(start), "end_label": str(start + len(words[place])), "answer_text": words[place]}
+        return {**cells, **found, "id": str(rng.random())}
     (target,) = inputs["target"]
     if inputs["dataset_type"] == "sequence_tagging":
         single = "S" if inputs["tagging_scheme"] == "BIOES" else "B"

@@ -112,6 +112,9 @@ NOTICES = {
         "architecture[0].conf.word.fix_weight": "fixes random vectors: inputs.data_paths.pre_trained_emb names none.",
         "loss.losses[0].conf.weight": "goes by how often labels occur in train",
     },
+    "mrc/bidaf.json": {
+        "inputs.add_start_end_for_seq": "has no effect. mrc answers about the words as they stand in the file.",
+    },
     "regression/match_distillation.json": {
         "architecture[0].conf.char.cols": "has no effect. No branch reads 'query_char'.",
         "inputs.involve_all_words_in_pretrained_emb": "has no effect. inputs.data_paths.pre_trained_emb names no vec",
