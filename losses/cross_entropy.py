@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.conf import Range
+from core.linear_chain import PARTS
 from core.types import NO_TARGET, Features, Spec
 from losses.base import LOSSES
 from losses.row_loss import WeightedConf, WeightedLoss, class_scores, reduced
@@ -23,6 +24,8 @@ class ClassConf(WeightedConf):
         said = super().notices(output, target)
         if (target.axes == "BT" or target.places) and self.ignore_index != NO_TARGET:
             said["conf.ignore_index"] = "has no effect. Padding has no label here, and never counts."
+        if set(PARTS) <= set(output.parts):
+            said["inputs[0]"] = "is a CRF, whose transitions learn nothing from scores of single tokens. Take CRFLoss."
         return said
 
     def check(self, output: Spec, target: Spec) -> None:

@@ -40,6 +40,12 @@ def notices(config) -> list[str]:
     return [str(notice) for notice in checked(config, "config.json").notices]
 
 
+def test_a_crf_without_its_loss_is_noticed():
+    document = read_document(ROOT / "configs/demo/tagging.json", ["loss.losses[0].type=CrossEntropyLoss"])
+    (notice,) = checked(document, "config.json", files=False).notices
+    assert str(notice).startswith("loss.losses[0].inputs[0]: is a CRF, whose transitions learn nothing")
+
+
 def test_what_has_no_effect_is_noticed_with_its_place(task):
     config = task.config | {"license": "MIT", "tool_version": "1.1.0"}
     config["training_params"] |= {"use_gpu": True, "max_lengths": {"sentense": 9}, "fixed_lengths": {"word": 5}}
