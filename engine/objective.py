@@ -48,10 +48,9 @@ def trace_losses(
             continue
         found = []
         for place, address in enumerate(conf.inputs):
-            if address in targets and address in graph.names:
-                graph.refuse(
-                    f"{path}.inputs[{place}]", f"'{address}' is a target column and a layer or input; rename one."
-                )
+            if address in (*targets, group_by) and address in graph.names:
+                sentence = f"'{address}' is a column of the data and a layer or input; rename one."
+                graph.refuse(f"{path}.inputs[{place}]", sentence)
             elif address not in targets and (sentence := graph.reference_problem(address, targets)):
                 graph.refuse(f"{path}.inputs[{place}]", sentence)
             found.append(targets.get(address) or graph.spec_at(address))

@@ -169,3 +169,13 @@ def test_extends_and_set_go_through_the_same_check(task):
         load_experiment(child)
     with pytest.raises(ConfigError, match=r"training_params.batch_size: must be at least 1, got 0"):
         load_experiment(task.path, ["training_params.batch_size=0"])
+
+
+@pytest.mark.parametrize("column", ["label", "text"])
+def test_a_layer_called_as_a_column_that_losses_read_is_refused(task, column):
+    task.config["inputs"]["group_by"] = "text"
+    task.config["architecture"][4]["layer_id"] = column
+    task.config["loss"]["losses"][0]["inputs"][0] = column
+    assert f"loss.losses[0].inputs[0]: '{column}' is a column of the data and a layer" in "\n".join(
+        refused(task.config)
+    )
