@@ -177,5 +177,5 @@ def test_a_layer_called_as_a_column_that_losses_read_is_refused(task, column):
     task.config["architecture"][4]["layer_id"] = column
     task.config["loss"]["losses"][0]["inputs"][0] = column
     assert f"loss.losses[0].inputs[0]: '{column}' is a column of the data and a layer" in "\n".join(
-        refused(task.config)
+        findings(task.config)
     )
