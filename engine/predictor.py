@@ -136,11 +136,16 @@ def _as_row(number: int, cells: Mapping[str, Any]) -> Row:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` = CUDA where there is one. UserError where CUDA is asked for and absent."""
+    """`auto` = CUDA where there is one. UserError where CUDA is asked for and absent.
+
+    Numbers too small for full precision count as zero on a CPU from here on: saturated softmaxes are full of them, and
+    they make a step take four times as long.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "training_params.device: cuda is asked for, but torch finds no CUDA device here. Use auto or cpu."
         )
+    torch.set_flush_denormal(True)
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
