@@ -49,6 +49,7 @@ from block_zoo.pooling import Pooling
 from block_zoo.pooling1d import Pooling1D
 from block_zoo.pooling2d import Pooling2D
 from block_zoo.position_embedding import PositionEmbedding
+from block_zoo.pretrained_encoder import PretrainedEncoder
 from block_zoo.residual import Residual
 from block_zoo.seq2seq_attention import Seq2SeqAttention
 from block_zoo.transformer import Transformer
@@ -110,6 +111,7 @@ __all__ = [
     "Pooling1D",
     "Pooling2D",
     "PositionEmbedding",
+    "PretrainedEncoder",
     "Residual",
     "Seq2SeqAttention",
     "Transformer",

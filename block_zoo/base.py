@@ -16,11 +16,16 @@ CHAR_EMBEDDINGS = Registry("character embedding")
 class Block(nn.Module):
     """A layer: `__init__(conf, *input_specs)`, `forward(*inputs: Features) -> Features`. Masks are its own duty."""
 
+    wanted: frozenset[str] | None = None
+    """The parts of its output that somebody reads; None = all of them."""
+
     class Conf(core.conf.Conf):
         """Subclasses add fields and define `output_spec` with one named parameter for each input (or `*inputs`)."""
 
         reads_branches: ClassVar[bool] = False
         """Whether this is the layer that turns the ids of every branch into features (it has no id and no inputs)."""
+        reads_pieces: ClassVar[bool] = False
+        """Whether its inputs are branches as its own `tokenizer` splits them, not embedded."""
 
         def output_spec(self, *inputs: Any, **_: Any) -> Spec:
             """What comes out of inputs with these specs; a ValueError says what does not fit. Pure."""
@@ -42,3 +47,7 @@ class Block(nn.Module):
             """The block with fresh weights for inputs with these specs."""
             block: Block = self.owner(self, *inputs)
             return block
+
+    def load_pretrained(self) -> str | None:
+        """Take over pretrained weights, if the Conf names some; a sentence that says which."""
+        return None

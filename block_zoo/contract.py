@@ -72,8 +72,7 @@ class _Trial:
 
     def run(self, inputs: Sequence[Features], block: Block | None = None) -> Features:
         with torch.no_grad():
-            output: Features = (block or self.block)(*inputs)
-        return output
+            return _flat((block or self.block)(*inputs))
 
     def spec_is_real(self) -> None:
         output, spec = self.run(self.inputs), self.conf.output_spec(*self.specs)
@@ -301,6 +300,11 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return (_to_shape(a, shape) - _to_shape(b, shape)).abs().max().item()
 
 
+def _flat(output: Features) -> Features:
+    """The output with all inner states among its parts."""
+    return replace(output, parts={**output.parts, **{name: inner.values for name, inner in output.inner.items()}})
+
+
 def _compare_shape(name: str, tensor: Tensor, spec: Spec) -> None:
     sizes = dict(zip(spec.axes, tensor.shape, strict=False))
     fits = tensor.ndim == len(spec.axes) and all(
@@ -311,6 +315,6 @@ def _compare_shape(name: str, tensor: Tensor, spec: Spec) -> None:
 
 def _backward(output: Features) -> None:
     """Gradients of a random weighted sum of the values and parts, if anything among them is trained."""
-    trained = [tensor for tensor in (output.values, *output.parts.values()) if tensor.requires_grad]
+    trained = [tensor for tensor in (output.values, *_flat(output).parts.values()) if tensor.requires_grad]
     if trained:
         torch.autograd.backward([(tensor * torch.randn_like(tensor)).sum() for tensor in trained])

@@ -34,12 +34,24 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Frames:
+    """The ids that the tokenizer of a pretrained encoder puts around texts: before the first, behind each.
+
+    Empty until the tokenizer is read.
+    """
+
+    one: tuple[tuple[int, ...], ...] = ((), ())
+    two: tuple[tuple[int, ...], ...] = ((), (), ())
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a tensor will be, before it is: its axes, the sizes that are known, its inner parts by name.
 
     An axis without a size varies (B and T always do, unless a config fixes the length of a branch).
     `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids, `positive` is the one
-    that ranking looks for, if there is one; `places` says that the ids are places of tokens instead.
+    that ranking looks for, if there is one; `places` says that the ids are places of tokens instead. `frames` stands
+    where ids are pieces of words as a pretrained encoder reads them, and says what it wants around them.
     """
 
     axes: str
@@ -49,6 +61,7 @@ class Spec:
     labels: tuple[str, ...] | None = None
     places: bool = False
     positive: str | None = None
+    frames: Frames | None = None
 
     def size(self, axis: str) -> int:
         """The size of `axis`. ValueError where it must be known and is not."""
@@ -78,13 +91,15 @@ class Features:
     mask     bool over the leading axes of `values`, True = a real token; padding is always on the right.
              None where nothing is padded.
     lengths  int64 of B, the number of real tokens, always in host memory: packing needs it there without a sync.
-    parts    inner states by name; `layer.part` is their address.
+    parts    inner states over the same tokens, by name; `layer.part` is their address.
+    inner    those that run over other tokens.
     """
 
     values: Tensor
     mask: Tensor | None = None
     lengths: Tensor | None = None
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    inner: Mapping[str, "Features"] = field(default_factory=dict)
 
     def with_values(self, values: Tensor, **parts: Tensor) -> "Features":
         """New values over the same tokens."""
@@ -127,7 +142,8 @@ def lookup(outputs: Outputs, address: str) -> Features:
     if address in outputs:
         return outputs[address]
     layer, _, part = address.partition(".")
-    return outputs[layer].with_values(outputs[layer].parts[part])
+    whole = outputs[layer]
+    return whole.inner[part] if part in whole.inner else whole.with_values(whole.parts[part])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,33 @@ class _Draft:
             return None
         return conf
 
+    @property
+    def clusters(self) -> dict[str, list[str]]:
+        """Cluster of the Embedding -> its columns."""
+        return {name: cluster.cols for name, cluster in self.embedding.clusters.items()} if self.embedding else {}  # type: ignore[attr-defined]
+
+    @property
+    def encoders(self) -> list[tuple[list[str], str, str]]:
+        """Of each sound layer that reads pieces: its inputs, its tokenizer, its place in the config."""
+        confs = {layer.layer_id: layer for layer in reversed(self.layers) if layer is not None}
+        found = []
+        for index, layer in enumerate(self.layers):
+            source = layer
+            while source is not None and source.layer not in BLOCKS:
+                source = confs.get(source.layer) if source.layer != source.layer_id else None
+            if layer is None or source is None or not BLOCKS[source.layer].Conf.reads_pieces:  # type: ignore[attr-defined]
+                continue
+            with suppress(ValueError):  # as the graph will say
+                conf: Any = core.conf.read(BLOCKS[source.layer].Conf, source.conf or {})  # type: ignore[attr-defined]
+                found.append((layer.inputs, conf.tokenizer, f"architecture[{index}].inputs"))
+        return found
+
+    @property
+    def is_read(self) -> bool:
+        """Whether layers are known that read the branches."""
+        of_encoders = {branch for branches, _, _ in self.encoders for branch in branches}
+        return self.embedding is not None or bool(self.inputs and of_encoders.issuperset(self.inputs.model_inputs))
+
 
 def _is_list(value: JSON) -> bool:
     return isinstance(value, list)
@@ -245,7 +273,7 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if not conf.target and not any(problem.path.startswith("inputs.target") for problem in problems):
         refuse("target", "names no column.")
     if conf.file_header is not None:
-        virtual = set(make_plan(draft).sources) if draft.embedding else set()
+        virtual = set(make_plan(draft).sources) if draft.is_read else set()
         wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
         wanted += [("target", column) for column in conf.target]
         wanted += [("group_by", conf.group_by)] if conf.group_by else []
@@ -254,7 +282,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
                 known = [*conf.file_header, *virtual]
                 hint = did_you_mean(column, known) or known_names(known)
                 refuse(path, f"file_header has no column '{column}'.{hint}")
-    if draft.embedding:
+    if draft.is_read:
+        for path, complaint in _encoder_problems(conf, draft):
+            problems.append(Finding(path, complaint))
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
@@ -279,12 +309,12 @@ def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
     idle = {key: why for key, why in problem.without_effect.items() if getattr(conf, key) is not None}
     idle |= {key: why for key, why in problem.Conf.ignored.items() if conf.settings.get(key) is not None}
     yield from ((f"inputs.{key}", why) for key, why in idle.items())
-    clusters = {name: cluster.cols for name, cluster in draft.embedding.clusters.items()} if draft.embedding else {}  # type: ignore[attr-defined]
+    clusters = draft.clusters
     if conf.data_paths.pre_trained_emb is None:
         if conf.involve_all_words_in_pretrained_emb:
             yield "inputs.involve_all_words_in_pretrained_emb", "inputs.data_paths.pre_trained_emb names no vectors."
-    elif clusters and "word" not in clusters:
-        yield "inputs.data_paths.pre_trained_emb", "The Embedding has no cluster word."
+    elif draft.is_read and "word" not in clusters:
+        yield "inputs.data_paths.pre_trained_emb", "No Embedding has a cluster word."
     read = {column for columns in conf.model_inputs.values() for column in columns}
     for name, columns in clusters.items():
         for column in set(columns) - read:
@@ -298,7 +328,7 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
         return
     columns = {column for columns in inputs.model_inputs.values() for column in columns}
     known = {*inputs.model_inputs, *columns}
-    plan = make_plan(draft) if draft.embedding else None
+    plan = make_plan(draft) if draft.is_read else None
     kinds = set(plan.kinds.values()) if plan else {"char"}
     settled = _asked_by_problem(inputs)
     lengths = {"max_lengths": training.max_lengths or {}, "fixed_lengths": training.fixed_lengths or {}}
@@ -377,12 +407,18 @@ def make_problem(conf: InputsConf) -> Problem:
 def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ()) -> InputPlan:
     """How texts become ids: the branches of the inputs, the clusters of the embedding, the vocabulary settings."""
     draft = _Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
-    inputs, embedding = draft.inputs, draft.embedding
+    inputs, clusters = draft.inputs, draft.clusters
     training = draft.training or TrainingConf(optimizer=OptimizerConf(name=""))  # refused: only checked
-    assert inputs is not None and embedding is not None
-    clusters = {name: cluster.cols for name, cluster in embedding.clusters.items()}  # type: ignore[attr-defined]
+    assert inputs is not None
     kinds = {column: "word" for columns in inputs.model_inputs.values() for column in columns}
     kinds |= {c: name if name in ("word", "char") else "feature" for name, cols in clusters.items() for c in cols}
+    pieces = {
+        column: tokenizer
+        for branches, tokenizer, _ in draft.encoders
+        for branch in branches
+        for column in inputs.model_inputs.get(branch, ())
+    }
+    kinds |= dict.fromkeys(pieces, "piece")
     sources = {}
     for columns in inputs.model_inputs.values():
         words = [column for column in columns if kinds[column] == "word"]
@@ -392,7 +428,7 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
                 sources[column] = (named or words)[0]
     asked = _asked_by_problem(inputs)
     for key in ("tagged", "placed"):
-        asked[key] = [column for column in asked.get(key, ()) if kinds[column] == "word"]
+        asked[key] = [column for column in asked.get(key, ()) if kinds[column] in ("word", "piece")]
     standard: dict[str, Any] = {
         "max_lengths": {} if training.fixed_lengths else training.max_lengths or {},
         "fixed_lengths": training.fixed_lengths or {},
@@ -403,14 +439,32 @@ def make_plan(draft: "_Draft | ExperimentConf", extra_words: Iterable[str] = ())
         branches=inputs.model_inputs,
         kinds=kinds,
         sources=sources,
-        clusters={column: name for name, columns in clusters.items() for column in columns},
+        clusters={column: name for name, columns in clusters.items() for column in columns} | pieces,
         tokenizer=tokenizer,
         preprocessing=list(training.text_preprocessing),
         min_word_frequency=training.vocabulary.min_word_frequency,
         max_vocabulary=training.vocabulary.max_vocabulary,
         extra_words=extra_words,
+        joined=[branches for branches, _, _ in draft.encoders if len(branches) > 1],
         **standard | asked,
     )
+
+
+def _encoder_problems(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
+    """(path, sentence) of branches that an encoder cannot read beside the other layers."""
+    first: dict[str, str] = {}
+    of_words = {column: cluster for cluster, columns in draft.clusters.items() for column in columns}
+    for branches, tokenizer, path in draft.encoders:
+        for branch in branches:
+            for column in conf.model_inputs.get(branch, ()):
+                way = "Give the encoder a branch with a column of its own; file_header may name one twice."
+                if column in of_words:
+                    sentence = (
+                        f"'{branch}' has column '{column}', which cluster {of_words[column]} of the Embedding has."
+                    )
+                    yield path, f"{sentence} {way}"
+                elif first.setdefault(column, tokenizer) != tokenizer:
+                    yield path, f"'{branch}' has column '{column}', which another tokenizer splits. {way}"
 
 
 def _asked_by_problem(inputs: InputsConf) -> dict[str, Any]:
@@ -430,7 +484,7 @@ def unfitted_branches(plan: InputPlan, vocabulary: int) -> dict[str, Spec]:
 def _trace_unfitted(draft: _Draft, problem: Problem | None, are_branches_unsound: bool) -> Graph:
     """The graph before any data is read, of what is sound."""
     assert draft.inputs is not None
-    if draft.embedding and not are_branches_unsound:
+    if draft.is_read and not are_branches_unsound:
         branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
     else:
         branches = dict.fromkeys(draft.inputs.model_inputs, Spec("BT", ids=True))

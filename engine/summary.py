@@ -48,10 +48,11 @@ def summary(experiment: Experiment) -> str:
         return str(Spec(spec.axes, spec.sizes)) if spec.sizes == grown.sizes else " x ".join([*spec.axes[:-1], "C"])
 
     lines = [("layer", "block", "inputs", "output", "parameters")]
-    assert graph.embedding is not None
-    for number, branch in enumerate(graph.branches):
-        shown = "(shared)" if number else str(counts[graph.embedding.id])
-        lines.append((branch, graph.embedding.block, ", ".join(plan.branches[branch]), shape(branch), shown))
+    embedding = graph.embedding
+    for number, branch in enumerate(embedding.inputs if embedding is not None else ()):
+        assert embedding is not None
+        shown = "(shared)" if number else str(counts[embedding.id])
+        lines.append((branch, embedding.block, ", ".join(plan.branches[branch]), shape(branch), shown))
     for step in graph.layers:
         shown = f"(shared with {step.shares})" if step.shares else str(counts[step.id])
         lines.append((step.id, step.block, ", ".join(step.inputs), shape(step.id), shown))

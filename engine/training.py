@@ -65,6 +65,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     metrics = checked_scores(conf, data.problem, experiment.source)
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
+    for line in model.load_pretrained() if state is None else ():
+        say(line)
     if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
         for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
             say(line)
@@ -206,7 +208,7 @@ def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, s
     vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
     say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")
     try:
-        model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator]
+        model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator, union-attr]
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -62,6 +62,8 @@ class Graph:
     notices: list[Finding] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     """Every branch and layer id, also of layers that are not sound."""
+    read: set[str] = field(default_factory=set)
+    """Every address that a layer or a loss reads."""
 
     def refuse(self, path: str, message: str) -> None:
         """Note a problem."""
@@ -152,24 +154,26 @@ def _source(confs: Sequence[LayerConf | None], index: int, conf: LayerConf) -> L
 
 
 def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, Any]) -> None:
-    """Apply the layer that reads the branches; every other layer sees their embedded form."""
+    """Apply the layer that reads the branches; others see their embedded form, or pieces as an encoder reads them."""
+    of_pieces = {branch: spec for branch, spec in graph.branches.items() if spec.frames is not None}
+    of_words = {branch: spec for branch, spec in graph.branches.items() if spec.frames is None}
+    graph.specs |= of_pieces
     for index in [index for index, (_, block_conf, _) in readers.items() if block_conf.reads_branches]:
         conf, block_conf, _ = readers.pop(index)
         if index != 0:
             graph.refuse(f"architecture[{index}].layer", f"{conf.layer} is the first layer, and there is only one.")
             continue
-        for branch, spec in graph.branches.items():
+        for branch, spec in of_words.items():
             try:
                 graph.specs[branch] = block_conf.output_spec(spec)
             except ValueError as error:
                 graph.refuse("architecture[0].conf", f"branch '{branch}': {error}")
-        sound = [graph.specs[branch] for branch in graph.branches if branch in graph.specs]
+        sound = [graph.specs[branch] for branch in of_words if branch in graph.specs]
         if sound:
             graph.embedding = Layer(
-                conf.layer_id or conf.layer, conf.layer, block_conf, tuple(graph.branches),
-                tuple(graph.branches.values()), sound[0],
-            )  # fmt: skip
-    if confs and confs[0] is not None and graph.embedding is None and 0 in readers:
+                conf.layer_id or conf.layer, conf.layer, block_conf, tuple(of_words), tuple(of_words.values()), sound[0]
+            )
+    if confs and confs[0] is not None and graph.embedding is None and 0 in readers and of_words:
         graph.refuse("architecture[0].layer", "the first layer must be the Embedding.")
 
 
@@ -281,7 +285,7 @@ def _leave_out_unread(graph: Graph, confs: Sequence[LayerConf | None], also_used
     """Drop the layers and branches that no output and no loss needs, each with a notice."""
     if not any(conf is None or conf.output_layer_flag for conf in confs):
         graph.refuse("architecture", 'no layer has "output_layer_flag": true.')
-    if None in confs or graph.findings or graph.embedding is None:
+    if None in confs or graph.findings:
         return
     needed = {address.partition(".")[0] for address in (*graph.outputs, *also_used)}
     for layer in reversed(graph.layers):
@@ -296,8 +300,10 @@ def _leave_out_unread(graph: Graph, confs: Sequence[LayerConf | None], also_used
             sentence = "has no effect. Nothing that gives an answer reads this branch."
             graph.notices.append(Finding(f"inputs.model_inputs.{branch}", sentence))
     graph.layers = [layer for layer in graph.layers if layer.id in needed]
-    read = {branch: spec for branch, spec in graph.branches.items() if branch in needed}
-    graph.embedding = replace(graph.embedding, inputs=tuple(read), input_specs=tuple(read.values()))
+    graph.read = {*also_used, *(address for layer in graph.layers for address in layer.inputs)}
+    if graph.embedding is not None:
+        read = {branch: graph.branches[branch] for branch in graph.embedding.inputs if branch in needed}
+        graph.embedding = replace(graph.embedding, inputs=tuple(read), input_specs=tuple(read.values()))
 
 
 def parameter_counts(graph: Graph) -> dict[str, int]:
@@ -332,19 +338,31 @@ class Model(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        assert graph.embedding is not None and not graph.findings
+        assert not graph.findings
         self.steps = graph.layers
         self.outputs = graph.outputs
-        self.branches = graph.embedding.inputs
-        self.embedding = graph.embedding.conf.build(*graph.embedding.input_specs)
+        embedding = graph.embedding
+        self.embedded = embedding.inputs if embedding is not None else ()
+        self.pieces = [branch for branch in graph.branches if branch in graph.read and branch not in self.embedded]
+        self.embedding = None if embedding is None else embedding.conf.build(*embedding.input_specs)
         self.blocks = nn.ModuleDict()
         for layer in graph.layers:
             if layer.shares is None:
                 self.blocks[_key(layer.id)] = layer.conf.build(*layer.input_specs)
+        parts: dict[str, set[str]] = {name: set() for name in self.blocks}
+        for layer in graph.layers:
+            starts = f"{layer.id}."
+            parts[_key(layer.shares or layer.id)] |= {
+                a.removeprefix(starts) for a in graph.read if a.startswith(starts)
+            }
+        for name, block in self.blocks.items():
+            block.wanted = frozenset(parts[name])  # type: ignore[assignment]
 
     def forward(self, inputs: Mapping[str, Features]) -> dict[str, Features]:
         """Branch -> ids (Features with one part per column) to address -> Features."""
-        outputs: dict[str, Features] = {branch: self.embedding(inputs[branch]) for branch in self.branches}
+        outputs = {branch: inputs[branch] for branch in self.pieces}
+        if self.embedding is not None:
+            outputs |= {branch: self.embedding(inputs[branch]) for branch in self.embedded}
         for layer in self.steps:
             block = self.blocks[_key(layer.shares or layer.id)]
             try:
@@ -356,7 +374,13 @@ class Model(nn.Module):
 
     def rows_by_id(self) -> dict[str, str]:
         """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
+        if self.embedding is None:
+            return {}
         return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_id().items()}  # type: ignore[operator]
+
+    def load_pretrained(self) -> list[str]:
+        """Blocks take over the pretrained weights that their Confs name; a sentence for each that did."""
+        return [said for block in self.blocks.values() if (said := block.load_pretrained())]  # type: ignore[operator]
 
 
 def owner_of(weight: str) -> str:

@@ -73,7 +73,8 @@ def encode_training_file(
     """
     encoder = InputEncoder(plan)
     _require(file, encoder, target)
-    name = _key(file, [plan.state(), plan.extra_words], target, on_bad_row, cache_dir)
+    pieces = {cluster: pieces.key for cluster, pieces in encoder.pieces.items()}
+    name = _key(file, [plan.state(), plan.extra_words, pieces], target, on_bad_row, cache_dir)
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
         encoder = InputEncoder.from_state(found.extra["encoder"])
@@ -232,7 +233,7 @@ def _rows(plan: InputPlan, target: TargetEncoder, stored: store.Stored) -> Encod
     columns = {}
     for column, words in plan.words_of.items():
         inner = None
-        if plan.kinds[column] == "char":
+        if f"characters {column}" in arrays:
             inner = Ragged(arrays[f"characters {column}"], arrays[f"words {column}"])
         columns[column] = Ragged(arrays[f"values {column}"], arrays[f"offsets {words}"], inner)
     targets: dict[str, Any] = {}

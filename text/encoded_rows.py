@@ -9,7 +9,7 @@ import torch
 
 from core.types import NO_TARGET, Batch, Features, Spec
 from text.input_plan import InputPlan
-from text.padding import pad, pad_inner
+from text.padding import Part, pad, pad_inner
 from text.ragged import Ragged
 from text.vocabulary import START
 from text.windows import Windows
@@ -49,8 +49,11 @@ class EncodedRows:
             windows = Windows.of(self._texts(branch).lengths, size, stride)
         self.windows = windows
         examples = np.arange(len(lines) if windows is None else len(windows.rows))
-        self.lengths: np.ndarray = np.maximum.reduce([self._extent(b, examples)[1] for b in plan.branches])
-        """int64, for each example the tokens in its longest branch; those of like length belong together."""
+        alone = [[branch] for branch in plan.branches if not any(branch in group for group in plan.joined)]
+        extents = {branch: self._extent(branch, examples)[1] for branch in plan.branches}
+        texts = [np.add.reduce([extents[branch] for branch in group]) for group in [*plan.joined, *alone]]
+        self.lengths: np.ndarray = np.maximum.reduce(texts)
+        """int64, for each example the tokens of its longest text; those of like length belong together."""
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -104,6 +107,8 @@ class EncodedRows:
         if begun and size is not None:
             size -= 1
         words = self.plan.words_of[names[0]]
+        if self.plan.kinds[words] == "piece":
+            return self._pieces(branch, rows, part)
         ids_BT, mask_BT = pad(self.columns[words], rows, size, part)
         parts = {}
         for name in names:
@@ -120,6 +125,24 @@ class EncodedRows:
         mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
         return Features(parts[words], mask, lengths, parts)
 
+    def _pieces(self, branch: str, rows: np.ndarray, part: Part | None) -> Features:
+        """A branch of pieces; where its words are tagged, with the first piece of each word and that after its last."""
+        pieces, parts = self._texts(branch), {}
+        if pieces.inner is None:
+            ids_BT, mask_BT = pad(pieces, rows, None, part)
+        else:
+            ids_BWK, mask_BWK = pad_inner(pieces, rows)
+            counts_BW = mask_BWK.sum(2)
+            ends_BW = counts_BW.cumsum(1)
+            parts["words"] = torch.from_numpy(np.stack([ends_BW - counts_BW, ends_BW], 2))
+            mask_BT = np.arange(ends_BW[:, -1].max(initial=0)) < ends_BW[:, -1:]
+            ids_BT = np.zeros(mask_BT.shape, np.int64)
+            ids_BT[mask_BT] = ids_BWK[mask_BWK]
+        if branch in self.plan.begun:
+            ids_BT, mask_BT = _begun(ids_BT, self.plan.starts[branch]), _begun(mask_BT, True)
+        mask = None if mask_BT.all() else torch.from_numpy(mask_BT)
+        return Features(torch.from_numpy(ids_BT), mask, torch.from_numpy(mask_BT.sum(1)), parts)
+
     def _rows(self, examples: np.ndarray) -> np.ndarray:
         """The row of each of these examples."""
         return examples if self.windows is None else self.windows.rows[examples]
@@ -129,7 +152,7 @@ class EncodedRows:
 
     def _extent(self, branch: str, examples: np.ndarray) -> tuple[np.ndarray | int, np.ndarray]:
         """The first token of these examples in the texts of a branch, and how many there are."""
-        lengths = self._texts(branch).lengths[self._rows(examples)]
+        lengths = self._texts(branch).whole_lengths[self._rows(examples)]
         if self.windows is None or branch not in self.plan.windows:
             return 0, lengths
         firsts = self.windows.firsts[examples]

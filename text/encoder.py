@@ -1,6 +1,7 @@
 """InputEncoder: texts to ids, a chunk of rows at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from core.types import Row, Spec
 from text.encoded_rows import EncodedRows
 from text.input_plan import InputPlan
+from text.pieces import Pieces
 from text.ragged import Ragged
 from text.token_splitter import TokenSplitter
 from text.tokens import Tokens
@@ -22,15 +24,25 @@ class InputEncoder:
     ValueError where the plan is not sound.
     """
 
-    def __init__(self, plan: InputPlan, vocabularies: Mapping[str, Vocabulary] | None = None) -> None:
+    def __init__(self, plan: InputPlan, vocabularies: Mapping[str, Vocabulary | Pieces] | None = None) -> None:
         for branch, complaint in plan.complaints().items():
             raise ValueError(f"model_inputs.{branch}: {complaint}")
-        self.plan = plan
-        self.splitter = TokenSplitter(plan)
-        self.vocabularies: dict[str, Vocabulary] = dict(vocabularies or {})
+        clusters = {plan.cluster(column): plan.kinds[column] for column in plan.words_of}
+        of_pieces = [cluster for cluster, kind in clusters.items() if kind == "piece"]
+        if vocabularies is None:
+            vocabularies = {cluster: Pieces.load(cluster) for cluster in of_pieces}
+            self._builders = {cluster: VocabularyBuilder() for cluster in clusters if cluster not in of_pieces}
+        else:
+            self._builders = {}
+        kinds = vocabularies.items()
+        self.pieces = {cluster: pieces for cluster, pieces in kinds if isinstance(pieces, Pieces)}
+        """Cluster -> the tokenizer of a pretrained encoder."""
+        self.vocabularies = {cluster: words for cluster, words in kinds if isinstance(words, Vocabulary)}
         """Cluster -> its vocabulary."""
-        clusters = {plan.cluster(column) for column in plan.words_of}
-        self._builders = {} if vocabularies is not None else {cluster: VocabularyBuilder() for cluster in clusters}
+        begun = {branch: self.pieces.get(plan.cluster(plan.branches[branch][0])) for branch in plan.begun}
+        starts = {branch: pieces.frames.one[0][0] for branch, pieces in begun.items() if pieces is not None}
+        self.plan = replace(plan, starts=starts)
+        self.splitter = TokenSplitter(plan, self.pieces)
 
     @property
     def text_columns(self) -> list[str]:
@@ -39,7 +51,9 @@ class InputEncoder:
 
     def specs(self) -> dict[str, Spec]:
         """The spec of each branch."""
-        return self.plan.specs({cluster: len(vocabulary) for cluster, vocabulary in self.vocabularies.items()})
+        sizes = {cluster: len(vocabulary) for cluster, vocabulary in self.vocabularies.items()}
+        sizes |= {cluster: len(pieces) for cluster, pieces in self.pieces.items()}
+        return self.plan.specs(sizes, {cluster: pieces.frames for cluster, pieces in self.pieces.items()})
 
     def encode(self, rows: Sequence[Row]) -> tuple[dict[str, Ragged], list[str]]:
         """The ids of each column, and one error per row ("" = none); the lists of bad rows mean nothing."""
@@ -73,6 +87,10 @@ class InputEncoder:
             builder.add([self._by_row(column, views, tokens) for column in columns])
         encoded = {}
         for column, view in views.items():
+            if plan.kinds[column] == "piece":
+                pieces, is_split = self.pieces[plan.cluster(column)], column in plan.aligned
+                encoded[column] = replace(view.index, inner=pieces.of_words(view.words)) if is_split else view.index
+                continue
             lookup = (self._builders or self.vocabularies)[plan.cluster(column)].lookup
             ids = view.index.with_values(lookup(view.words)[view.index.values])
             if plan.kinds[column] == "char":
@@ -89,18 +107,20 @@ class InputEncoder:
                 plan.min_word_frequency, plan.max_vocabulary, plan.extra_words if cluster == "word" else ()
             )
         self._builders = {}
-        return {column: remaps[plan.cluster(column)] for column in plan.words_of}
+        return {column: remaps[plan.cluster(column)] for column in plan.words_of if plan.cluster(column) in remaps}
 
     def state(self) -> dict[str, Any]:
         """As JSON."""
         vocabularies = {cluster: vocabulary.state() for cluster, vocabulary in self.vocabularies.items()}
-        return {"plan": self.plan.state(), "vocabularies": vocabularies}
+        pieces = {cluster: pieces.state() for cluster, pieces in self.pieces.items()}
+        return {"plan": self.plan.state(), "vocabularies": vocabularies, "pieces": pieces}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The encoder whose `state` this was."""
         vocabularies = {cluster: Vocabulary.from_state(part) for cluster, part in state["vocabularies"].items()}
-        return cls(InputPlan.from_state(state["plan"]), vocabularies)
+        pieces = {cluster: Pieces(**part) for cluster, part in state.get("pieces", {}).items()}
+        return cls(InputPlan.from_state(state["plan"]), {**vocabularies, **pieces})
 
     def _by_row(self, column: str, views: Mapping[str, Tokens], tokens: Mapping[str, Tokens]) -> Tokens:
         """What a column brings to the vocabulary, row by row."""

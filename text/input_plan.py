@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
-from core.types import Spec
+from core.types import Frames, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,18 +13,20 @@ class InputPlan:
     """How the columns of a file become the inputs of a model.
 
     A branch has one column of words; its other columns are views of these words: their characters, or features that a
-    column of the file gives for each of them.
+    column of the file gives for each of them. Or it has one column of pieces, which a pretrained encoder reads.
 
     branches       branch -> its columns
-    kinds          column -> "word", "char" or "feature"
+    kinds          column -> "word", "char", "feature" or "piece"
     sources        column of characters -> the column of words that they belong to
-    clusters       column -> its cluster; the columns of a cluster share a vocabulary
+    clusters       column -> its cluster; the columns of a cluster share a vocabulary (of pieces: whose encoder's it is)
     max_lengths    branch or column -> tokens at most (<start> and <eos> come on top)
     fixed_lengths  branch or column -> tokens exactly, by cutting and padding; "word" -> characters of a word exactly
+    joined         groups of branches that an encoder reads as one text
     extra_words    words that get an id however rare they are; a sequence, or what has a `key` for the cache
     tagged         columns of words that have one tag each: split at spaces
     placed         columns of words that keep where each token stands in its text, so that parts of it can be answers
     begun          branches whose texts begin with <start>, every window of them too
+    starts         branch -> its id of <start>, where an encoder's tokenizer has another
     windows        branch -> tokens of a window at most, and tokens from the start of one to that of the next
     positions      target column that holds a token's place -> the branch whose text it is in
     """
@@ -44,8 +46,10 @@ class InputPlan:
     tagged: Sequence[str] = ()
     placed: Sequence[str] = ()
     begun: Sequence[str] = ()
+    starts: Mapping[str, int] = field(default_factory=dict)
     windows: Mapping[str, Sequence[int]] = field(default_factory=dict)
     positions: Mapping[str, str] = field(default_factory=dict)
+    joined: Sequence[Sequence[str]] = ()
 
     def complaints(self) -> dict[str, str]:
         """Branch -> what is wrong with its columns, in one sentence."""
@@ -53,7 +57,10 @@ class InputPlan:
         cuts: dict[str, tuple[int | None, int | None]] = {}
         owners: dict[str, str] = {}
         for branch, columns in self.branches.items():
-            words = self._of_kind(branch, "word")
+            words = self._texts(branch)
+            if self._of_kind(branch, "piece") and len(columns) > 1:
+                found[branch] = f"a pretrained encoder reads a branch of one column, but this one has {len(columns)}."
+                continue
             if len(words) != 1:
                 said = f"has {len(words)} ({', '.join(words)})" if words else "has none"
                 found[branch] = f"a branch needs one column of words, but this one {said}."
@@ -72,7 +79,7 @@ class InputPlan:
     @cached_property
     def words_of(self) -> dict[str, str]:
         """Column -> the column of words that it is a view of; columns in the order of the branches."""
-        return {c: self._of_kind(b, "word")[0] for b, columns in self.branches.items() for c in columns}
+        return {c: self._texts(b)[0] for b, columns in self.branches.items() for c in columns}
 
     @property
     def text_columns(self) -> list[str]:
@@ -114,14 +121,19 @@ class InputPlan:
         fixed = self.fixed_length(branch)
         return None if fixed is None else fixed + 2 * self.add_start_end + (branch in self.begun)
 
-    def specs(self, sizes: Mapping[str, int]) -> dict[str, Spec]:
-        """The spec of each branch for vocabularies of these sizes by cluster."""
-        return {branch: self._spec(branch, sizes) for branch in self.branches}
+    def specs(self, sizes: Mapping[str, int], frames: Mapping[str, Frames] | None = None) -> dict[str, Spec]:
+        """The spec of each branch for vocabularies of these sizes by cluster; frames of those of pieces."""
+        return {branch: self._spec(branch, sizes, frames or {}) for branch in self.branches}
 
-    def _spec(self, branch: str, sizes: Mapping[str, int]) -> Spec:
+    def _spec(self, branch: str, sizes: Mapping[str, int], frames: Mapping[str, Frames]) -> Spec:
         length = self.size(branch)
         fixed = {} if length is None else {"T": length}
         parts = {}
+        if pieces := self._of_kind(branch, "piece"):
+            cluster = self.cluster(pieces[0])
+            known = {"V": sizes[cluster]} if cluster in sizes else {}
+            parts = {"words": Spec("BTS", {"S": 2}, ids=True)} if pieces[0] in self.tagged else {}
+            return Spec("BT", known, parts, ids=True, frames=frames.get(cluster, Frames()))
         for column in self.branches[branch]:
             known = {**fixed, "V": sizes[self.cluster(column)]} if self.cluster(column) in sizes else dict(fixed)
             if self.kinds[column] == "char" and self.word_length is not None:
@@ -139,6 +151,10 @@ class InputPlan:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The plan whose `state` this was."""
         return cls(**state)
+
+    def _texts(self, branch: str) -> list[str]:
+        """Its columns of words or pieces: one, where the plan is sound."""
+        return [*self._of_kind(branch, "word"), *self._of_kind(branch, "piece")]
 
     def _of_kind(self, branch: str, kind: str) -> list[str]:
         return [column for column in self.branches[branch] if self.kinds[column] == kind]

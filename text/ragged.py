@@ -26,6 +26,14 @@ class Ragged:
         return np.diff(self.offsets)
 
     @property
+    def whole_lengths(self) -> np.ndarray:
+        """int64 of N, how many integers the inner lists of each list have together; without inner its own length."""
+        if self.inner is None:
+            return self.lengths
+        ends = np.append(0, np.cumsum(self.inner.lengths[self.values]))
+        return np.diff(ends[self.offsets])
+
+    @property
     def firsts(self) -> np.ndarray:
         """bool of the integers, True where a list begins."""
         first = np.zeros(int(self.offsets[-1]), bool)

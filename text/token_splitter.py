@@ -1,6 +1,6 @@
 """TokenSplitter: rows to tokens, the part of the encoding that needs no vocabulary."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -8,22 +8,30 @@ import numpy as np
 from core.types import Row
 from text.alignment import character_spans
 from text.input_plan import InputPlan
+from text.pieces import Pieces
 from text.tokenizers import REMOVE_STOP_WORDS, Split, preprocessor, stop_words, tokenizer
 from text.tokens import Tokens
 
 
 class TokenSplitter:
-    """Splits the text columns of a plan. The tokenizer is loaded when the first text comes."""
+    """Splits the text columns of a plan. The tokenizer is loaded when the first text comes.
 
-    def __init__(self, plan: InputPlan) -> None:
+    pieces  cluster -> the tokenizer of the encoder that reads its columns
+    """
+
+    def __init__(self, plan: InputPlan, pieces: Mapping[str, Pieces] | None = None) -> None:
         self.plan = plan
+        self._pieces = pieces or {}
         self._aligned = plan.aligned
         self._cuts = {words: plan.cut(words) for words in plan.words_of.values()}
 
     def split(self, rows: Sequence[Row]) -> tuple[dict[str, Tokens], list[str]]:
         """The tokens of each column of the file, and one error per row ("" = none); bad rows have no tokens."""
         plan, errors = self.plan, [row.error for row in rows]
-        lists = {column: self._column(column, rows, errors) for column in plan.text_columns}
+        columns = plan.text_columns
+        whole = [column for column in columns if plan.kinds[column] == "piece" and column not in self._aligned]
+        lists = {column: self._column(column, rows, errors) for column in columns if column not in whole}
+        pieces = {column: self._as_pieces(column, rows, errors) for column in whole}
         for column, words in plan.words_of.items():
             if plan.kinds[column] == "feature":
                 _compare(column, lists[column], words, lists[words], errors)
@@ -31,7 +39,19 @@ class TokenSplitter:
             if error:
                 for tokens in lists.values():
                     tokens[at] = []
-        return {column: self._tokens(column, lists[column], rows, errors) for column in lists}, errors
+        split = {column: self._tokens(column, lists[column], rows, errors) for column in lists}
+        return {**split, **pieces}, errors
+
+    def _as_pieces(self, column: str, rows: Sequence[Row], errors: list[str]) -> Tokens:
+        """The pieces of one column; notes the rows that have none."""
+        texts = ["" if errors[at] else row.cells.get(column) for at, row in enumerate(rows)]
+        index, spans = self._pieces[self.plan.cluster(column)].of_texts([text or "" for text in texts])
+        for at in np.flatnonzero(index.lengths == 0).tolist():
+            errors[at] = errors[at] or _nothing(column, texts[at])
+        limit = self._cuts[column]
+        if limit is not None:
+            index, spans = index.cut(limit), index.with_values(spans).cut(limit).values
+        return Tokens([], index, spans if column in self.plan.placed else None)
 
     def _column(self, column: str, rows: Sequence[Row], errors: list[str]) -> list[list[str]]:
         """The tokens of one column; notes the rows that have none."""

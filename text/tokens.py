@@ -13,6 +13,7 @@ from text.ragged import Ragged
 class Tokens:
     """The tokens of N texts: `words` are the different ones by first occurrence, `index` says which stand where.
 
+    words  none where the tokens have ids already, which `index` holds
     spans  int32 of (number of tokens) x 2, the first character of each token in its text and the one after its last;
            None where nobody asks
     """
@@ -33,8 +34,10 @@ class Tokens:
     def taken(self, texts: np.ndarray) -> "Tokens":
         """The tokens of these texts only."""
         index = self.index.taken(texts)
-        numbers, values = _by_first_occurrence(index.values)
         spans = None if self.spans is None else self.index.with_values(self.spans).taken(texts).values
+        if not self.words:
+            return Tokens([], index, spans)
+        numbers, values = _by_first_occurrence(index.values)
         return Tokens([self.words[number] for number in numbers], index.with_values(values), spans)
 
     def characters(self) -> "Tokens":

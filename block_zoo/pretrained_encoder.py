@@ -1,0 +1,401 @@
+"""PretrainedEncoder: a transformer encoder of the transformers library, read like any other block."""
+
+import inspect
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from block_zoo.attentive_pooling import AttentivePooling
+from block_zoo.base import BLOCKS, Block
+from block_zoo.masking import POOLS, length_mask, zero_padding
+from core.conf import NonNegativeInt, PositiveInt, Rate
+from core.errors import UserError
+from core.pretrained import CONFIG, WEIGHTS, WEIGHTS_INDEX, encoder_config, pretrained_folder
+from core.types import Features, Spec
+
+POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Encoders whose first position has the number behind the id of padding."""
+HEADS = ("classifier", "qa", "seq_classif", "summary", "pooler")
+"""What the names of settings begin with that concern no layer of the encoder."""
+ANY = 1 << 30
+"""As many pieces as one likes."""
+
+
+@BLOCKS.register
+class PretrainedEncoder(Block):
+    """A pretrained transformer encoder over the pieces of one text, or of two that it reads as one.
+
+    Its inputs are branches of one column each, which its own tokenizer splits. `[CLS] first [SEP] second [SEP]`, or
+    what the encoder has in their place, is put together here; texts that are too long together are cut by `cut`.
+
+    Shape: B x T -> B x T x D without pooling: the pieces of the text, or its words where the problem tags words; of two
+    texts all pieces with those around them. B x D with pooling.
+    Parts: `first`, `second` the states of each text without the pieces around it; `tokens` those of all pieces;
+    `pooled` B x D; `hidden.i` B x T x D after layer i of those kept (0 = the embeddings); `attention.i` B x A x T x T
+    of layer i from 1. Only parts that somebody reads are computed.
+    Masking: padding gets no attention; states are zero at padding and at what was cut.
+    Errors: UserError where the model cannot be had, ValueError where its config or tokenizer does not fit.
+    `{"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": {"model": "bert-base-uncased", "pooling": "cls"},
+    "inputs": ["question", "answer"]}`
+    Reference: Devlin et al. 2019, BERT; layer mix: Peters et al. 2018, Deep contextualized word representations,
+    equation 1.
+    """
+
+    class Conf(Block.Conf):
+        reads_pieces = True
+        model: str | None = None
+        """The encoder: a local folder or a name on the Hugging Face hub, whose weights are taken."""
+        config: dict[str, Any] | None = None
+        """Its settings, as in config.json of transformers; by default those of the model. Without model the weights
+        are random."""
+        tokenizer: str | None = None
+        """The folder or hub name of its tokenizer; by default the model's."""
+        max_length: PositiveInt | None = None
+        """Pieces at most, those around the texts included; by default what the encoder can take."""
+        cut: Literal["longest_first", "first", "second"] = "longest_first"
+        """Which of two texts is cut where they are too long: the longer one, piece by piece, or always the same."""
+        layers: PositiveInt | list[PositiveInt] | Literal["every_other"] | None = None
+        """The layers to keep: the first n, a list of them (from 1), or every other one from the second."""
+        freeze: NonNegativeInt | Literal["all"] | None = None
+        """What is not trained: the embeddings and the first n of the layers kept, or everything."""
+        pooling: Literal["cls", "mean", "max", "attentive", "pretrained"] | None = None
+        """One vector for each row: the first piece, mean or max over the pieces, attention of a learnt query, or the
+        pooler that the encoder has."""
+        layer_mix: bool = False
+        """Whether the states are a learnt weighted sum of all layers instead of the last."""
+        words: Literal["first", "mean"] = "first"
+        """Where the problem tags words: what stands for a word, its first piece or the mean of its pieces."""
+        dropout: Rate | None = None
+        """Every dropout inside the encoder; by default as its config says."""
+        gradient_checkpointing: bool = False
+        """Whether layers are computed twice to save memory."""
+        attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+        """The implementation of attention; by default the best one that the encoder has."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.model is None and self.config is None:
+                raise ValueError("names no encoder: set model, or config and tokenizer for random weights.")
+            if self.config is None:
+                try:
+                    object.__setattr__(self, "config", encoder_config(str(self.model)))
+                except UserError as error:
+                    raise ValueError(f"model {error}") from error
+            if self.tokenizer is None:
+                if self.model is None:
+                    raise ValueError("names no tokenizer, and no model whose tokenizer it could be.")
+                object.__setattr__(self, "tokenizer", self.model)
+            self.settings  # noqa: B018
+
+        @cached_property
+        def settings(self) -> Any:
+            """The config as transformers reads it, all layers in it. ValueError where it cannot be."""
+            from transformers import MODEL_MAPPING, AutoConfig  # late: costs seconds
+
+            assert self.config is not None
+            try:
+                settings = AutoConfig.for_model(**self.config)
+            except Exception as error:  # its checks raise all kinds of errors
+                raise ValueError(f"config is refused by transformers: {_first_line(error)}.") from error
+            if type(settings) not in MODEL_MAPPING or settings.is_encoder_decoder:
+                raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
+            return settings
+
+        @cached_property
+        def kept(self) -> list[int]:
+            """The layers that are kept, from 0. ValueError where the encoder does not have them."""
+            count = self.settings.num_hidden_layers
+            if self.layers == "every_other":
+                return list(range(1, count, 2))
+            wanted = list(range(1, self.layers + 1)) if isinstance(self.layers, int) else self.layers
+            kept = [number - 1 for number in wanted or range(1, count + 1)] if wanted != [] else []
+            if not kept or max(kept) >= count:
+                raise ValueError(f"keeps layers {self.layers}, but the encoder has 1 to {count}.")
+            return kept
+
+        def output_spec(self, first: Spec, second: Spec | None = None) -> Spec:
+            settings, texts = self.settings, [text for text in (first, second) if text is not None]
+            for text in texts:
+                if text.frames is None:
+                    raise ValueError("reads branches (the name of one of model_inputs), whose pieces it knows.")
+                if text.sizes.get("V", 0) > settings.vocab_size:
+                    raise ValueError(
+                        f"has a tokenizer with {text.size('V'):,} pieces, but its weights know "
+                        f"{settings.vocab_size:,}: one does not belong to the other."
+                    )
+            if "words" in (second.parts if second is not None else {}):
+                raise ValueError("reads tagged words as its first input.")
+            if self.room(*texts) < len(texts):
+                raise ValueError(f"max_length {self.max_length} leaves no room for texts.")
+            if isinstance(self.freeze, int) and self.freeze > len(self.kept):
+                raise ValueError(f"freezes {self.freeze} layers, but {len(self.kept)} are kept.")
+            states, vector = Spec("BTD", {"D": settings.hidden_size}), Spec("BD", {"D": settings.hidden_size})
+            names = [
+                *(("first", "second")[: len(texts)]),
+                "tokens",
+                *(f"hidden.{i}" for i in range(len(self.kept) + 1)),
+            ]
+            attention = Spec("BATS", {"A": settings.num_attention_heads})
+            parts = dict.fromkeys(names, states) | {"pooled": vector}
+            parts |= {f"attention.{i}": attention for i in range(1, len(self.kept) + 1)}
+            whole = states if self.pooling is None else vector
+            return Spec(whole.axes, whole.sizes, parts)
+
+        @property
+        def longest(self) -> int | None:
+            """Pieces at most; None where the encoder takes any number."""
+            settings = self.settings
+            limit = getattr(settings, "max_position_embeddings", None)
+            if limit is not None and settings.model_type in POSITIONS_BEHIND_PADDING:
+                limit -= settings.pad_token_id + 1
+            limits = [length for length in (limit, self.max_length) if length]
+            return min(limits, default=None)
+
+        def room(self, *texts: Spec) -> int:
+            """How many pieces one text has, or two have together, at most."""
+            assert texts[0].frames is not None
+            around = texts[0].frames.two if len(texts) == 2 else texts[0].frames.one
+            return (self.longest or ANY) - sum(map(len, around))
+
+    around: Tensor
+    """The ids that stand around the texts, one after the other."""
+
+    def __init__(self, conf: Conf, first: Spec, second: Spec | None = None) -> None:
+        super().__init__()
+        texts = [text for text in (first, second) if text is not None]
+        assert first.frames is not None
+        frame = first.frames.one if second is None else first.frames.two
+        self.conf = conf
+        self.frame_sizes = [len(ids) for ids in frame]
+        self.register_buffer("around", torch.tensor([*sum(frame, ())], dtype=torch.int64), persistent=False)
+        self.room = conf.room(*texts)
+        self.parts = frozenset(conf.output_spec(*texts).parts)
+        self.encoder = _made(conf)
+        size = Spec("BTD", {"D": conf.settings.hidden_size})
+        self.attentive = AttentivePooling.Conf().build(size) if conf.pooling == "attentive" else None
+        self.mix = nn.Parameter(torch.zeros(len(conf.kept) + 1)) if conf.layer_mix else None
+        self.has_segments = second is not None and getattr(conf.settings, "type_vocab_size", None) == 2
+
+    def load_pretrained(self) -> str | None:
+        """Take over the weights of the model that the Conf names; a sentence that says so.
+
+        UserError where the weights are missing, damaged or do not fit the config.
+        """
+        conf, kind = self.conf, type(self.encoder)
+        if conf.model is None:
+            return None
+        folder = pretrained_folder(conf.model, WEIGHTS, [WEIGHTS_INDEX, CONFIG])
+        _be_quiet()
+        try:
+            whole, found = kind.from_pretrained(
+                folder,
+                config=deepcopy(conf.settings),
+                dtype=torch.float32,
+                output_loading_info=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                **_pooler(kind, conf),
+            )
+        except Exception as error:  # a damaged file fails in many ways inside the library
+            raise UserError(f"{conf.model}: its weights cannot be read ({_first_line(error)}).") from error
+        shapes = [
+            f"{name} ({list(there)} there, {list(here)} wanted)" for name, there, here in found["mismatched_keys"]
+        ]
+        for what, names in (("lacks", found["missing_keys"]), ("has other shapes:", shapes)):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                raise UserError(f"{conf.model}: the checkpoint {what} {', '.join(sorted(names)[:3])}{more}.")
+        _keep_layers(whole, conf)
+        self.encoder.load_state_dict(whole.state_dict())
+        return f"weights of {conf.model}: {len(conf.kept)} of {conf.settings.num_hidden_layers} layers"
+
+    def forward(self, first: Features, second: Features | None = None) -> Features:
+        texts = [text for text in (first, second) if text is not None]
+        wanted = self.parts if self.wanted is None else self.wanted
+        framed, places = self._framed(texts)
+        output = self._run(framed, wanted)
+        states = output.last_hidden_state
+        if self.mix is not None:
+            states = sum(
+                weight * state for weight, state in zip(self.mix.softmax(0), output.hidden_states, strict=True)
+            )
+
+        def over_pieces(values: Tensor) -> Features:
+            return Features(zero_padding(values, framed.mask), framed.mask, framed.lengths)
+
+        inner: dict[str, Features] = {"tokens": (tokens := over_pieces(states))}
+        whole = "pooled" if self.conf.pooling is not None else "tokens" if len(texts) == 2 else "first"
+        for name in {*wanted, whole} - {"tokens"}:
+            kind, _, number = name.partition(".")
+            if kind == "hidden":
+                inner[name] = over_pieces(output.hidden_states[int(number)])
+            elif kind == "attention":
+                read_BATS = output.attentions[int(number) - 1]
+                reads_BT = framed.mask
+                inner[name] = Features(read_BATS if reads_BT is None else read_BATS * reads_BT[:, None, :, None])
+            elif kind == "pooled":
+                inner[name] = Features(self._pooled(tokens, output))
+            else:
+                at = ("first", "second").index(name)
+                inner[name] = self._of_text(states, texts[at], *places[at])
+        return replace(inner[whole], parts={}, inner={name: inner[name] for name in wanted})
+
+    def _framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Tensor, Tensor]]]:
+        """All pieces as the encoder reads them, with the number of the text of each (part `segments`); and of each
+        text where its pieces stand there, and which of them were not cut.
+        """
+        rows = len(texts[0].values)
+        masks = [text.real_mask() for text in texts]
+        host = self._cut([text.host_lengths() for text in texts])
+        kept = [
+            mask & length_mask(length, mask.shape[1])
+            for mask, length in zip(masks, self._cut([mask.sum(1) for mask in masks]), strict=True)
+        ]
+        around = [ids.expand(rows, -1) for ids in torch.split(self.around, self.frame_sizes)]
+        columns, real = [around[0]], [torch.ones_like(around[0], dtype=torch.bool)]
+        for text, mask, ids in zip(texts, kept, around[1:], strict=True):
+            columns += [text.values, ids]
+            real += [mask, torch.ones_like(ids, dtype=torch.bool)]
+        segments = [torch.full_like(ids, at > 2) for at, ids in enumerate(columns)]
+        lengths = sum(host) + sum(self.frame_sizes)
+        assert isinstance(lengths, Tensor)
+        size = int(lengths.max())
+        real_BS = torch.cat(real, 1)
+        order_BT = (~real_BS).to(torch.uint8).argsort(dim=1, stable=True)[:, :size]
+        mask_BT = None if bool((lengths == size).all()) else real_BS.gather(1, order_BT)
+        ids_BT = torch.cat(columns, 1).gather(1, order_BT)
+        if mask_BT is not None:
+            ids_BT = ids_BT.masked_fill(~mask_BT, self.conf.settings.pad_token_id or 0)
+        place_BS = real_BS.cumsum(1) - 1
+        sizes = [ids.shape[1] for ids in columns]
+        places = list(zip(torch.split(place_BS, sizes, 1)[1::2], kept, strict=True))
+        return Features(ids_BT, mask_BT, lengths, {"segments": torch.cat(segments, 1).gather(1, order_BT)}), places
+
+    def _cut(self, lengths: Sequence[Tensor]) -> list[Tensor]:
+        """How many pieces of each text stay."""
+        if len(lengths) == 1:
+            return [lengths[0].clamp(max=self.room)]
+        first_B, second_B = lengths
+        if self.conf.cut == "longest_first":
+            short_B = torch.minimum(first_B, second_B).clamp(max=self.room // 2)
+            return [length.clamp(max=self.room - short_B) for length in lengths]
+        if self.conf.cut == "first":
+            second_B = second_B.clamp(max=self.room)
+            return [torch.minimum(first_B, self.room - second_B), second_B]
+        first_B = first_B.clamp(max=self.room)
+        return [first_B, torch.minimum(second_B, self.room - first_B)]
+
+    def _run(self, framed: Features, wanted: frozenset[str]) -> Any:
+        """The encoder's output, with its inner states where somebody reads them."""
+        kinds = {name.partition(".")[0] for name in wanted}
+        if "attention" in kinds and self.encoder.config._attn_implementation != "eager":
+            self.encoder.set_attn_implementation("eager")  # the others do not know their weights
+        segments = {"token_type_ids": framed.parts["segments"]} if self.has_segments else {}
+        return self.encoder(
+            input_ids=framed.values,
+            attention_mask=framed.mask,
+            output_hidden_states=self.mix is not None or "hidden" in kinds,
+            output_attentions="attention" in kinds,
+            **segments,
+        )
+
+    def _pooled(self, tokens: Features, output: Any) -> Tensor:
+        pooling = self.conf.pooling or "cls"
+        if pooling == "pretrained":
+            return output.pooler_output
+        if pooling == "cls":
+            return tokens.values[:, 0]
+        if self.attentive is not None:
+            return self.attentive(tokens).values
+        return POOLS[pooling](tokens.values, tokens.mask)
+
+    def _of_text(self, states_BSD: Tensor, text: Features, place_BT: Tensor, kept_BT: Tensor) -> Features:
+        """The states of the pieces, or of the words, of one text; zeros for what was cut."""
+        if "words" not in text.parts:
+            states_BTD = _at(states_BSD, place_BT)
+            return text.with_values(zero_padding(states_BTD, kept_BT))
+        first_BW, behind_BW = text.parts["words"].unbind(-1)
+        mask_BW = behind_BW > first_BW
+        if self.conf.words == "first":
+            last = kept_BT.shape[1] - 1
+            place_BW = place_BT.gather(1, first_BW.clamp(max=last))
+            states_BWD = zero_padding(_at(states_BSD, place_BW), kept_BT.gather(1, first_BW.clamp(max=last)))
+        else:
+            states_BTD = zero_padding(_at(states_BSD, place_BT), kept_BT)
+            steps = torch.arange(kept_BT.shape[1], device=kept_BT.device)
+            within_BWT = (steps >= first_BW.unsqueeze(2)) & (steps < behind_BW.unsqueeze(2)) & kept_BT.unsqueeze(1)
+            states_BWD = within_BWT.to(states_BTD) @ states_BTD / within_BWT.sum(2, keepdim=True).clamp(min=1)
+        return Features(zero_padding(states_BWD, mask_BW), mask_BW)
+
+
+def _at(states_BSD: Tensor, place_BT: Tensor) -> Tensor:
+    """The states at these places; any where a place is not one."""
+    place_BT = place_BT.clamp(0, states_BSD.shape[1] - 1)
+    return states_BSD.gather(1, place_BT.unsqueeze(2).expand(-1, -1, states_BSD.shape[2]))
+
+
+def _made(conf: PretrainedEncoder.Conf) -> Any:
+    """The encoder with random weights."""
+    from transformers import MODEL_MAPPING
+
+    settings = deepcopy(conf.settings)
+    kind: Any = MODEL_MAPPING[type(settings)]
+    if conf.dropout is not None:
+        for name in settings.to_dict():
+            if "drop" in name and not name.startswith(HEADS):
+                setattr(settings, name, conf.dropout)
+    implementation = {"attn_implementation": conf.attention} if conf.attention else {}
+    try:
+        encoder = kind._from_config(settings, dtype=torch.float32, **implementation, **_pooler(kind, conf))
+    except (ValueError, ImportError) as error:  # an attention that the encoder or the machine does not have
+        raise UserError(f"PretrainedEncoder: {_first_line(error)}.") from error
+    _keep_layers(encoder, conf)
+    if conf.gradient_checkpointing:
+        encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    if conf.freeze is not None:
+        frozen = len(conf.kept) if conf.freeze == "all" else conf.freeze
+        encoder.requires_grad_(False)
+        for layer in _layers(encoder)[frozen:]:
+            layer.requires_grad_(True)
+        if conf.freeze != "all" and getattr(encoder, "pooler", None) is not None:
+            encoder.pooler.requires_grad_(True)
+    return encoder
+
+
+def _pooler(kind: Any, conf: PretrainedEncoder.Conf) -> dict[str, bool]:
+    """The argument that leaves out the pooler where nobody reads it."""
+    has_choice = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": conf.pooling == "pretrained"} if has_choice else {}
+
+
+def _keep_layers(encoder: Any, conf: PretrainedEncoder.Conf) -> None:
+    """Drop the layers that the Conf does not keep."""
+    layers = _layers(encoder)
+    if len(conf.kept) < len(layers):
+        chosen = [layers[at] for at in conf.kept]
+        del layers[:]
+        layers.extend(chosen)
+        encoder.config.num_hidden_layers = len(chosen)
+
+
+def _layers(encoder: Any) -> nn.ModuleList:
+    """The layers of an encoder."""
+    count = encoder.config.num_hidden_layers
+    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    return lists[0] if lists else nn.ModuleList()
+
+
+def _be_quiet() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -1,0 +1,77 @@
+"""Where pretrained encoders lie: a folder, or a name on the Hugging Face hub whose files are in its cache.
+
+Imports nothing of transformers, so that a config can be checked fast.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from core.conf import JSON
+from core.errors import UserError
+
+CONFIG = "config.json"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+WEIGHTS, WEIGHTS_INDEX = "*.safetensors", "*.safetensors.index.json"
+
+
+@functools.cache
+def encoder_config(name: str) -> JSON:
+    """The config.json of an encoder as transformers writes it. UserError where it cannot be had."""
+    path = pretrained_folder(name, CONFIG) / CONFIG
+    config = read_foreign_json(path)
+    if "model_type" not in config:
+        raise UserError(f"{path}: is not the config of a transformers model, it has no model_type.")
+    return config
+
+
+def read_foreign_json(path: Path) -> JSON:
+    """The JSON object of a file that transformers wrote. UserError where it is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}).") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: damaged, it holds no JSON object.")
+    return {key: item for key, item in value.items() if not _is_endless(item)}
+
+
+def _is_endless(value: JSON) -> bool:
+    """Whether this is the number that stands for no limit there; no float or id is as large."""
+    return isinstance(value, int) and value >= 1 << 63
+
+
+def pretrained_folder(name: str, needed: str, also: Sequence[str] = ()) -> Path:
+    """The folder that holds the files of a pretrained model; those that fit the patterns are fetched where need be.
+
+    UserError where the needed ones are missing, or the hub cannot be reached or does not know the name.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any(folder.glob(needed)):
+            raise UserError(f"{name}: the folder has no {needed}.")
+        return folder
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"{name}: no such folder.")
+    from huggingface_hub import snapshot_download  # late: only who names a model of the hub pays
+
+    patterns = [needed, *also]
+    with suppress(Exception):  # not there yet
+        folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        if any(folder.glob(needed)):
+            return folder
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the library tells of a missing network, name, file or licence in many ways
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise UserError(
+            f"{name}: is no folder here, is not in the cache of the Hugging Face hub, and cannot be fetched "
+            f"({reason}). Three ways out: run `hf download {name}` where there is a network and bring its cache here "
+            "(HF_HOME names it); name a local folder that holds the model; or train one from random weights, with its "
+            'settings in "config".'
+        ) from error
+    if not any(folder.glob(needed)):
+        raise UserError(f"{name}: has no {needed} on the Hugging Face hub.")
+    return folder
