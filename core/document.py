@@ -83,8 +83,16 @@ def overridden(document: JSON, overrides: Sequence[str]) -> JSON:
 
 
 def merged(base: JSON, overlay: JSON) -> JSON:
-    """`overlay` laid over `base`: objects are merged key by key, everything else is replaced."""
-    if isinstance(base, dict) and isinstance(overlay, dict):
+    """`overlay` laid over `base`: objects are merged key by key, everything else is replaced.
+
+    An object that names another thing than its base is replaced too: settings belong to what they are settings of.
+    """
+    names_another = (
+        isinstance(base, dict)
+        and isinstance(overlay, dict)
+        and any(key in base and key in overlay and base[key] != overlay[key] for key in ("file", "name", "type"))
+    )
+    if isinstance(base, dict) and isinstance(overlay, dict) and not names_another:
         return {**base, **{key: merged(base.get(key), value) for key, value in overlay.items()}}
     return overlay
 

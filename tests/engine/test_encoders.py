@@ -1,0 +1,42 @@
+"""Configs with a pretrained encoder, from JSON to predictions, with tiny encoders."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from tiny_encoders import write_encoder
+
+from engine.predictor import Predictor
+
+CONFIGS = sorted((ROOT / "configs/encoder").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"), "bert", max_position_embeddings=256)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_trains_tests_and_predicts_without_the_encoder_it_came_from(
+    config, encoder, door, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    run = tmp_path / "run"
+    source = tmp_path / "source"
+    source.mkdir()
+    for file in encoder.iterdir():
+        (source / file.name).write_bytes(file.read_bytes())
+    changes = [f"architecture.params.model={source}", f"outputs.save_base_dir={run}", "training_params.max_epoch=1"]
+    code, out, err = door("train", "--conf_path", config, *(f"--set={change}" for change in changes))
+    assert code == 0, err
+    assert f"weights of {source}: 4 of 4 layers" in out
+    for file in source.iterdir():
+        file.unlink()
+    code, out, err = door("test", "--model", run)
+    assert code == 0, err
+    code, out, err = door("predict", "--model", run, "--output", tmp_path / "answers")
+    assert code == 0, err
+    answers = (tmp_path / "answers").read_text()
+    assert json.loads(answers) if config.stem == "reading" else answers.count("\n") > 50
+    assert Predictor.load(run).model.state_dict().keys()
