@@ -48,6 +48,14 @@ class Block(nn.Module):
             block: Block = self.owner(self, *inputs)
             return block
 
+    def vectors(self) -> list[nn.Parameter]:
+        """The vectors of words or pieces that the block looks up."""
+        return []
+
+    def depth(self, weight: str) -> int:
+        """How far below the top of a deep block a weight is, from 1; 0 where depth says nothing."""
+        return 0
+
     def load_pretrained(self) -> str | None:
         """Take over pretrained weights, if the Conf names some; a sentence that says which."""
         return None

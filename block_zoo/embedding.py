@@ -240,6 +240,9 @@ class Embedding(Block):
             table.weight[found_V] = vectors[found_V].to(table.weight)
             table.weight[0] = 0
 
+    def vectors(self) -> list[nn.Parameter]:
+        return [table.weight for table in self.tables.values() if isinstance(table, nn.Embedding)]
+
     def rows_by_id(self) -> dict[str, str]:
         """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
         found = {}

@@ -181,6 +181,20 @@ class PretrainedEncoder(Block):
         self.mix = nn.Parameter(torch.zeros(len(conf.kept) + 1)) if conf.layer_mix else None
         self.has_segments = second is not None and getattr(conf.settings, "type_vocab_size", None) == 2
 
+    def vectors(self) -> list[nn.Parameter]:
+        return [self.encoder.get_input_embeddings().weight]
+
+    def depth(self, weight: str) -> int:
+        """1 for the last layer, 2 for the one below, ..., one more for the embeddings; 0 for what stands above."""
+        room, _, inside = weight.partition(".")
+        if room != "encoder" or inside.startswith("pooler."):
+            return 0
+        layers = _layers(self.encoder)
+        place = next(name for name, module in self.encoder.named_modules() if module is layers)
+        if not inside.startswith(f"{place}."):
+            return len(layers) + 1
+        return len(layers) - int(inside.removeprefix(f"{place}.").partition(".")[0])
+
     def load_pretrained(self) -> str | None:
         """Take over the weights of the model that the Conf names; a sentence that says so.
 

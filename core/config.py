@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from itertools import count
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Rate
+from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, Rate
 
 AUTOMATIC = "It is chosen automatically."
 
@@ -115,6 +115,15 @@ class VocabularyConf(Conf):
     """At most this many tokens are kept, the most frequent ones."""
 
 
+class ParameterGroupConf(Conf):
+    """Weights that the optimizer treats in a way of their own."""
+
+    match: list[str]
+    """Ids of layers, or patterns over the names of weights, such as "encoder.*.bias"."""
+    params: dict[str, Any]
+    """Arguments of the optimizer for these weights, such as {"lr": 0.001}; they take the place of the others."""
+
+
 class OptimizerConf(Conf):
     """The optimizer."""
 
@@ -122,13 +131,21 @@ class OptimizerConf(Conf):
     """A class of torch.optim, such as Adam, AdamW or SGD."""
     params: dict[str, Any] = field(default_factory=dict)
     """Its arguments, such as {"lr": 0.001}."""
+    groups: list[ParameterGroupConf] = field(default_factory=list)
+    """Weights with arguments of their own; a weight is in the first group that matches it."""
+    layer_decay: Annotated[float, Range(above=0, maximum=1)] | None = None
+    """Factor on the learning rate of a pretrained encoder's last layer, once more on that of each layer below it."""
+    decay_norms_and_biases: bool = False
+    """Whether weight_decay holds for weights of one axis too: biases and the weights of norms."""
 
 
 class ScheduleConf(Conf):
     """How the learning rate moves from step to step (`lr_decay` moves it from epoch to epoch)."""
 
-    name: Literal["constant", "linear", "cosine"] = "constant"
-    """After warm-up: stay, fall linearly to zero, or fall along a half cosine to zero."""
+    name: Literal["constant", "linear", "cosine", "polynomial"] = "constant"
+    """After warm-up: stay, fall linearly to zero, along a half cosine, or as a power of what is left."""
+    power: PositiveFloat = 2.0
+    """The power of polynomial."""
     warmup_steps: NonNegativeInt = 0
     """Steps in which the rate grows linearly from zero."""
     warmup_ratio: Rate = 0.0
@@ -151,6 +168,8 @@ class TrainingConf(Conf):
     """Epochs at most; null = until early_stop_patience ends it."""
     batch_size: PositiveInt = 32
     """Rows per step and device."""
+    batch_tokens: PositiveInt | None = None
+    """Tokens per step and device at most, padding included, in the place of batch_size."""
     vocabulary: VocabularyConf = field(default_factory=VocabularyConf)
     """Which tokens get an id of their own."""
     tokenizer: Literal["nltk", "whitespace", "regex", "jieba"] | None = None
@@ -187,6 +206,14 @@ class TrainingConf(Conf):
     """Seed of weights, dropout and the order of rows."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto = CUDA where there is one."""
+    ema: Rate | None = None
+    """Decay of a moving average of the weights, which validation scores and the run keeps; null = the weights."""
+    r_drop: NonNegativeFloat = 0.0
+    """Weight of the disagreement between two passes with different dropout (R-Drop); 0 = one pass."""
+    adversarial: NonNegativeFloat = 0.0
+    """Norm of the step against which embeddings are trained too (FGM), in a second pass; 0 = none."""
+    compile: bool = False
+    """Whether torch.compile translates the model: the first steps take minutes, the others less."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Arithmetic; by default the best the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
 

@@ -132,6 +132,19 @@ class Features:
             parts={name: move(part) for name, part in self.parts.items()},
         )
 
+    def twice(self) -> "Features":
+        """All rows, then all of them again."""
+
+        def again(tensor: Tensor) -> Tensor:
+            return torch.cat([tensor, tensor])
+
+        return Features(
+            again(self.values),
+            None if self.mask is None else again(self.mask),
+            None if self.lengths is None else again(self.lengths),
+            {name: again(part) for name, part in self.parts.items()},
+        )
+
 
 Outputs = Mapping[str, Features]
 """Layer id -> what it gave: a layer id is an address, `layer.part` is one of its inner states."""
@@ -165,6 +178,12 @@ class Batch:
         inputs = {name: features.to(device) for name, features in self.inputs.items()}
         targets = {name: target.to(device, non_blocking=True) for name, target in self.targets.items()}
         return Batch(self.lines, inputs, targets)
+
+    def twice(self) -> "Batch":
+        """Every row two times: all rows, then all of them again."""
+        inputs = {name: features.twice() for name, features in self.inputs.items()}
+        targets = {name: torch.cat([target, target]) for name, target in self.targets.items()}
+        return Batch(np.concatenate([self.lines, self.lines]), inputs, targets)
 
 
 class Prediction(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 import core.conf
@@ -11,6 +12,7 @@ from core.errors import Finding
 from core.types import Batch, Outputs, Spec, lookup
 from losses import LOSSES
 from losses.base import Loss
+from losses.disagreement import disagreement
 from model_zoo.graph import Graph
 
 
@@ -111,3 +113,8 @@ class Objective(nn.Module):
             total = value if total is None else total + value
         assert total is not None
         return total
+
+    def disagreement(self, outputs: Outputs) -> Tensor:
+        """How far the answers for rows that stand in a batch twice differ: a scalar in float32."""
+        terms = [disagreement(lookup(outputs, term.inputs[0]), term.specs[1]) * term.weight for term in self.terms]
+        return torch.stack(terms).sum()

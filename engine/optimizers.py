@@ -57,9 +57,11 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
     return []
 
 
-def make_optimizer(conf: OptimizerConf, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer; its fused form where torch has one, unless the config says otherwise."""
-    return _made(_classes()[conf.name], conf.params, parameters)
+def make_optimizer(conf: OptimizerConf, groups: Iterable[nn.Parameter | dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of weights, or of groups of them; its fused form where torch has one, unless the config says
+    otherwise.
+    """
+    return _made(_classes()[conf.name], conf.params, groups)
 
 
 def _kind(value: JSON, default: Any) -> str:
@@ -96,7 +98,7 @@ def _trial(cls: type[torch.optim.Optimizer], params: Mapping[str, JSON]) -> str:
 
 
 def _made(
-    cls: type[torch.optim.Optimizer], params: Mapping[str, JSON], parameters: Iterable[nn.Parameter]
+    cls: type[torch.optim.Optimizer], params: Mapping[str, JSON], groups: Iterable[nn.Parameter | dict[str, Any]]
 ) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in params.items()
@@ -104,7 +106,7 @@ def _made(
     accepted = inspect.signature(cls).parameters
     if "fused" in accepted and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):
         arguments["fused"] = True
-    return cls([p for p in parameters if p.requires_grad], **arguments)
+    return cls([group for group in groups if isinstance(group, dict) or group.requires_grad], **arguments)
 
 
 @dataclass(frozen=True)
@@ -143,4 +145,6 @@ class LearningRate:
             return max(0.0, 1.0 - progress)
         if self.schedule.name == "cosine":
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        if self.schedule.name == "polynomial":
+            return float(max(0.0, 1.0 - progress) ** self.schedule.power)
         return 1.0

@@ -1,9 +1,9 @@
 """Blocks wired by a config: first traced (specs through the whole graph, every problem at once), then built."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -46,6 +46,14 @@ class Answered:
         named = {f"#{column}#": size for column, size in self.sizes.items()}
         column = self.layers.get(layer) or (next(iter(self.sizes)) if len(self.sizes) == 1 else None)
         return named if column is None else {**named, "#target#": self.sizes[column]}
+
+
+class Weight(NamedTuple):
+    """A weight of a model: its name, its layers from the top where its block has several, the tensor."""
+
+    name: str
+    depth: int
+    parameter: nn.Parameter
 
 
 @dataclass
@@ -381,6 +389,23 @@ class Model(nn.Module):
     def load_pretrained(self) -> list[str]:
         """Blocks take over the pretrained weights that their Confs name; a sentence for each that did."""
         return [said for block in self.blocks.values() if (said := block.load_pretrained())]  # type: ignore[operator]
+
+
+    def weights(self) -> Iterator[Weight]:
+        """Every weight by the name that a user knows: that of its layer first, or Embedding."""
+        for name, parameter in self.named_parameters():
+            room, _, inside = name.partition(".")
+            if room == "embedding":
+                yield Weight(f"Embedding.{inside}", 0, parameter)
+            else:
+                layer, _, inside = inside.partition(".")
+                depth = self.blocks[layer].depth(inside)  # type: ignore[operator]
+                yield Weight(f"{layer.removesuffix(':')}.{inside}", depth, parameter)
+
+    def vectors(self) -> list[nn.Parameter]:
+        """The vectors of words and pieces that the model looks up."""
+        blocks = [module for module in self.modules() if isinstance(module, Block)]
+        return [weight for block in blocks for weight in block.vectors()]
 
 
 def owner_of(weight: str) -> str:

@@ -17,6 +17,24 @@ def training_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
     return _shuffled(_split(order, batch_size), random)
 
 
+def batches_of_tokens(lengths: np.ndarray, tokens: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Indices of rows, each exactly once, in random batches of at most `tokens` tokens, padding included.
+
+    Rows are taken by length, so that there are as many batches in every epoch; those of equal length are mixed. A
+    longer row than `tokens` is a batch of its own.
+    """
+    random = generator(seed, epoch)
+    order = random.permutation(len(lengths))
+    order = order[np.argsort(-lengths[order], kind="stable")]
+    falling = lengths[order]
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, tokens // max(1, int(falling[start])))
+        batches.append(order[start : start + size])
+        start += size
+    return _shuffled(batches, random)
+
+
 def grouped_batches(
     lengths: np.ndarray, groups: np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:

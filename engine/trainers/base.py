@@ -1,11 +1,13 @@
 """What a trainer is given and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from core.config import TrainingConf
 from core.registry import Registry
@@ -56,3 +58,7 @@ class Workplace:
     batches_of: Callable[[int], list[np.ndarray]]
     """Epoch -> its batches as arrays of row indices, a pure function of seed and epoch."""
     progress: Progress = field(default_factory=Progress)
+    average: AveragedModel | None = None
+    """The moving average of the weights, where the config wants one."""
+    embeddings: Sequence[nn.Parameter] = ()
+    """The vectors of words that the model looks up."""
