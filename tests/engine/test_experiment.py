@@ -36,6 +36,20 @@ def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
     assert all(layer["conf"] for layer in kept["architecture"] if layer["layer"] in ("BiLSTM", "Linear", "Pooling"))
 
 
+def test_null_is_as_if_not_given(task):
+    changed = copy.deepcopy(task.config) | {"metrics": None, "trainer": {"conf": None}, "plugins": None}
+    changed["architecture"][1]["conf"] = changed["loss"]["losses"][0]["conf"] = None
+    del task.config["metrics"], task.config["architecture"][1]["conf"]
+    assert checked(changed, "config.json").document() == checked(task.config, "config.json").document()
+    changed["inputs"]["target"] = None
+    assert findings(changed) == ["inputs.target: names no column."]
+
+
+def test_a_block_without_the_settings_that_it_needs_is_refused(task):
+    task.config["architecture"][1] = {"layer_id": "states", "layer": "MultiHeadOutput", "inputs": ["sentence"]}
+    assert findings(task.config) == ["architecture[1]: 'conf' is missing in MultiHeadOutput."]
+
+
 def notices(config) -> list[str]:
     return [str(notice) for notice in checked(config, "config.json").notices]
 
