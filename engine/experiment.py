@@ -370,7 +370,7 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
 
 def make_problem(conf: InputsConf) -> Problem:
     """The problem that the inputs describe, not fitted yet."""
-    problem: Problem = PROBLEMS[conf.dataset_type].of(conf)  # type: ignore[attr-defined]
+    problem: Problem = PROBLEMS[conf.dataset_type](conf)
     return problem
 
 

@@ -78,31 +78,18 @@ class Problem(ABC):
         if "name" in vars(cls):
             metrics.METRICS[cls.name] = cls.own_metrics
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Any = None,
-    ) -> None:
-        """labels and positive_label belong to the first target column. ValueError where they cannot be right.
+    def __init__(self, inputs: InputsConf) -> None:
+        """As the inputs of a config describe it, not fitted yet. ValueError where they cannot be right.
 
-        conf  an instance of the problem's Conf; None = its defaults
+        Their labels and positive_label belong to the first target column.
         """
-        self.conf = self.Conf() if conf is None else conf
-        if group_by in target_columns:
-            raise ValueError(f"column '{group_by}' cannot be a target and group rows at the same time.")
-        self.target_columns = list(target_columns)
-        self.group_by = group_by
+        self.conf: Any = core.conf.read(self.Conf, inputs.settings)
+        if inputs.group_by in inputs.target:
+            raise ValueError(f"column '{inputs.group_by}' cannot be a target and group rows at the same time.")
+        self.target_columns = list(inputs.target)
+        self.group_by = inputs.group_by
         self.tuned: JSON = None
         """What `tune` chose; kept with the weights."""
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe, not fitted yet. ValueError where they cannot be right."""
-        own = core.conf.read(cls.Conf, conf.settings)
-        return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
     @property
     def is_exact(self) -> bool:
@@ -110,7 +97,7 @@ class Problem(ABC):
         return True
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """The fields of text.input_plan.InputPlan that the problem settles; training_params have no say in them."""
         return {}
 
@@ -259,10 +246,10 @@ class Problem(ABC):
         """The cells of one predict_field, one for each row."""
 
 
-def words_column(conf: InputsConf, branch: str) -> str:
+def words_column(inputs: InputsConf, branch: str) -> str:
     """The column of the file that holds the words of a branch."""
-    columns = conf.model_inputs.get(branch, [])
-    return next((column for column in columns if column in (conf.file_header or columns)), "")
+    columns = inputs.model_inputs.get(branch, [])
+    return next((column for column in columns if column in (inputs.file_header or columns)), "")
 
 
 def _hash(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from core.conf import Range
+from core.config import InputsConf
 from core.errors import UserError
 from core.types import Features, Row, Spec
 from problems import metrics
@@ -44,18 +45,11 @@ class MultiLabel(LabelledProblem):
 
     conf: Conf
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Conf | None = None,
-    ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
-        if positive_label is not None:
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        if inputs.positive_label is not None:
             raise ValueError("positive_label belongs to classification; in multi_label each label is for itself.")
-        for label in labels or ():
+        for label in inputs.labels or ():
             if complaint := self._separator_complaint(label):
                 raise ValueError(f"labels: {complaint}")
 

@@ -82,48 +82,41 @@ class MultiTarget(Problem):
     name = "multi_target"
     own_metrics = {"sentence_accuracy": metrics.Metric(lambda right_N, _: float(np.mean(right_N)))}
 
-    def __init__(self, parts: Mapping[str, Problem], group_by: str | None = None) -> None:
-        """parts: target column -> its problem"""
-        self.parts = dict(parts)
-        super().__init__(list(parts), group_by=group_by)
-        self.default_metrics = [f"{column}.{name}" for column, part in parts.items() for name in part.default_metrics]
-        if self.is_exact:
-            self.default_metrics = ["sentence_accuracy", *self.default_metrics]
-        self.default_fields = [f"{column}.{name}" for column, part in parts.items() for name in part.default_fields]
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe, not fitted yet. ValueError where they cannot be right."""
-        own: MultiTarget.Conf = core.conf.read(cls.Conf, conf.settings)
+    def __init__(self, inputs: InputsConf) -> None:
+        self.parts: dict[str, Problem] = {}
+        """Target column -> its problem."""
+        super().__init__(inputs)
+        problems: dict[str, TargetConf] = self.conf.problems
         for key in ("labels", "positive_label"):
-            if getattr(conf, key) is not None:
-                raise ValueError(f"{key} belongs to one of the targets: write it in problems.{conf.target[0]}.{key}.")
-        for column in conf.target:
-            if column not in own.problems:
-                raise ValueError(f'problems has nothing for target \'{column}\', such as {{"dataset_type": "..."}}.')
-        for column in own.problems:
-            if column not in conf.target:
-                hint = did_you_mean(column, conf.target) or known_names(conf.target)
+            if getattr(inputs, key) is not None:
+                raise ValueError(f"{key} belongs to one of the targets: write it in problems.{inputs.target[0]}.{key}.")
+        for column in problems:
+            if column not in inputs.target:
+                hint = did_you_mean(column, inputs.target) or known_names(inputs.target)
                 raise ValueError(f"problems names '{column}', which is no target.{hint}")
-        parts = {}
-        for column in conf.target:
-            part = own.problems[column]
-            if part.dataset_type == cls.name:
+        for column in inputs.target:
+            if column not in problems:
+                raise ValueError(f'problems has nothing for target \'{column}\', such as {{"dataset_type": "..."}}.')
+            if problems[column].dataset_type == self.name:
                 raise ValueError(f"problems.{column}: dataset_type of a target cannot be multi_target.")
             try:
-                parts[column] = part.problem().of(part.as_inputs(conf, column))
+                self.parts[column] = problems[column].problem()(problems[column].as_inputs(inputs, column))
             except ValueError as error:
                 raise ValueError(f"problems.{column}: {error}") from error
-        return cls(parts, conf.group_by)
+        parts = self.parts.items()
+        self.default_metrics = [f"{column}.{name}" for column, part in parts for name in part.default_metrics]
+        if self.is_exact:
+            self.default_metrics = ["sentence_accuracy", *self.default_metrics]
+        self.default_fields = [f"{column}.{name}" for column, part in parts for name in part.default_fields]
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """What the problems of all targets settle."""
-        own: MultiTarget.Conf = core.conf.read(cls.Conf, conf.settings)
+        own: MultiTarget.Conf = core.conf.read(cls.Conf, inputs.settings)
         settled: dict[str, Any] = {}
         for column, part in own.problems.items():
             if part.dataset_type in PROBLEMS:
-                settled |= part.problem().plan(part.as_inputs(conf, column))
+                settled |= part.problem().plan(part.as_inputs(inputs, column))
         return settled
 
     @property

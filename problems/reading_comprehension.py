@@ -116,33 +116,28 @@ class ReadingComprehension(Problem):
     default_fields = ("prediction",)
     conf: Conf
 
-    def __init__(self, target_columns: Sequence[str], conf: Conf | None = None, passage_column: str = PASSAGE) -> None:
-        """passage_column  the column that holds the passages. ValueError for other targets than those of the class."""
-        super().__init__(target_columns, conf=conf)
-        others = [column for column in target_columns if column not in (START, END)]
-        if not {START, END} <= set(target_columns) or len(others) > 1:
-            raise ValueError(f"target must be {START}, {END} and the column of the answers, got {target_columns}.")
-        self.answer_column = others[0] if others else None
-        self.passage_column = passage_column
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe."""
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
         for key in ("labels", "positive_label", "group_by"):
-            if getattr(conf, key) is not None:
+            if getattr(inputs, key) is not None:
                 raise ValueError(f"{key} has no place where answers are parts of a passage.")
-        if PASSAGE not in conf.model_inputs:
+        if PASSAGE not in inputs.model_inputs:
             raise ValueError(f"model_inputs must have a branch called '{PASSAGE}': answers are parts of it.")
-        return cls(conf.target, core.conf.read(cls.Conf, conf.settings), words_column(conf, PASSAGE))
+        others = [column for column in inputs.target if column not in (START, END)]
+        if not {START, END} <= set(inputs.target) or len(others) > 1:
+            columns = ", ".join(inputs.target)
+            raise ValueError(f"target must be {START}, {END} and the column of the answers, got {columns}.")
+        self.answer_column = others[0] if others else None
+        self.passage_column = words_column(inputs, PASSAGE)
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """The passage keeps where its tokens stand, may be cut to windows, may begin with the place of no answer."""
-        own: ReadingComprehension.Conf = core.conf.read(cls.Conf, conf.settings)
+        own: ReadingComprehension.Conf = core.conf.read(cls.Conf, inputs.settings)
         size = own.window_size
         return {
             "add_start_end": False,
-            "placed": conf.model_inputs.get(PASSAGE, []),
+            "placed": inputs.model_inputs.get(PASSAGE, []),
             "begun": [PASSAGE] if own.unanswerable else [],
             "windows": {PASSAGE: [size, own.window_stride or max(1, size // 2)]} if size else {},
             "positions": {START: PASSAGE, END: PASSAGE},

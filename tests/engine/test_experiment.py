@@ -138,7 +138,7 @@ def test_a_broken_section_does_not_hide_what_is_wrong_elsewhere(task):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"labels": ["up"]}, "inputs: labels must be two or more different ones, got up."),
+        ({"labels": ["up"]}, "inputs: labels must be 2 or more different ones, got up."),
         ({"labels": ["up", "down"], "positive_label": "sideways"}, "inputs: positive_label 'sideways' is no label."),
         ({"group_by": "label"}, "inputs: column 'label' cannot be a target and group rows at the same time."),
         ({"target": []}, "inputs.target: names no column."),

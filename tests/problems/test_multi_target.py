@@ -30,7 +30,7 @@ ROWS = [
 
 
 def made(**changes) -> MultiTarget:
-    return MultiTarget.of(core.conf.read(InputsConf, {**INPUTS, **changes}))
+    return MultiTarget(core.conf.read(InputsConf, {**INPUTS, **changes}))
 
 
 def fitted() -> tuple[MultiTarget, dict[str, Any]]:
@@ -119,7 +119,7 @@ def test_scores_of_numbers_are_not_right_or_wrong():
         ({"labels": ["a", "b"]}, "problems.intent.labels"),
         (
             {"problems": {**INPUTS["problems"], "intent": {"dataset_type": "classification", "labels": ["a"]}}},
-            "problems.intent: labels must be two or more",
+            "problems.intent: labels must be 2 or more",
         ),
     ],
 )

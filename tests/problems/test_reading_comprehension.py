@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from problem_of import problem_of
 
 import core.conf
 from core.config import InputsConf
@@ -20,7 +21,7 @@ WORDS = "The cat sat in old Rome , not in Oslo .".split()
 
 
 def problem(**conf) -> ReadingComprehension:
-    return ReadingComprehension(TARGET, ReadingComprehension.Conf(**conf))
+    return problem_of(ReadingComprehension, *TARGET, model_inputs={"passage": ["passage"]}, **conf)
 
 
 def row(start: object, answers: str, passage: str = PASSAGE) -> Row:
@@ -170,7 +171,7 @@ def test_inputs_that_cannot_be_read(changes, sentence):
         **changes,
     }
     with pytest.raises(ValueError, match=sentence):
-        ReadingComprehension.of(core.conf.read(InputsConf, inputs))
+        ReadingComprehension(core.conf.read(InputsConf, inputs))
 
 
 def test_one_score_for_each_token():
