@@ -14,6 +14,7 @@ from problems.base import PROBLEMS, Decoded
 from problems.labels import LabelledProblem
 
 
+@PROBLEMS.register
 class Classification(LabelledProblem):
     """One label for each row. Label ids follow descending frequency in train, unless the config lists the labels.
 
@@ -101,6 +102,3 @@ class Classification(LabelledProblem):
         if positive is None or positive in labels:
             return ""
         return f"positive_label '{positive}' is no label.{did_you_mean(positive, labels) or known_names(labels)}"
-
-
-PROBLEMS.register(Classification, name=Classification.name)

@@ -20,6 +20,7 @@ from text.readers import JsonText
 DEFAULT_THRESHOLD = 0.5
 
 
+@PROBLEMS.register
 class MultiLabel(LabelledProblem):
     """Any number of labels for each row, also none; its cell lists them.
 
@@ -163,6 +164,3 @@ def best_thresholds(scores_NC: np.ndarray, right_NC: np.ndarray) -> np.ndarray:
     middle_C = (lowest_C + next_C) / 2
     chosen_C = np.where(middle_C > next_C, middle_C, lowest_C)  # between neighbouring floats there is no middle
     return np.where(right_NC.any(0) & np.isfinite(scores_NC).all(0), chosen_C, DEFAULT_THRESHOLD)
-
-
-PROBLEMS.register(MultiLabel, name=MultiLabel.name)

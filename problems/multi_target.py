@@ -68,6 +68,7 @@ class DecodedTargets:
         return type(self)({column: decoded.taken(order) for column, decoded in self.by_column.items()})
 
 
+@PROBLEMS.register
 class MultiTarget(Problem):
     """Several targets of a row, such as the intent of a request and its slots (Liu and Lane 2016).
 
@@ -240,6 +241,3 @@ class MultiTarget(Problem):
         column, part, rest = self._part_of(field)
         assert part is not None
         return part._field(rest, decoded.by_column[column])
-
-
-PROBLEMS.register(MultiTarget, name=MultiTarget.name)

@@ -83,6 +83,7 @@ class DecodedAnswers:
         return len(self.texts)
 
 
+@PROBLEMS.register
 class ReadingComprehension(Problem):
     """The answer to a question is a part of a passage (SQuAD, Rajpurkar et al. 2016).
 
@@ -331,6 +332,3 @@ def _bytes(texts: Sequence[str]) -> Ragged:
 def _texts(ragged: Ragged) -> list[str]:
     whole = ragged.values.tobytes()
     return [whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ragged.offsets.tolist())]
-
-
-PROBLEMS.register(ReadingComprehension, name=ReadingComprehension.name)

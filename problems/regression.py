@@ -11,6 +11,7 @@ from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
 
 
+@PROBLEMS.register
 class Regression(Problem):
     """One number for each row. Output: B x 1 or B, taken as it is."""
 
@@ -78,6 +79,3 @@ def _number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return float("nan")
-
-
-PROBLEMS.register(Regression, name=Regression.name)

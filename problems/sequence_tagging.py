@@ -38,6 +38,7 @@ class DecodedTags:
         return type(self)(self.tags.taken(order))
 
 
+@PROBLEMS.register
 class SequenceTagging(LabelledProblem):
     """One label for each word of a text; words and labels stand in their cells with spaces between them.
 
@@ -165,6 +166,3 @@ def _tags(flat: Sequence[str], lengths: np.ndarray) -> tuple[Tags, list[str]]:
     place = {label: at for at, label in enumerate(labels)}
     ids = Ragged.of_lengths(np.fromiter((place[label] for label in flat), np.int64, len(flat)), lengths)
     return Tags.of(ids.values, labels, types, ids.firsts), types
-
-
-PROBLEMS.register(SequenceTagging, name=SequenceTagging.name)
