@@ -103,7 +103,7 @@ def _specs(
 class Objective(nn.Module):
     """The weighted sum of losses."""
 
-    def __init__(self, terms: list[Term]) -> None:
+    def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
         self.terms = terms
         self.losses = nn.ModuleList([term.conf.build(*term.specs) for term in terms])
