@@ -86,7 +86,7 @@ class Bare:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=conf.optimizer.params["lr"], fused=True)
         size, lengths = conf.batch_size, rows.lengths
         orders = (training_batches(lengths, size, conf.seed, epoch) for epoch in range(conf.max_epoch))
-        self.epochs = iter([[rows.batch(indices) for indices in order] for order in orders])
+        self.epochs = iter([[rows.batch(indices, [self.target]) for indices in order] for order in orders])
         self.batches = [rows.batch(indices) for indices in prediction_batches(lengths, size)]
 
     def epoch(self) -> None:
