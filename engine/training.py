@@ -167,7 +167,13 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     for name, rows in (("training", train), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
-    return Data(train.taught(), valid, encoder, problem)
+    train = train.taught()
+    if idle := len(train) - train.rows_with_examples:
+        say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
+    if idle == len(train):
+        sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
+        raise UserError(f"{paths.train_data_path}: {sentence}")
+    return Data(train, valid, encoder, problem)
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:

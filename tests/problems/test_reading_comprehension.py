@@ -261,6 +261,19 @@ def test_mistakes_are_found_before_training(door, reading, change, sentence):
     assert sentence in err, err
 
 
+def test_rows_whose_answer_is_cut_off_teach_nothing_and_are_counted(door, reading):
+    del reading.config["inputs"]["window_size"], reading.config["inputs"]["window_stride"]
+    reading.config["training_params"] |= {"max_epoch": 1, "max_lengths": {"passage": 12}}
+    paragraphs = json.loads((reading.folder / "train.json").read_text())["data"][0]["paragraphs"]
+    cut = sum("at" not in paragraph["context"].split()[:11] for paragraph in paragraphs)
+    code, out, _ = door("train", "--conf_path", reading.path)
+    assert code == 0 and 0 < cut < len(paragraphs)
+    assert f"{cut} training rows teach nothing" in out
+    reading.config["training_params"]["max_lengths"] = {"passage": 1}
+    code, _, err = door("train", "--conf_path", reading.path, "--force")
+    assert code == 2 and "train.json: no answer lies inside what is read of its text. Raise max_lengths" in err
+
+
 def test_settings_that_answers_overrule_are_noticed(door, reading):
     reading.config["inputs"]["add_start_end_for_seq"] = True
     reading.config["training_params"]["text_preprocessing"] = ["remove_stopwords"]
