@@ -275,10 +275,8 @@ def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
         asked[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
     why = f"{conf.dataset_type} answers about the words as they stand in the file."
     yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
-    problem: Any = PROBLEMS[conf.dataset_type]
-    idle = {key: why for key, why in problem.without_effect.items() if getattr(conf, key) is not None}
-    idle |= {key: why for key, why in problem.Conf.ignored.items() if conf.settings.get(key) is not None}
-    yield from ((f"inputs.{key}", why) for key, why in idle.items())
+    problem: type[Problem] = PROBLEMS[conf.dataset_type]
+    yield from ((f"inputs.{key}", why) for key, why in problem.idle(conf).items())
     clusters = {name: cluster.cols for name, cluster in draft.embedding.clusters.items()} if draft.embedding else {}  # type: ignore[attr-defined]
     if conf.data_paths.pre_trained_emb is None:
         if conf.involve_all_words_in_pretrained_emb:

@@ -101,6 +101,12 @@ class Problem(ABC):
         """The fields of text.input_plan.InputPlan that the problem settles; training_params have no say in them."""
         return {}
 
+    @classmethod
+    def idle(cls, inputs: InputsConf) -> dict[str, str]:
+        """The keys of `inputs` that are given and change nothing here, with the reason."""
+        said = {key: why for key, why in cls.without_effect.items() if getattr(inputs, key) is not None}
+        return said | {key: why for key, why in cls.Conf.ignored.items() if inputs.settings.get(key) is not None}
+
     @property
     def num_targets(self) -> int | None:
         """The size of an answer ("#target#"), by default the number of labels; None while it is not known."""
@@ -202,7 +208,7 @@ class Problem(ABC):
         """Whether a higher score of this metric is the better one."""
         return metrics.higher_is_better(name, self.name)
 
-    def score(self, names: Iterable[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
+    def score(self, names: Sequence[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score. targets are the arrays that `encode` gave, with final ids."""
         return metrics.score(names, self.name, self.answers(decoded, targets))
 

@@ -116,9 +116,18 @@ class MultiTarget(Problem):
         own: MultiTarget.Conf = core.conf.read(cls.Conf, inputs.settings)
         settled: dict[str, Any] = {}
         for column, part in own.problems.items():
-            if part.dataset_type in PROBLEMS:
-                settled |= part.problem().plan(part.as_inputs(inputs, column))
+            settled |= part.problem().plan(part.as_inputs(inputs, column))
         return settled
+
+    @classmethod
+    def idle(cls, inputs: InputsConf) -> dict[str, str]:
+        """Those of each target too."""
+        said, shared = super().idle(inputs), dataclasses.replace(inputs, group_by=None)
+        own: MultiTarget.Conf = core.conf.read(cls.Conf, inputs.settings)
+        for column, part in own.problems.items():
+            idle = part.problem().idle(part.as_inputs(shared, column))
+            said |= {f"problems.{column}.{key}": why for key, why in idle.items()}
+        return said
 
     @property
     def tuned(self) -> JSON:
@@ -205,11 +214,11 @@ class MultiTarget(Problem):
         _, part, rest = self._part_of(name)
         return part.higher_is_better(rest) if part is not None else super().higher_is_better(name)
 
-    def score(self, names: Sequence[str], decoded: DecodedTargets, targets: Mapping[str, Any]) -> Scores:  # type: ignore[override]
+    def score(self, names: Sequence[str], decoded: DecodedTargets, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score."""
         scores: dict[str, float] = {}
         for column, part in self.parts.items():
-            own = [name.removeprefix(f"{column}.") for name in names if name.startswith(f"{column}.")]
+            own = [rest for owner, _, rest in map(self._part_of, names) if owner == column]
             found = part.score(own, decoded.by_column[column], targets)
             scores |= {f"{column}.{name}": score for name, score in found.items()}
         for name in self.own_metrics.keys() & names:
@@ -224,7 +233,7 @@ class MultiTarget(Problem):
 
     def _part_of(self, name: str) -> tuple[str, Problem | None, str]:
         """The target that a metric or field begins with, its problem, and the rest of the name."""
-        column = next((column for column in self.parts if name.startswith(f"{column}.")), "")
+        column = max((column for column in self.parts if name.startswith(f"{column}.")), key=len, default="")
         return column, self.parts.get(column), name.removeprefix(f"{column}.")
 
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
