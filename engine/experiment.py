@@ -257,14 +257,20 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
+    if not problems:
+        notices += _input_notices(conf, draft)
+    if files:
+        _check_files(conf.data_paths, problems, notices)
+
+
+def _input_notices(conf: InputsConf, draft: _Draft) -> Iterator[Finding]:
+    """What a user should know about sound inputs."""
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
-    notices += [Finding(path, f"has no effect. {why}") for path, why in idle]
+    yield from (Finding(path, f"has no effect. {why}") for path, why in idle)
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
-            notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
-    if files:
-        _check_files(conf.data_paths, problems, notices)
+            yield Finding("architecture[0].conf.word.fix_weight", notice)
 
 
 def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:

@@ -154,6 +154,13 @@ def test_inputs_that_cannot_be_right(task, change, sentence):
     assert any(sentence in finding for finding in findings(task.config)), findings(task.config)
 
 
+def test_a_branch_of_characters_alone_is_refused():
+    document = read_document(ROOT / "configs/demo/tagging.json")
+    document["inputs"]["model_inputs"]["sentence"].remove("words")
+    with pytest.raises(ConfigError, match="sentence: a branch needs one column of words, but this one has none"):
+        checked(document, "config.json", files=False)
+
+
 def test_a_missing_validation_file_is_noticed_and_the_test_file_taken(task):
     del task.config["inputs"]["data_paths"]["valid_data_path"]
     (notice,) = checked(task.config, "config.json").notices
