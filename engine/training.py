@@ -37,7 +37,7 @@ from text.batching import grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
-from text.vectors import load_vectors, vector_words
+from text.vectors import VectorWords, load_vectors
 
 
 def train(experiment: Experiment, say: Callable[[str], None], force: bool = False, resume: bool = False) -> Scores:
@@ -155,7 +155,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     valid_path = paths.valid_data_path or paths.test_data_path
     assert paths.train_data_path is not None and valid_path is not None
     takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
-    extra = vector_words(*_vector_source(conf)) if takes_all else ()
+    extra = VectorWords(*_vector_source(conf)) if takes_all else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
         make_plan(conf, extra),

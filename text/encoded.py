@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from core.conf import JSON
+from core.config import OnBadRow
 from core.errors import UserError
 from core.types import Row, Spec
 from text import store
@@ -26,7 +27,6 @@ __all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"
 
 CHUNK = 10_000
 """Rows that are encoded at a time."""
-OnBadRow = Literal["error", "skip"]
 _BLOCK = 1 << 20
 Report = Callable[[int], None]
 
