@@ -358,6 +358,10 @@ class Model(nn.Module):
         """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
         return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_id().items()}  # type: ignore[operator]
 
+    def rows_by_hash(self) -> dict[str, str]:
+        """Weights whose rows belong to hashes of the ids of a vocabulary, with the cluster of these ids."""
+        return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_hash().items()}  # type: ignore[operator]
+
 
 def owner_of(weight: str) -> str:
     """Whose a weight of a model is: the id of its layer, or a part of the embedding."""
