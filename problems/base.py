@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Any, ClassVar, Protocol, Self
 
@@ -35,22 +35,30 @@ class DecodedRows(Protocol):
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What a model answered for rows, in host memory: N x C probabilities, or N values."""
-
-    scores: np.ndarray
+class DecodedArrays:
+    """What a model answered for rows, in host memory: every field is an array with an item for each row."""
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self._arrays()[0])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """The answers of several batches one after the other."""
-        return cls(np.concatenate([part.scores for part in parts]))
+        return cls(*map(np.concatenate, zip(*(part._arrays() for part in parts), strict=True)))
 
     def taken(self, order: np.ndarray) -> Self:
         """The answers at these places, in this order."""
-        return type(self)(self.scores[order])
+        return type(self)(*(array[order] for array in self._arrays()))
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class Decoded(DecodedArrays):
+    """N x C probabilities, or N values."""
+
+    scores: np.ndarray
 
 
 class Problem(ABC):

@@ -412,13 +412,6 @@ def test_without_a_cache_nothing_stays_on_disc(tmp_path, path, monkeypatch):
     assert not entries(folder)
 
 
-def test_progress_is_told(path, cache, monkeypatch):
-    monkeypatch.setattr(encoded, "CHUNK", 20)
-    seen: list[int] = []
-    encode_training_file(RowFile(path, COLUMNS), PLAN, Labels(), cache, progress=seen.append)
-    assert seen == [20, 40, 50]
-
-
 MEMORY = """
 import resource, sys
 from pathlib import Path
