@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from core.command_line import run_arguments, run_door
+from core.config import DataFormat
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
@@ -17,8 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
     output = "the file, or - for standard output; with --input - that is the default"
     parser.add_argument("--output", "--predict_output_path", help=output)
-    formats = ["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
-    parser.add_argument("--format", choices=formats, help="format of the input")
+    parser.add_argument("--format", choices=get_args(DataFormat), help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
     parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
     return parser.parse_args()

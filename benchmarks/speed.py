@@ -32,13 +32,11 @@ from core.seeding import seed_everything
 from core.types import Batch
 from engine.checkpoint import RunFolder
 from engine.experiment import Experiment, load_experiment
-from engine.objective import Objective
-from engine.optimizers import LearningRate, make_optimizer
 from engine.predictor import Predictor
 from engine.reporter import Reporter
-from engine.trainers.base import Report, Workplace
+from engine.trainers.base import Report
 from engine.trainers.standard import Standard
-from engine.training import Data, make_accelerator, read_data
+from engine.training import Data, make_workplace, read_data
 from model_zoo.graph import Graph, Model
 from text.batching import prediction_batches, training_batches
 from text.encoded import EncodedRows
@@ -67,25 +65,10 @@ def taken(rows: EncodedRows, indices: np.ndarray) -> EncodedRows:
 
 def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, run: Path) -> Iterator[Report]:
     """The training of engine.training.train without validation: each item ends an epoch."""
-    conf = experiment.conf.training_params
-    assert conf.max_epoch is not None
-    model, accelerator = Model(graph), make_accelerator(experiment.conf, CPU)
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
-    optimizer = make_optimizer(conf.optimizer, model.parameters())
-    rate = optimizer.param_groups[0]["lr"]
-    prepared_model, prepared_optimizer = accelerator.prepare(model, optimizer)
-    place = Workplace(
-        accelerator=accelerator,
-        model=prepared_model,
-        objective=Objective(terms),
-        optimizer=prepared_optimizer,
-        learning_rate=LearningRate.of(conf, rate, conf.max_epoch * len(rows)),
-        rows=rows,
-        conf=conf,
-        batches_of=lambda epoch: training_batches(rows.lengths, conf.batch_size, conf.seed, epoch),
-    )
+    place = make_workplace(experiment.conf, Model(graph), terms, rows, CPU)
     run.mkdir()
-    with Reporter(RunFolder(run), conf.max_epoch * len(rows), 0, lambda _: None) as reporter:
+    with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
         for report in Standard(Standard.Conf(), place).run():
             reporter.training(report)
             if report.validate:
@@ -103,7 +86,7 @@ class Bare:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=conf.optimizer.params["lr"], fused=True)
         size, lengths = conf.batch_size, rows.lengths
         orders = (training_batches(lengths, size, conf.seed, epoch) for epoch in range(conf.max_epoch))
-        self.epochs = iter([[rows.batch(indices) for indices in order] for order in orders])
+        self.epochs = iter([[rows.batch(indices, [self.target]) for indices in order] for order in orders])
         self.batches = [rows.batch(indices) for indices in prediction_batches(lengths, size)]
 
     def epoch(self) -> None:

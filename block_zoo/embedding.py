@@ -252,6 +252,10 @@ class Embedding(Block):
                     found[f"{name}.weight"] = key.removesuffix("_table")
         return found
 
+    def rows_by_hash(self) -> dict[str, str]:
+        """Weights whose rows belong to hashes of the ids of a vocabulary, with the cluster of these ids."""
+        return {} if self.ngrams is None else {"ngrams.vectors.weight": "word"}
+
     def _look_up(self, column: str, ids: Tensor, branch: Features) -> Tensor:
         table = self.tables[self._key(self.cluster_of[column])]
         if isinstance(table, nn.Embedding):

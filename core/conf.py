@@ -123,6 +123,17 @@ def _annotations(cls: type[Conf]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+def required(cls: type[Conf]) -> list[str]:
+    """The fields that have no default."""
+    missing = dataclasses.MISSING
+    return [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
+
+
+def nullable(cls: type[Conf]) -> list[str]:
+    """The lists and objects that may be left out: null stands for their default."""
+    return [f.name for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING]
+
+
 def field_docs(cls: type[Conf]) -> dict[str, str]:
     """Field name -> the docstring under it, own and inherited."""
     return _field_docs(cls)  # type: ignore[arg-type]
@@ -149,11 +160,13 @@ def _field_docs(cls: type[Conf]) -> dict[str, str]:
 
 def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
     """An instance of `cls` from a JSON object whose keys and types the schema has approved. ValueError for the rest."""
-    kinds = annotations(cls)
+    kinds, may_be_null = annotations(cls), nullable(cls)
     fields: dict[str, Any] = {}
     extra: dict[str, JSON] = {}
     for key, item in value.items():
         name = cls.aliases.get(key, key)
+        if item is None and name in may_be_null:
+            continue
         if name in kinds and name != cls.extra:
             fields[name] = _read_value(kinds[name], item)
         elif key not in cls.ignored:

@@ -13,6 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, Rate
 
 AUTOMATIC = "It is chosen automatically."
+DataFormat = Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
+"""The format of a file of rows."""
+OnBadRow = Literal["error", "skip"]
+"""What to do with rows that cannot be used."""
 
 
 class DataPathsConf(Conf):
@@ -42,7 +46,7 @@ class InputsConf(Conf):
     """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
-    data_format: Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"] | None = None
+    data_format: DataFormat | None = None
     """Format of the files; by default the file's suffix says it (.json for squad; tsv if it says none)."""
     file_with_col_header: bool = False
     """Whether the first line of each file holds the names of the columns."""
@@ -60,7 +64,7 @@ class InputsConf(Conf):
     """The label that binary metrics and ranking take as positive; by default "1" where the labels are "0" and "1"."""
     group_by: str | None = None
     """The column whose equal values group rows for ranking metrics and losses (the question of WikiQA)."""
-    on_bad_row: Literal["error", "skip"] = "error"
+    on_bad_row: OnBadRow = "error"
     """What to do with rows that cannot be used: stop and list the first ten, or skip and count them."""
     use_cache: bool = True
     """Whether encoded data is kept for later runs (in $BLOCKSMITH_CACHE, by default ~/.cache/blocksmith)."""

@@ -15,9 +15,9 @@ class Registry:
         self.kind = kind
         self._classes: dict[str, type] = {}
 
-    def register(self, cls: T, name: str | None = None) -> T:
-        """Class decorator: `cls` is known by its class name (or `name`), its Conf knows whom it builds."""
-        name = name or cls.__name__
+    def register(self, cls: T) -> T:
+        """Class decorator: `cls` is known by its `name`, else by its class name; its Conf knows whom it builds."""
+        name: str = vars(cls).get("name", cls.__name__)
         if name in self._classes and self._classes[name].__module__ != cls.__module__:
             raise ValueError(f"two {self.kind} classes are called '{name}': {self._classes[name]} and {cls}")
         self._classes[name] = cls

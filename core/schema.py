@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from core.conf import JSON, Conf, Range, annotations, field_docs, to_json
+from core.conf import JSON, Conf, Range, annotations, field_docs, nullable, required, to_json
 from core.errors import Finding, did_you_mean, known_names
 from core.registry import Registry
 
@@ -88,13 +88,8 @@ class _Builder:
         written: dict[str, JSON] = {"title": title, "type": "object", "properties": self._properties(cls)}
         if cls.owner is not None and cls.owner.__doc__:
             written["description"] = cls.owner.__doc__.strip().split("\n")[0]
-        required = [
-            field.name
-            for field in dataclasses.fields(cls)
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ]
-        if required:
-            written["required"] = required
+        if needed := required(cls):
+            written["required"] = needed
         if cls.choice:
             self._add_choice(cls, written)
         elif cls.extra:
@@ -110,6 +105,8 @@ class _Builder:
             if field.name == cls.extra:
                 continue
             entry = self._type(annotations(cls)[field.name])
+            if field.name in nullable(cls):
+                entry = _or_null(entry)
             if field.name in docs:
                 entry["description"] = docs[field.name]
             default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
@@ -135,14 +132,14 @@ class _Builder:
             conf: type[Conf] | None = getattr(registry[name], "Conf", None)
             if conf is None:
                 continue
-            if choice.conf is not None:
-                then: JSON = {"properties": {choice.conf: self.reference(conf, name, registry.kind)}}
+            then: JSON = {"title": name}
+            if choice.conf is None:
+                then |= {"properties": {**properties, **self._properties(conf)}, "additionalProperties": False}
+            elif required(conf):
+                then["properties"] = {choice.conf: self.reference(conf, name, registry.kind)}
+                then["required"] = [choice.conf]
             else:
-                then = {
-                    "title": name,
-                    "properties": {**properties, **self._properties(conf)},
-                    "additionalProperties": False,
-                }
+                then["properties"] = {choice.conf: _or_null(self.reference(conf, name, registry.kind))}
             when = {"properties": {choice.tag: {"const": name}}, "required": [choice.tag]}
             cases.append({"if": when, "then": then})
         if cases:
@@ -168,6 +165,10 @@ class _Builder:
             return self.reference(annotation)
         simple = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
         return {"type": simple[annotation]} if annotation in simple else {}
+
+
+def _or_null(entry: dict[str, JSON]) -> dict[str, JSON]:
+    return {"anyOf": [entry, {"type": "null"}]}
 
 
 def _translate(error: ValidationError) -> list[Finding]:

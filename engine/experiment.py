@@ -287,14 +287,20 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
             problems.append(Finding(path, complaint))
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
+    if not problems:
+        notices += _input_notices(conf, draft)
+    if files:
+        _check_files(conf.data_paths, problems, notices)
+
+
+def _input_notices(conf: InputsConf, draft: _Draft) -> Iterator[Finding]:
+    """What a user should know about sound inputs."""
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
-    notices += [Finding(path, f"has no effect. {why}") for path, why in idle]
+    yield from (Finding(path, f"has no effect. {why}") for path, why in idle)
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
         if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
-            notices.append(Finding("architecture[0].conf.word.fix_weight", notice))
-    if files:
-        _check_files(conf.data_paths, problems, notices)
+            yield Finding("architecture[0].conf.word.fix_weight", notice)
 
 
 def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
@@ -305,10 +311,8 @@ def _idle_inputs(conf: InputsConf, draft: _Draft) -> Iterator[tuple[str, str]]:
         asked[f"training_params.{key}"] = (key, bool(getattr(draft.training, key, None)))
     why = f"{conf.dataset_type} answers about the words as they stand in the file."
     yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
-    problem: Any = PROBLEMS[conf.dataset_type]
-    idle = {key: why for key, why in problem.without_effect.items() if getattr(conf, key) is not None}
-    idle |= {key: why for key, why in problem.Conf.ignored.items() if conf.settings.get(key) is not None}
-    yield from ((f"inputs.{key}", why) for key, why in idle.items())
+    problem: type[Problem] = PROBLEMS[conf.dataset_type]
+    yield from ((f"inputs.{key}", why) for key, why in problem.idle(conf).items())
     clusters = draft.clusters
     if conf.data_paths.pre_trained_emb is None:
         if conf.involve_all_words_in_pretrained_emb:
@@ -400,7 +404,7 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
 
 def make_problem(conf: InputsConf) -> Problem:
     """The problem that the inputs describe, not fitted yet."""
-    problem: Problem = PROBLEMS[conf.dataset_type].of(conf)  # type: ignore[attr-defined]
+    problem: Problem = PROBLEMS[conf.dataset_type](conf)
     return problem
 
 

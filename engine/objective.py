@@ -1,6 +1,7 @@
 """What training minimises: the losses of a config, each with its addresses and its weight, added up."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,56 +43,69 @@ def trace_losses(
         factors = None
     terms = []
     for index, conf in enumerate(losses):
-        if conf is None:
-            continue
-        path = f"loss.losses[{index}]"
-        if conf.type not in LOSSES:
-            graph.refuse(f"{path}.type", LOSSES.unknown(conf.type))
-            continue
-        found = []
-        for place, address in enumerate(conf.inputs):
-            if address in (*targets, group_by) and address in graph.names:
-                sentence = f"'{address}' is a column of the data and a layer or input; rename one."
-                graph.refuse(f"{path}.inputs[{place}]", sentence)
-            elif address not in targets and (sentence := graph.reference_problem(address, targets)):
-                graph.refuse(f"{path}.inputs[{place}]", sentence)
-            found.append(targets.get(address) or graph.spec_at(address))
-        specs = tuple(spec for spec in found if spec is not None)
-        if len(specs) < len(conf.inputs):
-            continue
-        loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
-        try:
-            read = core.conf.read(loss_conf, conf.conf)
-        except ValueError as error:
-            graph.refuse(f"{path}.conf", str(error))
-            continue
-        try:
-            read.check(*specs)
-        except TypeError:
-            graph.refuse(f"{path}.inputs", f"{conf.type} takes two addresses, the layer and the target column.")
-            continue
-        except ValueError as error:
-            graph.refuse(path, str(error))
-            continue
-        if loss_conf.reads_groups and group_by is None:
-            sentence = "needs to know which rows belong together: name their column in inputs.group_by."
-            graph.refuse(path, f"{conf.type} {sentence}")
-        weight = conf.weight * (factors[index] if factors else 1.0)
-        groups = group_by if loss_conf.reads_groups else None
-        terms.append(Term(conf.type, read, tuple(conf.inputs), specs, weight, groups))
-        idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
-        idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
-        if loss_conf.reads_logits and "logits" in specs[0].parts:
-            sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
-            idle.append((f"{path}.inputs[0]", sentence))
-        graph.notices += [Finding(*notice) for notice in idle]
-    return terms
+        if conf is not None:
+            weight = conf.weight * (factors[index] if factors else 1.0)
+            terms.append(_trace_loss(conf, f"loss.losses[{index}]", weight, graph, targets, group_by))
+    return [term for term in terms if term is not None]
+
+
+def _trace_loss(
+    conf: LossConf, path: str, weight: float, graph: Graph, targets: Mapping[str, Spec], group_by: str | None
+) -> Term | None:
+    """The term of one loss; None where it does not fit."""
+    if conf.type not in LOSSES:
+        graph.refuse(f"{path}.type", LOSSES.unknown(conf.type))
+        return None
+    specs = _specs(conf.inputs, f"{path}.inputs", graph, targets, group_by)
+    if len(specs) < len(conf.inputs):
+        return None
+    loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
+    try:
+        read: Loss.Conf = core.conf.read(loss_conf, conf.conf)
+    except ValueError as error:
+        graph.refuse(f"{path}.conf", str(error))
+        return None
+    try:
+        inspect.signature(read.check).bind(*specs)
+    except TypeError:
+        graph.refuse(f"{path}.inputs", f"{conf.type} takes two addresses, the layer and the target column.")
+        return None
+    try:
+        read.check(*specs)
+    except ValueError as error:
+        graph.refuse(path, str(error))
+        return None
+    if loss_conf.reads_groups and group_by is None:
+        sentence = "needs to know which rows belong together: name their column in inputs.group_by."
+        graph.refuse(path, f"{conf.type} {sentence}")
+    idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
+    idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
+    if loss_conf.reads_logits and "logits" in specs[0].parts:
+        sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
+        idle.append((f"{path}.inputs[0]", sentence))
+    graph.notices += [Finding(*notice) for notice in idle]
+    return Term(conf.type, read, tuple(conf.inputs), specs, weight, group_by if loss_conf.reads_groups else None)
+
+
+def _specs(
+    addresses: Sequence[str], path: str, graph: Graph, targets: Mapping[str, Spec], group_by: str | None
+) -> tuple[Spec, ...]:
+    """What stands at the addresses of a loss; less than one for each where one names nothing sound."""
+    found = []
+    for place, address in enumerate(addresses):
+        if address in (*targets, group_by) and address in graph.names:
+            sentence = f"'{address}' is a column of the data and a layer or input; rename one."
+            graph.refuse(f"{path}[{place}]", sentence)
+        elif address not in targets and (sentence := graph.reference_problem(address, targets)):
+            graph.refuse(f"{path}[{place}]", sentence)
+        found.append(targets.get(address) or graph.spec_at(address))
+    return tuple(spec for spec in found if spec is not None)
 
 
 class Objective(nn.Module):
     """The weighted sum of losses."""
 
-    def __init__(self, terms: list[Term]) -> None:
+    def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
         self.terms = terms
         self.losses = nn.ModuleList([term.conf.build(*term.specs) for term in terms])

@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from text.batching import grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
-from text.vectors import load_vectors, vector_words
+from text.vectors import VectorWords, load_vectors
 
 
 def train(experiment: Experiment, say: Callable[[str], None], force: bool = False, resume: bool = False) -> Scores:
@@ -70,33 +70,7 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
         for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
             say(line)
-    accelerator = make_accelerator(conf, device)
-    optimizer = make_optimizer(conf.training_params.optimizer, model.parameters())
-    rate = optimizer.param_groups[0]["lr"]
-    objective = Objective(terms).to(device)
-    group_by = next((term.group_by for term in terms if term.group_by is not None), None)
-
-    @functools.lru_cache(maxsize=1)
-    def batches_of(epoch: int) -> list[np.ndarray]:
-        size, seed = conf.training_params.batch_size, conf.training_params.seed
-        if group_by is None:
-            return training_batches(data.train.lengths, size, seed, epoch)
-        return grouped_batches(data.train.lengths, data.train.targets[group_by], size, seed, epoch)
-
-    batches = len(batches_of(0))  # every epoch has as many
-    epochs = conf.training_params.max_epoch
-    steps = epochs and math.ceil(batches / conf.training_params.accumulation_steps) * epochs
-    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
-    place = Workplace(
-        accelerator=accelerator,
-        model=prepared_model,
-        objective=objective,
-        optimizer=prepared_optimizer,
-        learning_rate=LearningRate.of(conf.training_params, rate, steps),
-        rows=data.train,
-        conf=conf.training_params,
-        batches_of=batches_of,
-    )
+    place = make_workplace(conf, model, terms, data.train, device)
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
@@ -112,7 +86,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
     predictor = Predictor(conf, model, data.problem, data.encoder, device)
-    with _interruptible() as interrupted, Reporter(run, steps, place.progress.step, say) as reporter:
+    total = place.learning_rate.total_steps
+    with _interruptible() as interrupted, Reporter(run, total, place.progress.step, say) as reporter:
         for report in trainer.run():
             reporter.training(report)
             if report.validate:
@@ -135,6 +110,36 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     return dict(kept["validation"])
 
 
+def make_workplace(
+    conf: ExperimentConf, model: Model, terms: Sequence[Term], rows: EncodedRows, device: torch.device
+) -> Workplace:
+    """What the trainer of a config works with, at the start of a training."""
+    training = conf.training_params
+    accelerator = make_accelerator(conf, device)
+    optimizer = make_optimizer(training.optimizer, model.parameters())
+    rate = optimizer.param_groups[0]["lr"]
+    group_by = next((term.group_by for term in terms if term.group_by is not None), None)
+
+    @functools.lru_cache(maxsize=1)
+    def batches_of(epoch: int) -> list[np.ndarray]:
+        if group_by is None:
+            return training_batches(rows.lengths, training.batch_size, training.seed, epoch)
+        return grouped_batches(rows.lengths, rows.targets[group_by], training.batch_size, training.seed, epoch)
+
+    updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
+    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
+    return Workplace(
+        accelerator=accelerator,
+        model=prepared_model,
+        objective=Objective(terms).to(device),
+        optimizer=prepared_optimizer,
+        learning_rate=LearningRate.of(training, rate, training.max_epoch and updates * training.max_epoch),
+        rows=rows,
+        conf=training,
+        batches_of=batches_of,
+    )
+
+
 @dataclass(frozen=True)
 class Data:
     """Encoded training and validation rows, and what was fitted on the training rows."""
@@ -152,7 +157,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     valid_path = paths.valid_data_path or paths.test_data_path
     assert paths.train_data_path is not None and valid_path is not None
     takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
-    extra = vector_words(*_vector_source(conf)) if takes_all else ()
+    extra = VectorWords(*_vector_source(conf)) if takes_all else ()
     train, encoder = encode_training_file(
         row_file(conf, paths.train_data_path),
         make_plan(conf, extra),
@@ -164,7 +169,13 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     for name, rows in (("training", train), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
-    return Data(train.taught(), valid, encoder, problem)
+    train = train.taught()
+    if idle := len(train) - train.rows_with_examples:
+        say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
+    if idle == len(train):
+        sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
+        raise UserError(f"{paths.train_data_path}: {sentence}")
+    return Data(train, valid, encoder, problem)
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:

@@ -31,8 +31,9 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{run / PROBLEM}: damaged ({error!r}).") from error
     refused = {} if has_same_labels else dict.fromkeys(model.outputs, "other labels")
-    if encoder.state()["vocabularies"].get("word") != state["inputs"]["vocabularies"].get("word"):
-        refused["ngrams"] = "other words"
+    for name, cluster in model.rows_by_hash().items():
+        if cluster not in vocabularies or vocabularies[cluster].words != encoder.vocabularies[cluster].words:
+            refused[owner_of(name)] = "other words"
     fresh, counted = model.state_dict(), {}
     for name, cluster in model.rows_by_id().items():
         if name in earlier and cluster in vocabularies and earlier[name].shape[1:] == fresh[name].shape[1:]:

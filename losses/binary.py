@@ -26,6 +26,7 @@ from losses.row_loss import (
     label_weights,
     logits_of,
     one_per_row,
+    order_notice,
     reduced,
 )
 
@@ -71,6 +72,9 @@ class BCEWithLogitsLoss(RowLoss):
                 if target.axes != "BC":
                     raise ValueError("pos_weight must be one number where each row has one of two labels.")
                 check_label_weights("pos_weight", self.pos_weight, output, target)
+
+        def notices(self, output: Spec, target: Spec) -> dict[str, str]:  # type: ignore[override]
+            return order_notice("pos_weight", self.pos_weight, target)
 
     conf: Conf
     pos_weight: Tensor | None

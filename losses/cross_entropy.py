@@ -28,11 +28,6 @@ class ClassConf(WeightedConf):
             said["inputs[0]"] = "is a CRF, whose transitions learn nothing from scores of single tokens. Take CRFLoss."
         return said
 
-    def check(self, output: Spec, target: Spec) -> None:
-        super().check(output, target)
-        if target.places and self.weight is not None:
-            raise ValueError("weight belongs to labels, but this target holds places of tokens.")
-
 
 class ClassLoss(WeightedLoss):
     """A loss on the probability of the right label; its mean divides by the weights of the rows that count."""
@@ -89,9 +84,9 @@ class CrossEntropyLoss(ClassLoss):
 class NLLLoss(ClassLoss):
     """Negative log-likelihood of the right label: -w[y] log p[y]; the mean divides by the sum of weights.
 
-    Shape: log-probabilities B x C, target ids B -> scalar; or B x T x C and B x T. log_softmax leaves
-    log-probabilities as they are, so it is applied to whatever the layer gives: logits and the logits behind a softmax
-    are right, too.
+    Shape: log-probabilities B x C, target ids B -> scalar; or B x T x C and B x T; or B x T x 1 and B, the place of a
+    token. log_softmax leaves log-probabilities as they are, so it is applied to whatever the layer gives: logits and
+    the logits behind a softmax are right, too.
 
         {"type": "NLLLoss", "inputs": ["output", "label"]}
 

@@ -30,9 +30,9 @@ Share = Annotated[float, Range(minimum=0, maximum=1)]
 class FocalLoss(RowLoss):
     """Cross-entropy with less weight on easy rows: -alpha[y] (1 - p[y])^gamma log p[y], for any number of labels.
 
-    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; the mean is over rows, or tokens. Or B x C and
-    bool of B x C: p is then the sigmoid, or 1 - it, and the mean over rows and labels. Of a layer that ends in softmax
-    or sigmoid it takes the logits.
+    Shape: logits B x C, target ids B -> scalar; or B x T x C and B x T; or B x T x 1 and B, the place of a token; the
+    mean is over rows, or tokens. Or B x C and bool of B x C: p is then the sigmoid, or 1 - it, and the mean over rows
+    and labels. Of a layer that ends in softmax or sigmoid it takes the logits.
 
         {"type": "FocalLoss", "conf": {"gamma": 2.0, "alpha": {"0": 0.25, "1": 0.75}}, "inputs": ["output", "label"]}
 

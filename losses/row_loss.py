@@ -71,7 +71,7 @@ class WeightedConf(ReducedConf):
     """Weight of each label: by name ({"0": 0.1, "1": 0.9}) or a list in the order of ids. null = 1."""
 
     takes_tokens: ClassVar[bool] = False
-    """Whether the loss also takes one target for each token."""
+    """Whether the loss also takes one target for each token, or the place of a token."""
 
     def check(self, output: Spec, target: Spec) -> None:
         check_class_scores(output, target, self.takes_tokens)
@@ -147,7 +147,10 @@ def check_one_target(target: Spec) -> None:
 
 
 def check_label_target(target: Spec, takes_tokens: bool = False) -> None:
-    """ValueError unless the target is a column of labels, one for each row (or for each token, where that is taken)."""
+    """ValueError unless the target is a column of labels, one for each row.
+
+    takes_tokens  one for each token, or the place of a token, is right too
+    """
     if not (takes_tokens and target.axes == "BT"):
         check_one_target(target)
     if not target.ids:
@@ -208,6 +211,8 @@ def check_label_weights(field: str, weights: LabelWeights, output: Spec, target:
     """ValueError unless there is one weight for each label, as far as the labels are known yet."""
     if weights is None:
         return
+    if target.places:
+        raise ValueError(f"{field} belongs to labels, but this target holds places of tokens.")
     labels = target.labels
     if isinstance(weights, dict):
         negative = [label for label, weight in weights.items() if weight < 0]
@@ -229,7 +234,7 @@ def check_label_weights(field: str, weights: LabelWeights, output: Spec, target:
         raise ValueError(f"{field} has {len(weights)} entries, but there are {count} labels{named}.")
 
 
-def order_notice(field: str, weights: LabelWeights, target: Spec) -> dict[str, str]:
+def order_notice(field: str, weights: LabelWeights | float, target: Spec) -> dict[str, str]:
     """What is to say about weights that belong to labels whose order only the data tells."""
     if not isinstance(weights, list) or target.labels is not None:
         return {}

@@ -386,10 +386,15 @@ class Model(nn.Module):
             return {}
         return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_id().items()}  # type: ignore[operator]
 
+    def rows_by_hash(self) -> dict[str, str]:
+        """Weights whose rows belong to hashes of the ids of a vocabulary, with the cluster of these ids."""
+        if self.embedding is None:
+            return {}
+        return {f"embedding.{name}": cluster for name, cluster in self.embedding.rows_by_hash().items()}  # type: ignore[operator]
+
     def load_pretrained(self) -> list[str]:
         """Blocks take over the pretrained weights that their Confs name; a sentence for each that did."""
         return [said for block in self.blocks.values() if (said := block.load_pretrained())]  # type: ignore[operator]
-
 
     def weights(self) -> Iterator[Weight]:
         """Every weight by the name that a user knows: that of its layer first, or Embedding."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Any, ClassVar, Protocol, Self
 
@@ -35,22 +35,30 @@ class DecodedRows(Protocol):
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What a model answered for rows, in host memory: N x C probabilities, or N values."""
-
-    scores: np.ndarray
+class DecodedArrays:
+    """What a model answered for rows, in host memory: every field is an array with an item for each row."""
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self._arrays()[0])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """The answers of several batches one after the other."""
-        return cls(np.concatenate([part.scores for part in parts]))
+        return cls(*map(np.concatenate, zip(*(part._arrays() for part in parts), strict=True)))
 
     def taken(self, order: np.ndarray) -> Self:
         """The answers at these places, in this order."""
-        return type(self)(self.scores[order])
+        return type(self)(*(array[order] for array in self._arrays()))
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class Decoded(DecodedArrays):
+    """N x C probabilities, or N values."""
+
+    scores: np.ndarray
 
 
 class Problem(ABC):
@@ -78,31 +86,18 @@ class Problem(ABC):
         if "name" in vars(cls):
             metrics.METRICS[cls.name] = cls.own_metrics
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Any = None,
-    ) -> None:
-        """labels and positive_label belong to the first target column. ValueError where they cannot be right.
+    def __init__(self, inputs: InputsConf) -> None:
+        """As the inputs of a config describe it, not fitted yet. ValueError where they cannot be right.
 
-        conf  an instance of the problem's Conf; None = its defaults
+        Their labels and positive_label belong to the first target column.
         """
-        self.conf = self.Conf() if conf is None else conf
-        if group_by in target_columns:
-            raise ValueError(f"column '{group_by}' cannot be a target and group rows at the same time.")
-        self.target_columns = list(target_columns)
-        self.group_by = group_by
+        self.conf: Any = core.conf.read(self.Conf, inputs.settings)
+        if inputs.group_by in inputs.target:
+            raise ValueError(f"column '{inputs.group_by}' cannot be a target and group rows at the same time.")
+        self.target_columns = list(inputs.target)
+        self.group_by = inputs.group_by
         self.tuned: JSON = None
         """What `tune` chose; kept with the weights."""
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe, not fitted yet. ValueError where they cannot be right."""
-        own = core.conf.read(cls.Conf, conf.settings)
-        return cls(conf.target, conf.labels, conf.positive_label, conf.group_by, own)
 
     @property
     def is_exact(self) -> bool:
@@ -110,9 +105,15 @@ class Problem(ABC):
         return True
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """The fields of text.input_plan.InputPlan that the problem settles; training_params have no say in them."""
         return {}
+
+    @classmethod
+    def idle(cls, inputs: InputsConf) -> dict[str, str]:
+        """The keys of `inputs` that are given and change nothing here, with the reason."""
+        said = {key: why for key, why in cls.without_effect.items() if getattr(inputs, key) is not None}
+        return said | {key: why for key, why in cls.Conf.ignored.items() if inputs.settings.get(key) is not None}
 
     @property
     def num_targets(self) -> int | None:
@@ -215,7 +216,7 @@ class Problem(ABC):
         """Whether a higher score of this metric is the better one."""
         return metrics.higher_is_better(name, self.name)
 
-    def score(self, names: Iterable[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
+    def score(self, names: Sequence[str], decoded: Any, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score. targets are the arrays that `encode` gave, with final ids."""
         return metrics.score(names, self.name, self.answers(decoded, targets))
 
@@ -259,10 +260,10 @@ class Problem(ABC):
         """The cells of one predict_field, one for each row."""
 
 
-def words_column(conf: InputsConf, branch: str) -> str:
+def words_column(inputs: InputsConf, branch: str) -> str:
     """The column of the file that holds the words of a branch."""
-    columns = conf.model_inputs.get(branch, [])
-    return next((column for column in columns if column in (conf.file_header or columns)), "")
+    columns = inputs.model_inputs.get(branch, [])
+    return next((column for column in columns if column in (inputs.file_header or columns)), "")
 
 
 def _hash(text: str) -> int:

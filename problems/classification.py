@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from core.config import InputsConf
 from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row, Spec
 from problems import metrics
-from problems.base import PROBLEMS, Decoded, Problem
+from problems.base import PROBLEMS, Decoded
 from problems.labels import LabelledProblem
 
 
+@PROBLEMS.register
 class Classification(LabelledProblem):
     """One label for each row. Label ids follow descending frequency in train, unless the config lists the labels.
 
@@ -23,20 +25,12 @@ class Classification(LabelledProblem):
     own_metrics = metrics.CLASSIFICATION
     default_metrics = ("accuracy",)
     default_fields = ("prediction", "confidence")
+    least_labels = 2
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Problem.Conf | None = None,
-    ) -> None:
-        if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
-            raise ValueError(f"labels must be two or more different ones, got {', '.join(labels) or 'none'}.")
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
-        self._positive_label = positive_label
-        if labels is not None and (complaint := self._positive_complaint()):
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        self._positive_label = inputs.positive_label
+        if inputs.labels is not None and (complaint := self._positive_complaint()):
             raise ValueError(complaint)
 
     @property
@@ -60,10 +54,7 @@ class Classification(LabelledProblem):
             self._check_scores(given)
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Order the labels by descending frequency, ties by first occurrence. UserError for fewer than two labels."""
-        for column, labels in self._labels.items():
-            if len(labels.found) < 2:
-                raise UserError(f"column {column} needs two or more labels in train, but has{_only(labels.found)}.")
+        """Order the labels. UserError where there are too few, or the positive label is none of them."""
         remaps = super().finish()
         if complaint := self._positive_complaint():
             raise UserError(complaint)
@@ -111,10 +102,3 @@ class Classification(LabelledProblem):
         if positive is None or positive in labels:
             return ""
         return f"positive_label '{positive}' is no label.{did_you_mean(positive, labels) or known_names(labels)}"
-
-
-def _only(labels: Sequence[str]) -> str:
-    return f" only '{labels[0]}'" if labels else " none"
-
-
-PROBLEMS.register(Classification, name=Classification.name)

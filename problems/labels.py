@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from core.config import InputsConf
 from core.errors import UserError, did_you_mean, known_names
 from problems.base import Problem
 from text.ragged import Ragged
@@ -71,23 +72,19 @@ def _numbered(labels: Sequence[str]) -> dict[str, int]:
 class LabelledProblem(Problem):
     """A problem whose target columns hold labels, with ids by descending frequency unless the config lists them."""
 
+    least_labels: ClassVar[int] = 1
+    """Labels that there must be."""
     has_confidences: ClassVar[bool] = True
     """Whether each label has a field confidence@label."""
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Any = None,
-    ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
-        if labels is not None and not 0 < len(labels) == len(set(labels)):
-            raise ValueError(f"labels must be one or more different ones, got {', '.join(labels) or 'none'}.")
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        listed, least = inputs.labels, self.least_labels
+        if listed is not None and not least <= len(listed) == len(set(listed)):
+            raise ValueError(f"labels must be {least} or more different ones, got {', '.join(listed) or 'none'}.")
         self._labels = {column: Labels() for column in self.target_columns}
-        if labels is not None:
-            self._labels[self.target_columns[0]] = Labels(labels)
+        if listed is not None:
+            self._labels[self.target_columns[0]] = Labels(listed)
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -95,10 +92,11 @@ class LabelledProblem(Problem):
         return self._labels[self.target_columns[0]].names
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Order the labels by descending frequency, ties by first occurrence. UserError where there is none."""
+        """Order the labels by descending frequency, ties by first occurrence. UserError where there are too few."""
         for column, labels in self._labels.items():
-            if not labels.found:
-                raise UserError(f"column {column} has no labels in train.")
+            if len(labels.found) < self.least_labels:
+                found = f" only '{labels.found[0]}'" if labels.found else " none"
+                raise UserError(f"column {column} needs {self.least_labels} or more labels in train, but has{found}.")
         return {column: labels.finish() for column, labels in self._labels.items()}
 
     def state(self) -> dict[str, Any]:

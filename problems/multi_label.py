@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from core.conf import Range
+from core.config import InputsConf
 from core.errors import UserError
 from core.types import Features, Row, Spec
 from problems import metrics
@@ -19,6 +20,7 @@ from text.readers import JsonText
 DEFAULT_THRESHOLD = 0.5
 
 
+@PROBLEMS.register
 class MultiLabel(LabelledProblem):
     """Any number of labels for each row, also none; its cell lists them.
 
@@ -44,18 +46,11 @@ class MultiLabel(LabelledProblem):
 
     conf: Conf
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Conf | None = None,
-    ) -> None:
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
-        if positive_label is not None:
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        if inputs.positive_label is not None:
             raise ValueError("positive_label belongs to classification; in multi_label each label is for itself.")
-        for label in labels or ():
+        for label in inputs.labels or ():
             if complaint := self._separator_complaint(label):
                 raise ValueError(f"labels: {complaint}")
 
@@ -169,6 +164,3 @@ def best_thresholds(scores_NC: np.ndarray, right_NC: np.ndarray) -> np.ndarray:
     middle_C = (lowest_C + next_C) / 2
     chosen_C = np.where(middle_C > next_C, middle_C, lowest_C)  # between neighbouring floats there is no middle
     return np.where(right_NC.any(0) & np.isfinite(scores_NC).all(0), chosen_C, DEFAULT_THRESHOLD)
-
-
-PROBLEMS.register(MultiLabel, name=MultiLabel.name)

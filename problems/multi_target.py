@@ -68,6 +68,7 @@ class DecodedTargets:
         return type(self)({column: decoded.taken(order) for column, decoded in self.by_column.items()})
 
 
+@PROBLEMS.register
 class MultiTarget(Problem):
     """Several targets of a row, such as the intent of a request and its slots (Liu and Lane 2016).
 
@@ -82,49 +83,51 @@ class MultiTarget(Problem):
     name = "multi_target"
     own_metrics = {"sentence_accuracy": metrics.Metric(lambda right_N, _: float(np.mean(right_N)))}
 
-    def __init__(self, parts: Mapping[str, Problem], group_by: str | None = None) -> None:
-        """parts: target column -> its problem"""
-        self.parts = dict(parts)
-        super().__init__(list(parts), group_by=group_by)
-        self.default_metrics = [f"{column}.{name}" for column, part in parts.items() for name in part.default_metrics]
-        if self.is_exact:
-            self.default_metrics = ["sentence_accuracy", *self.default_metrics]
-        self.default_fields = [f"{column}.{name}" for column, part in parts.items() for name in part.default_fields]
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe, not fitted yet. ValueError where they cannot be right."""
-        own: MultiTarget.Conf = core.conf.read(cls.Conf, conf.settings)
+    def __init__(self, inputs: InputsConf) -> None:
+        self.parts: dict[str, Problem] = {}
+        """Target column -> its problem."""
+        super().__init__(inputs)
+        problems: dict[str, TargetConf] = self.conf.problems
         for key in ("labels", "positive_label"):
-            if getattr(conf, key) is not None:
-                raise ValueError(f"{key} belongs to one of the targets: write it in problems.{conf.target[0]}.{key}.")
-        for column in conf.target:
-            if column not in own.problems:
-                raise ValueError(f'problems has nothing for target \'{column}\', such as {{"dataset_type": "..."}}.')
-        for column in own.problems:
-            if column not in conf.target:
-                hint = did_you_mean(column, conf.target) or known_names(conf.target)
+            if getattr(inputs, key) is not None:
+                raise ValueError(f"{key} belongs to one of the targets: write it in problems.{inputs.target[0]}.{key}.")
+        for column in problems:
+            if column not in inputs.target:
+                hint = did_you_mean(column, inputs.target) or known_names(inputs.target)
                 raise ValueError(f"problems names '{column}', which is no target.{hint}")
-        parts = {}
-        for column in conf.target:
-            part = own.problems[column]
-            if part.dataset_type == cls.name:
+        for column in inputs.target:
+            if column not in problems:
+                raise ValueError(f'problems has nothing for target \'{column}\', such as {{"dataset_type": "..."}}.')
+            if problems[column].dataset_type == self.name:
                 raise ValueError(f"problems.{column}: dataset_type of a target cannot be multi_target.")
             try:
-                parts[column] = part.problem().of(part.as_inputs(conf, column))
+                self.parts[column] = problems[column].problem()(problems[column].as_inputs(inputs, column))
             except ValueError as error:
                 raise ValueError(f"problems.{column}: {error}") from error
-        return cls(parts, conf.group_by)
+        parts = self.parts.items()
+        self.default_metrics = [f"{column}.{name}" for column, part in parts for name in part.default_metrics]
+        if self.is_exact:
+            self.default_metrics = ["sentence_accuracy", *self.default_metrics]
+        self.default_fields = [f"{column}.{name}" for column, part in parts for name in part.default_fields]
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """What the problems of all targets settle."""
-        own: MultiTarget.Conf = core.conf.read(cls.Conf, conf.settings)
+        own: MultiTarget.Conf = core.conf.read(cls.Conf, inputs.settings)
         settled: dict[str, Any] = {}
         for column, part in own.problems.items():
-            if part.dataset_type in PROBLEMS:
-                settled |= part.problem().plan(part.as_inputs(conf, column))
+            settled |= part.problem().plan(part.as_inputs(inputs, column))
         return settled
+
+    @classmethod
+    def idle(cls, inputs: InputsConf) -> dict[str, str]:
+        """Those of each target too."""
+        said, shared = super().idle(inputs), dataclasses.replace(inputs, group_by=None)
+        own: MultiTarget.Conf = core.conf.read(cls.Conf, inputs.settings)
+        for column, part in own.problems.items():
+            idle = part.problem().idle(part.as_inputs(shared, column))
+            said |= {f"problems.{column}.{key}": why for key, why in idle.items()}
+        return said
 
     @property
     def tuned(self) -> JSON:
@@ -211,11 +214,11 @@ class MultiTarget(Problem):
         _, part, rest = self._part_of(name)
         return part.higher_is_better(rest) if part is not None else super().higher_is_better(name)
 
-    def score(self, names: Sequence[str], decoded: DecodedTargets, targets: Mapping[str, Any]) -> Scores:  # type: ignore[override]
+    def score(self, names: Sequence[str], decoded: DecodedTargets, targets: Mapping[str, Any]) -> Scores:
         """Metric name -> score."""
         scores: dict[str, float] = {}
         for column, part in self.parts.items():
-            own = [name.removeprefix(f"{column}.") for name in names if name.startswith(f"{column}.")]
+            own = [rest for owner, _, rest in map(self._part_of, names) if owner == column]
             found = part.score(own, decoded.by_column[column], targets)
             scores |= {f"{column}.{name}": score for name, score in found.items()}
         for name in self.own_metrics.keys() & names:
@@ -230,7 +233,7 @@ class MultiTarget(Problem):
 
     def _part_of(self, name: str) -> tuple[str, Problem | None, str]:
         """The target that a metric or field begins with, its problem, and the rest of the name."""
-        column = next((column for column in self.parts if name.startswith(f"{column}.")), "")
+        column = max((column for column in self.parts if name.startswith(f"{column}.")), key=len, default="")
         return column, self.parts.get(column), name.removeprefix(f"{column}.")
 
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
@@ -247,6 +250,3 @@ class MultiTarget(Problem):
         column, part, rest = self._part_of(field)
         assert part is not None
         return part._field(rest, decoded.by_column[column])
-
-
-PROBLEMS.register(MultiTarget, name=MultiTarget.name)

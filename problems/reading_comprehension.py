@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import pairwise
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,18 +15,19 @@ from core.config import InputsConf
 from core.types import Features, Row, Spec
 from problems import metrics
 from problems.answer_texts import answer_scores
-from problems.base import PROBLEMS, Problem, words_column
+from problems.base import PROBLEMS, DecodedArrays, Problem, words_column
 from text.ragged import Ragged
 from text.tokens import Tokens
 from text.windows import Windows
 
 PASSAGE, START, END = "passage", "start_label", "end_label"
-TEXT, SPANS = "text of passage", "spans of passage"
+TEXT, SPANS, ANSWERS = "text of passage", "spans of passage", "right answers"
+"""What is kept of the rows for metrics and predictions, beside the targets."""
 
 
 @dataclass(frozen=True)
-class DecodedSpans:
-    """The best span of each of N windows, in host memory.
+class DecodedSpans(DecodedArrays):
+    """The best span of each of N windows.
 
     starts, ends  its first and last token, counted in the window
     scores        the sum of its start and end logits
@@ -40,18 +40,6 @@ class DecodedSpans:
     scores: np.ndarray
     nulls: np.ndarray
     norms: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The answers of several batches one after the other."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
-
-    def taken(self, order: np.ndarray) -> Self:
-        """The answers at these places, in this order."""
-        return type(self)(*(getattr(self, field.name)[order] for field in fields(self)))
 
     def of_rows(self, windows: Windows) -> "DecodedSpans":
         """The best span of each row, counted in its text, from those of its windows."""
@@ -83,6 +71,7 @@ class DecodedAnswers:
         return len(self.texts)
 
 
+@PROBLEMS.register
 class ReadingComprehension(Problem):
     """The answer to a question is a part of a passage (SQuAD, Rajpurkar et al. 2016).
 
@@ -116,33 +105,28 @@ class ReadingComprehension(Problem):
     default_fields = ("prediction",)
     conf: Conf
 
-    def __init__(self, target_columns: Sequence[str], conf: Conf | None = None, passage_column: str = PASSAGE) -> None:
-        """passage_column  the column that holds the passages. ValueError for other targets than those of the class."""
-        super().__init__(target_columns, conf=conf)
-        others = [column for column in target_columns if column not in (START, END)]
-        if not {START, END} <= set(target_columns) or len(others) > 1:
-            raise ValueError(f"target must be {START}, {END} and the column of the answers, got {target_columns}.")
-        self.answer_column = others[0] if others else None
-        self.passage_column = passage_column
-
-    @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe."""
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
         for key in ("labels", "positive_label", "group_by"):
-            if getattr(conf, key) is not None:
+            if getattr(inputs, key) is not None:
                 raise ValueError(f"{key} has no place where answers are parts of a passage.")
-        if PASSAGE not in conf.model_inputs:
+        if PASSAGE not in inputs.model_inputs:
             raise ValueError(f"model_inputs must have a branch called '{PASSAGE}': answers are parts of it.")
-        return cls(conf.target, core.conf.read(cls.Conf, conf.settings), words_column(conf, PASSAGE))
+        others = [column for column in inputs.target if column not in (START, END)]
+        if not {START, END} <= set(inputs.target) or len(others) > 1:
+            columns = ", ".join(inputs.target)
+            raise ValueError(f"target must be {START}, {END} and the column of the answers, got {columns}.")
+        self.answer_column = others[0] if others else None
+        self.passage_column = words_column(inputs, PASSAGE)
 
     @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """The passage keeps where its tokens stand, may be cut to windows, may begin with the place of no answer."""
-        own: ReadingComprehension.Conf = core.conf.read(cls.Conf, conf.settings)
+        own: ReadingComprehension.Conf = core.conf.read(cls.Conf, inputs.settings)
         size = own.window_size
         return {
             "add_start_end": False,
-            "placed": conf.model_inputs.get(PASSAGE, []),
+            "placed": inputs.model_inputs.get(PASSAGE, []),
             "begun": [PASSAGE] if own.unanswerable else [],
             "windows": {PASSAGE: [size, own.window_stride or max(1, size // 2)]} if size else {},
             "positions": {START: PASSAGE, END: PASSAGE},
@@ -188,15 +172,15 @@ class ReadingComprehension(Problem):
                     places[at] = _tokens_at(*characters, spans)
             except ValueError as error:
                 errors[at] = str(error)
-        arrays = {START: places[:, 0], END: places[:, 1], **self.kept(rows, tokens)}
-        return arrays | {self.answer_column or "answers": _bytes([json.dumps(texts) for texts in right])}, errors
+        answers = Ragged.of_texts([json.dumps(texts) for texts in right])
+        return {START: places[:, 0], END: places[:, 1], ANSWERS: answers, **self.kept(rows, tokens)}, errors
 
     def kept(self, rows: Sequence[Row], tokens: Mapping[str, Tokens]) -> dict[str, Any]:
         """The passages, and the characters of their tokens."""
         passages = tokens[self.passage_column]
         assert passages.spans is not None
         texts = [row.cells.get(self.passage_column, "") for row in rows]
-        return {TEXT: _bytes(texts), SPANS: passages.index.with_values(passages.spans)}
+        return {TEXT: Ragged.of_texts(texts), SPANS: passages.index.with_values(passages.spans)}
 
     def decode(self, outputs: Mapping[str, Features]) -> DecodedSpans:
         """The best span of each window: the highest sum of a start and an end at most max_answer_length apart."""
@@ -217,7 +201,7 @@ class ReadingComprehension(Problem):
         best = decoded if windows is None else decoded.of_rows(windows)
         spans, firsts = kept[SPANS], kept[SPANS].offsets[:-1]
         starts, ends = spans.values[firsts + best.starts, 0], spans.values[firsts + best.ends, 1]
-        texts = [text[start:end] for text, start, end in zip(_texts(kept[TEXT]), starts, ends, strict=True)]
+        texts = [text[start:end] for text, start, end in zip(kept[TEXT].texts(), starts, ends, strict=True)]
         return DecodedAnswers(texts, starts, ends, np.exp(best.scores - best.norms), best.nulls - best.scores)
 
     def tune(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> None:
@@ -255,7 +239,7 @@ class ReadingComprehension(Problem):
         return ["" if none else text for none, text in zip(none_N, decoded.texts, strict=True)]
 
     def _right(self, targets: Mapping[str, Any]) -> list[list[str]]:
-        return [json.loads(text) for text in _texts(targets[self.answer_column or "answers"])]
+        return [json.loads(text) for text in targets[ANSWERS].texts()]
 
     def _answer(self, row: Row) -> tuple[list[str], tuple[int, int] | None]:
         """The right answers of a row and the characters of the first; None where it has none. ValueError if unsound."""
@@ -324,18 +308,3 @@ def _listed(cell: str) -> list[str]:
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
             return value
     return [cell] if cell else []
-
-
-def _bytes(texts: Sequence[str]) -> Ragged:
-    """Texts as lists of bytes."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return Ragged.of_lengths(np.frombuffer(b"".join(encoded), np.uint8), lengths)
-
-
-def _texts(ragged: Ragged) -> list[str]:
-    whole = ragged.values.tobytes()
-    return [whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ragged.offsets.tolist())]
-
-
-PROBLEMS.register(ReadingComprehension, name=ReadingComprehension.name)

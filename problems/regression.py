@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from core.config import InputsConf
 from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Decoded, Problem
 
 
+@PROBLEMS.register
 class Regression(Problem):
     """One number for each row. Output: B x 1 or B, taken as it is."""
 
@@ -19,17 +21,9 @@ class Regression(Problem):
     default_metrics = ("rmse",)
     default_fields = ("prediction",)
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        positive_label: str | None = None,
-        group_by: str | None = None,
-        conf: Problem.Conf | None = None,
-    ) -> None:
-        """positive_label is accepted and not needed: auc counts 1 against 0."""
-        super().__init__(target_columns, labels, positive_label, group_by, conf)
-        if labels is not None:
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        if inputs.labels is not None:
             raise ValueError("labels belong to classification; regression has none.")
 
     @property
@@ -85,6 +79,3 @@ def _number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return float("nan")
-
-
-PROBLEMS.register(Regression, name=Regression.name)

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 
-import core.conf
 from core.config import InputsConf
 from core.linear_chain import PARTS, Chain, best_path
 from core.types import Features, Row, Spec
@@ -39,6 +38,7 @@ class DecodedTags:
         return type(self)(self.tags.taken(order))
 
 
+@PROBLEMS.register
 class SequenceTagging(LabelledProblem):
     """One label for each word of a text; words and labels stand in their cells with spaces between them.
 
@@ -69,28 +69,18 @@ class SequenceTagging(LabelledProblem):
 
     conf: Conf
 
-    def __init__(
-        self,
-        target_columns: Sequence[str],
-        labels: Sequence[str] | None = None,
-        conf: Conf | None = None,
-        words_column: str = "text",
-    ) -> None:
-        """words_column  the column whose words have the labels"""
-        super().__init__(target_columns, labels, conf=conf)
-        self.words_column, self.scheme = words_column, self.conf.tagging_scheme
+    def __init__(self, inputs: InputsConf) -> None:
+        super().__init__(inputs)
+        self.group_by = None  # see without_effect
+        self.words_column = words_column(inputs, next(iter(inputs.model_inputs), ""))
+        """The column whose words have the labels."""
+        self.scheme = self.conf.tagging_scheme
         self.learned_scheme = self.conf.learned_tagging_scheme or self.scheme
 
     @classmethod
-    def of(cls, conf: InputsConf) -> Self:
-        """The problem that the inputs of a config describe, not fitted yet."""
-        words = words_column(conf, next(iter(conf.model_inputs), ""))
-        return cls(conf.target, conf.labels, core.conf.read(cls.Conf, conf.settings), words)
-
-    @classmethod
-    def plan(cls, conf: InputsConf) -> dict[str, Any]:
+    def plan(cls, inputs: InputsConf) -> dict[str, Any]:
         """Each word of the first branch keeps its tag."""
-        tagged = next(iter(conf.model_inputs.values()), [])
+        tagged = next(iter(inputs.model_inputs.values()), [])
         return {"tagged": tagged, "max_lengths": {}, "fixed_lengths": {}, "add_start_end": False}
 
     @property
@@ -176,6 +166,3 @@ def _tags(flat: Sequence[str], lengths: np.ndarray) -> tuple[Tags, list[str]]:
     place = {label: at for at, label in enumerate(labels)}
     ids = Ragged.of_lengths(np.fromiter((place[label] for label in flat), np.int64, len(flat)), lengths)
     return Tags.of(ids.values, labels, types, ids.firsts), types
-
-
-PROBLEMS.register(SequenceTagging, name=SequenceTagging.name)

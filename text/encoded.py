@@ -3,14 +3,15 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from core.conf import JSON
+from core.config import OnBadRow
 from core.errors import UserError
 from core.types import Row, Spec
 from text import store
@@ -26,9 +27,7 @@ __all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"
 
 CHUNK = 10_000
 """Rows that are encoded at a time."""
-OnBadRow = Literal["error", "skip"]
 _BLOCK = 1 << 20
-Report = Callable[[int], None]
 
 
 class TargetEncoder(Protocol):
@@ -61,13 +60,11 @@ def encode_training_file(
     target: TargetEncoder,
     cache_dir: Path | None,
     on_bad_row: OnBadRow = "error",
-    progress: Report | None = None,
 ) -> tuple[EncodedRows, InputEncoder]:
     """The training rows as ids; vocabularies and `target` are fitted on them in the same pass.
 
     cache_dir   where encoded files are kept; None: in a temporary folder, as long as the rows are used
     on_bad_row  "error": a UserError that lists bad rows; "skip": leave them out and count them
-    progress    called with the number of rows done, now and then
 
     UserError for a file without good rows, and for a disc that does not take the data.
     """
@@ -80,7 +77,7 @@ def encode_training_file(
         encoder = InputEncoder.from_state(found.extra["encoder"])
         target.restore(found.extra["target"])
         return _rows(encoder.plan, target, found), encoder
-    return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=True), encoder
+    return _encode(file, encoder, target, cache_dir, name, on_bad_row, growing=True), encoder
 
 
 def encode_file(
@@ -89,7 +86,6 @@ def encode_file(
     target: TargetEncoder,
     cache_dir: Path | None,
     on_bad_row: OnBadRow = "error",
-    progress: Report | None = None,
 ) -> EncodedRows:
     """The rows of a file as ids, by what was fitted before; arguments and errors as for the training file."""
     _require(file, encoder, target)
@@ -97,7 +93,7 @@ def encode_file(
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
         return _rows(encoder.plan, target, found)
-    return _encode(file, encoder, target, cache_dir, name, on_bad_row, progress, growing=False)
+    return _encode(file, encoder, target, cache_dir, name, on_bad_row, growing=False)
 
 
 def _require(file: RowFile, encoder: InputEncoder, target: TargetEncoder) -> None:
@@ -120,14 +116,13 @@ def _encode(
     cache_dir: Path | None,
     name: str,
     on_bad_row: OnBadRow,
-    progress: Report | None,
     growing: bool,
 ) -> EncodedRows:
     """Encode into the folder `name` of the cache, or of a temporary folder that goes with the rows."""
     folder = cache_dir or Path(tempfile.mkdtemp(prefix="blocksmith-"))
     try:
         with store.StoreWriter(folder / name) as writer:
-            skipped = _write(writer, file, encoder, target, on_bad_row, progress, growing)
+            skipped = _write(writer, file, encoder, target, on_bad_row, growing)
             fitted = {"encoder": encoder.state(), "target": dict(target.state())} if growing else {}
             encoded = _rows(encoder.plan, target, writer.finish({"skipped": skipped, **fitted}))
     except BaseException:
@@ -145,7 +140,6 @@ def _write(
     encoder: InputEncoder,
     target: TargetEncoder,
     on_bad_row: OnBadRow,
-    progress: Report | None,
     growing: bool,
 ) -> int:
     """Write the good rows of a file; the number of bad ones."""
@@ -174,21 +168,23 @@ def _write(
                     values = values.values
                 writer.append(f"target {column}", values)
         done += len(rows)
-        if progress is not None:
-            progress(done)
     if bad and (on_bad_row == "error" or bad == done):
         raise bad_rows_error(file.path, first_bad, bad)
     if growing:
-        kinds = plan.kinds
-        for column, remap in encoder.finish().items():
-            _replace(writer, f"{'characters' if kinds[column] == 'char' else 'values'} {column}", remap)
-        try:
-            final = target.finish()
-        except UserError as error:
-            raise UserError(f"{file.path}: {error}") from error
-        for column, remap in final.items():
-            _replace(writer, f"target {column}", remap)
+        _finish(writer, file, encoder, target)
     return bad
+
+
+def _finish(writer: store.StoreWriter, file: RowFile, encoder: InputEncoder, target: TargetEncoder) -> None:
+    """End of growing: final ids in the place of provisional ones."""
+    for column, remap in encoder.finish().items():
+        _replace(writer, f"{'characters' if encoder.plan.kinds[column] == 'char' else 'values'} {column}", remap)
+    try:
+        final = target.finish()
+    except UserError as error:
+        raise UserError(f"{file.path}: {error}") from error
+    for column, remap in final.items():
+        _replace(writer, f"target {column}", remap)
 
 
 def _split(file: RowFile, splitter: TokenSplitter) -> Iterator[tuple[list[Row], dict[str, Tokens], list[str]]]:

@@ -59,6 +59,11 @@ class EncodedRows:
         """The number of rows."""
         return len(self.lines)
 
+    @property
+    def rows_with_examples(self) -> int:
+        """How many rows have an example; after `taught` it may be less than all."""
+        return len(self) if self.windows is None else len(np.unique(self.windows.rows))
+
     def taught(self) -> "EncodedRows":
         """Without the examples that teach nothing: windows that do not have the answer of their row in them."""
         if not self.plan.positions or self.plan.begun:

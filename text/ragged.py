@@ -1,6 +1,8 @@
 """Lists of different length in flat arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,6 +48,18 @@ class Ragged:
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         return cls(values, offsets, inner)
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str]) -> "Ragged":
+        """Texts as lists of bytes."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return cls.of_lengths(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+    def texts(self) -> list[str]:
+        """The texts that `of_texts` was given."""
+        whole = self.values[: self.offsets[-1]].tobytes()
+        return [whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(self.offsets.tolist())]
 
     def with_values(self, values: np.ndarray) -> "Ragged":
         """Other integers in lists of the same lengths."""

@@ -12,12 +12,13 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, 
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
+from core.config import DataFormat
 from core.errors import UserError, did_you_mean
 from core.types import Row
 
-FORMATS = ("tsv", "csv", "jsonl", "parquet", "conll", "squad")
+FORMATS = get_args(DataFormat)
 SHOWN_BAD_ROWS = 10
 _MOST_COLUMNS = 10_000
 """Of a file without header; without a bound, a slip in file_header would make that many names."""

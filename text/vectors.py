@@ -27,8 +27,7 @@ def load_vectors(
     """float32 of len(words) x D, and which of the words have a vector; the rows of the others are zero.
 
     A cased word without a vector of its own takes that of its lower-case form; a model of fastText has vectors for all
-    words. With `cache_dir` the result is kept
-    there and memory-mapped. Only the numbers of wanted words are read.
+    words. With `cache_dir` the result is kept there and memory-mapped. Only the numbers of wanted words are read.
     UserError for a file that is missing, empty, damaged, or of another kind.
     """
     if cache_dir is None:
@@ -43,11 +42,6 @@ def load_vectors(
             writer.append("found", found)
             stored = writer.finish(None)
     return stored.arrays["vectors"], stored.arrays["found"]
-
-
-def vector_words(path: Path, kind: str, binary: bool) -> "VectorWords":
-    """Every word that has a vector, in the order of the file."""
-    return VectorWords(path, kind, binary)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def test_a_sound_document_has_no_problems():
         (circle(radius=1, fill=1.0), "items[0].conf.fill: must be below 1, got 1.0."),
         (circle(radius="big"), 'items[0].conf.radius: must be a whole number, got "big".'),
         (circle(), "items[0].conf: 'radius' is missing in Circle."),
+        ({"items": [{"shape": "Circle"}]}, "items[0]: 'conf' is missing in Circle."),
+        ({"items": [{"shape": "Circle", "conf": None}]}, "items[0].conf: must be an object, got null."),
         ({"items": [{"shape": "Cirle"}]}, 'items[0].shape: no shape is called "Cirle". Did you mean \'Circle\'? Accepted: "Circle".'),
         ({"items": 3}, "items: must be a list, got 3."),
         ({"items": [], "mode": "fats"}, 'mode: must be one of "fast", "slow" or null, got "fats". Did you mean \'fast\'?'),
@@ -95,6 +97,21 @@ def test_a_conf_checks_its_ranges_in_python_too():
 def test_reading_and_writing_a_conf_is_the_identity():
     value = {"items": [{"shape": "Circle", "conf": {"radius": 1}}], "mode": None, "width": [4, 5]}
     assert to_json(read(RootConf, value)) == value
+
+
+def test_null_stands_for_a_list_or_an_object_that_may_be_left_out():
+    class Conf(core.conf.Conf):
+        names: list[str] = field(default_factory=lambda: ["a"])
+        item: ItemConf = field(default_factory=lambda: ItemConf(shape="Circle"))
+        size: int = 3
+
+    checker = schema.schema(Conf, {"shape": SHAPES})
+    assert schema.problems({"names": None, "item": None}, checker) == []
+    assert read(Conf, {"names": None, "item": None}) == Conf()
+    assert [str(problem) for problem in schema.problems({"size": None, "names": 3}, checker)] == [
+        "names: must be a list or null, got 3.",
+        "size: must be a whole number, got null.",
+    ]
 
 
 def test_whole_numbers_are_read_as_floats_where_a_float_is_wanted():

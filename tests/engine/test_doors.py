@@ -336,7 +336,7 @@ TRAIN = "cat runs\tup\ndog eats\tdown\n" * 10
         (TRAIN + "alone\n", ["train.tsv:21: 1 column, but the config names 2 (text, label)."]),
         (TRAIN + "  \tup\n", ["train.tsv:21: text is empty."]),
         (TRAIN + "cat\t\n", ["train.tsv:21: the label in column label is empty."]),
-        ("cat\tup\n" * 9, ["column label needs two or more labels in train, but has only 'up'."]),
+        ("cat\tup\n" * 9, ["column label needs 2 or more labels in train, but has only 'up'."]),
     ],
     ids=["empty", "binary", "latin-1", "more-columns", "fewer-columns", "empty-text", "empty-label", "one-label"],
 )

@@ -36,6 +36,20 @@ def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
     assert all(layer["conf"] for layer in kept["architecture"] if layer["layer"] in ("BiLSTM", "Linear", "Pooling"))
 
 
+def test_null_is_as_if_not_given(task):
+    changed = copy.deepcopy(task.config) | {"metrics": None, "trainer": {"conf": None}, "plugins": None}
+    changed["architecture"][1]["conf"] = changed["loss"]["losses"][0]["conf"] = None
+    del task.config["metrics"], task.config["architecture"][1]["conf"]
+    assert checked(changed, "config.json").document() == checked(task.config, "config.json").document()
+    changed["inputs"]["target"] = None
+    assert findings(changed) == ["inputs.target: names no column."]
+
+
+def test_a_block_without_the_settings_that_it_needs_is_refused(task):
+    task.config["architecture"][1] = {"layer_id": "states", "layer": "MultiHeadOutput", "inputs": ["sentence"]}
+    assert findings(task.config) == ["architecture[1]: 'conf' is missing in MultiHeadOutput."]
+
+
 def notices(config) -> list[str]:
     return [str(notice) for notice in checked(config, "config.json").notices]
 
@@ -124,7 +138,7 @@ def test_a_broken_section_does_not_hide_what_is_wrong_elsewhere(task):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"labels": ["up"]}, "inputs: labels must be two or more different ones, got up."),
+        ({"labels": ["up"]}, "inputs: labels must be 2 or more different ones, got up."),
         ({"labels": ["up", "down"], "positive_label": "sideways"}, "inputs: positive_label 'sideways' is no label."),
         ({"group_by": "label"}, "inputs: column 'label' cannot be a target and group rows at the same time."),
         ({"target": []}, "inputs.target: names no column."),
@@ -138,6 +152,13 @@ def test_a_broken_section_does_not_hide_what_is_wrong_elsewhere(task):
 def test_inputs_that_cannot_be_right(task, change, sentence):
     task.config["inputs"] |= change
     assert any(sentence in finding for finding in findings(task.config)), findings(task.config)
+
+
+def test_a_branch_of_characters_alone_is_refused():
+    document = read_document(ROOT / "configs/demo/tagging.json")
+    document["inputs"]["model_inputs"]["sentence"].remove("words")
+    with pytest.raises(ConfigError, match="sentence: a branch needs one column of words, but this one has none"):
+        checked(document, "config.json", files=False)
 
 
 def test_a_missing_validation_file_is_noticed_and_the_test_file_taken(task):

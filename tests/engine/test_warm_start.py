@@ -11,11 +11,10 @@ from engine.checkpoint import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 
-WORDS = "embedding.tables.word_table.weight"
+WORDS, NGRAMS = "embedding.tables.word_table.weight", "embedding.ngrams.vectors.weight"
 
 
-@pytest.fixture
-def earlier(task):
+def trained_before(task):
     """A run, moved aside; the next training starts from it and learns nothing, so that its weights can be seen."""
     train(load_experiment(task.path), lambda _: None)
     task.run.rename(task.folder / "earlier")
@@ -24,10 +23,15 @@ def earlier(task):
     return RunFolder(task.folder / "earlier")
 
 
+@pytest.fixture
+def earlier(task):
+    return trained_before(task)
+
+
 def started(task):
     """What the training says of the weights, and the weights."""
     said: list[str] = []
-    train(load_experiment(task.path), said.append)
+    train(load_experiment(task.path), said.append, force=True)
     weights, _ = RunFolder(task.run).read_weights()
     return [line for line in said if line.startswith("weights of")], weights
 
@@ -67,6 +71,17 @@ def test_what_does_not_agree_starts_fresh_and_is_said(task, earlier):
     assert said[1].startswith(f"weights of {earlier.path} not taken over: states (32 x 8 there, 20 x 8 here), ")
     assert said[1].endswith("new (not there), output (other labels)")
     assert torch.equal(weights[WORDS], earlier.read_weights()[0][WORDS])
+
+
+def test_hashed_ngrams_are_taken_over_with_the_whole_vocabulary_only(task):
+    task.config["architecture"][0]["conf"]["ngram"] = {"cols": ["text"], "dim": 4, "buckets": 50}
+    earlier = trained_before(task)
+    said, weights = started(task)
+    assert said == [f"weights of {earlier.path} taken over: word_table (18 of 18 entries), ngrams, states, output"]
+    assert torch.equal(weights[NGRAMS], earlier.read_weights()[0][NGRAMS])
+    task.file("train.tsv", (task.folder / "train.tsv").read_text().replace("cat", "lion"))
+    said, _ = started(task)
+    assert said[1] == f"weights of {earlier.path} not taken over: ngrams (other words)"
 
 
 def test_a_pickle_is_refused_and_never_opened(task):

@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -488,13 +489,30 @@ def test_regression_losses_say_what_does_not_fit(name):
         check(ONE, TWO_LABELS)
 
 
-@pytest.mark.parametrize(("name", "field"), [("CrossEntropyLoss", "weight"), ("FocalLoss", "alpha")])
-def test_weights_whose_order_only_the_data_tells_are_noticed(name, field):
-    unknown = Spec("B", ids=True)
+@pytest.mark.parametrize(
+    ("name", "field", "known"),
+    [
+        ("CrossEntropyLoss", "weight", LABELS),
+        ("FocalLoss", "alpha", LABELS),
+        ("BCEWithLogitsLoss", "pos_weight", SETS),
+    ],
+)
+def test_weights_whose_order_only_the_data_tells_are_noticed(name, field, known):
+    unknown = replace(known, labels=None)
     weights = [0.1, 0.9, 0.5]
     assert list(conf_class(name)(**{field: weights}).notices(SCORES, unknown)) == [f"conf.{field}"]
-    assert conf_class(name)(**{field: weights}).notices(SCORES, LABELS) == {}
+    assert conf_class(name)(**{field: weights}).notices(SCORES, known) == {}
     assert conf_class(name)(**{field: {"a": 0.1}}).notices(SCORES, unknown) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("CrossEntropyLoss", "weight"), ("NLLLoss", "weight"), ("FocalLoss", "alpha")]
+)
+def test_weights_of_labels_are_refused_where_tokens_are_the_answer(name, field):
+    places = Spec("B", ids=True, places=True)
+    conf_class(name)().check(Spec("BT"), places)
+    with pytest.raises(ValueError, match=f"{field} belongs to labels, but this target holds places of tokens"):
+        conf_class(name)(**{field: [0.1, 0.9]}).check(Spec("BT"), places)
 
 
 @pytest.mark.parametrize(("name", "field"), [("CrossEntropyLoss", "weight"), ("FocalLoss", "alpha")])

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from problem_of import problem_of
 from sklearn import metrics as sklearn_metrics
 
 from core.errors import UserError
@@ -23,7 +24,7 @@ def rows(*cells):
 
 
 def fitted(*cells, **conf):
-    problem = MultiLabel(["topics"], conf=MultiLabel.Conf(**conf))
+    problem = problem_of(MultiLabel, "topics", **conf)
     arrays, errors = problem.encode(rows(*cells), growing=True)
     assert not any(errors), errors
     remap = problem.finish()["topics"]
@@ -31,7 +32,7 @@ def fitted(*cells, **conf):
 
 
 def listed(**arguments):
-    return MultiLabel(["topics"], labels=LABELS, **arguments)
+    return problem_of(MultiLabel, "topics", labels=list(LABELS), **arguments)
 
 
 def sets(problem, *cells):
@@ -44,7 +45,7 @@ def test_a_cell_lists_labels_and_frequent_ones_come_first():
     assert problem.labels == ("war", "art", "sport") and problem.num_targets == 3
     assert ids.multi_hot(3).astype(int).tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 0, 1], [0, 0, 0]]
     assert problem.target_specs() == {"topics": Spec("BC", {"C": 3}, labels=("war", "art", "sport"))}
-    assert MultiLabel(["topics"]).target_specs() == {"topics": Spec("BC")}
+    assert problem_of(MultiLabel, "topics").target_specs() == {"topics": Spec("BC")}
 
 
 def test_another_separator():
@@ -81,17 +82,17 @@ def test_unknown_labels_and_rows_that_cannot_be_read_are_errors():
 
 
 def test_what_cannot_be_right_is_refused():
-    with pytest.raises(ValueError, match="labels must be one or more different ones, got a, a"):
-        MultiLabel(["topics"], labels=["a", "a"])
+    with pytest.raises(ValueError, match="labels must be 1 or more different ones, got a, a"):
+        problem_of(MultiLabel, "topics", labels=["a", "a"])
     with pytest.raises(ValueError, match="label 'a,b' holds the label_separator ','"):
-        MultiLabel(["topics"], labels=["a,b"])
+        problem_of(MultiLabel, "topics", labels=["a,b"])
     with pytest.raises(ValueError, match="positive_label belongs to classification"):
-        MultiLabel(["topics"], positive_label="a")
+        problem_of(MultiLabel, "topics", positive_label="a")
     with pytest.raises(ValueError, match="label_separator is empty"):
         MultiLabel.Conf(label_separator="")
     with pytest.raises(ValueError, match="threshold must be below 1"):
         MultiLabel.Conf(threshold=1.0)
-    with pytest.raises(UserError, match="column topics has no labels in train"):
+    with pytest.raises(UserError, match="column topics needs 1 or more labels in train, but has none"):
         fitted("", " , ")
 
 
@@ -105,7 +106,7 @@ def test_outputs_that_cannot_answer_are_refused():
     problem = listed()
     problem.check_output(Spec("BD", {"D": 3}), "topics")
     problem.check_output(Spec("BD"), "topics")
-    MultiLabel(["topics"]).check_output(Spec("BD", {"D": 7}), "topics")
+    problem_of(MultiLabel, "topics").check_output(Spec("BD", {"D": 7}), "topics")
     with pytest.raises(ValueError, match="must give one score for each of the 3 labels, but gives 1"):
         problem.check_output(Spec("BD", {"D": 1}), "topics")
     with pytest.raises(ValueError, match="expects B x D, but the input is B x T x 3"):
@@ -114,7 +115,7 @@ def test_outputs_that_cannot_answer_are_refused():
 
 def test_the_state_restores_the_labels_and_knows_the_separator():
     problem, _ = fitted("b", "a,b")
-    again = MultiLabel(["topics"])
+    again = problem_of(MultiLabel, "topics")
     again.restore(json.loads(json.dumps(problem.state())))
     assert again.labels == ("b", "a")
     assert again.state() != fitted("b", "a;b", label_separator=";")[0].state()
@@ -139,14 +140,14 @@ def test_predictions_name_the_surest_label_first():
     assert [cells["prediction"] for cells in predicted(listed())] == ["art,sport", "sport", "", "war,art,sport"]
     (second,) = {cells["confidence@art"] for cells in predicted(listed(), ["confidence@art"])[1:3]}
     assert second == 0.2
-    strict = listed(conf=MultiLabel.Conf(threshold=0.8, label_separator=" | "))
+    strict = listed(threshold=0.8, label_separator=" | ")
     assert [cells["prediction"] for cells in predicted(strict)] == ["art", "", "", "war | art"]
 
 
 def test_fields_are_known():
     assert listed().check_fields(["prediction", "confidence@war"]) is None
     assert "unknown field 'confidence'. Did you mean 'confidence@" in (listed().check_fields(["confidence"]) or "")
-    assert MultiLabel(["topics"]).check_fields(["confidence@x"]) is None
+    assert problem_of(MultiLabel, "topics").check_fields(["confidence@x"]) is None
 
 
 def f1(right, chosen):
@@ -203,7 +204,7 @@ def validation():
 
 def tuned(validation, threshold):
     _, decoded, cells = validation
-    problem = listed(conf=MultiLabel.Conf(threshold=threshold))
+    problem = listed(threshold=threshold)
     targets = problem.encode(rows(*cells), growing=False)[0]
     problem.tune(decoded, targets)
     return problem, problem.score(["micro_f1", "f1@sport", "f1@art"], decoded, targets)
@@ -219,13 +220,13 @@ def test_tuned_thresholds_score_best_and_survive_json(validation):
     assert one[1]["micro_f1"] == pytest.approx(best) and best > fixed[1]["micro_f1"]
     for at, label in enumerate(("sport", "art")):
         assert each[1][f"f1@{label}"] == pytest.approx(max(f1(right[:, at], decoded.scores[:, at] >= c) for c in cuts))
-    again = listed(conf=each[0].conf)
+    again = listed(threshold=each[0].conf.threshold)
     again.tuned = json.loads(json.dumps(each[0].tuned))
     assert again.predictions(rows(*cells), decoded) == each[0].predictions(rows(*cells), decoded)
 
 
 def test_a_threshold_that_was_never_chosen_is_a_sentence(validation):
-    problem = listed(conf=MultiLabel.Conf(threshold="tuned"))
+    problem = listed(threshold="tuned")
     with pytest.raises(UserError, match=r"inputs.threshold: 'tuned', but this training chose none so\. Set"):
         predicted(problem)
     problem.tuned = [0.1, 0.2, 0.3]

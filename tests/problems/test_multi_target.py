@@ -30,7 +30,7 @@ ROWS = [
 
 
 def made(**changes) -> MultiTarget:
-    return MultiTarget.of(core.conf.read(InputsConf, {**INPUTS, **changes}))
+    return MultiTarget(core.conf.read(InputsConf, {**INPUTS, **changes}))
 
 
 def fitted() -> tuple[MultiTarget, dict[str, Any]]:
@@ -119,7 +119,7 @@ def test_scores_of_numbers_are_not_right_or_wrong():
         ({"labels": ["a", "b"]}, "problems.intent.labels"),
         (
             {"problems": {**INPUTS["problems"], "intent": {"dataset_type": "classification", "labels": ["a"]}}},
-            "problems.intent: labels must be two or more",
+            "problems.intent: labels must be 2 or more",
         ),
     ],
 )
@@ -132,6 +132,23 @@ def test_metrics_name_their_target():
     problem, _ = fitted()
     assert "as intent.accuracy does" in (problem.check_metric("accuracy") or "")
     assert "unknown metric 'acuracy'" in (problem.check_metric("intent.acuracy") or "")
+
+
+def test_a_target_may_begin_as_another_does():
+    problems = {"a": {"dataset_type": "classification"}, "a.b": {"dataset_type": "regression"}}
+    problem = made(target=["a", "a.b"], problems=problems)
+    rows = [Row(at, {"a": label, "a.b": "2"}) for at, label in enumerate(("yes", "no", "yes"))]
+    targets, _ = problem.encode(rows, growing=True)
+    problem.finish()
+    decoded = problem.decode({"a": Features(torch.eye(2)[[0, 1, 1]]), "a.b": Features(torch.tensor([2.0, 3.0, 1.0]))})
+    assert [problem.check_metric(name) for name in ("a.accuracy", "a.b.mse")] == [None, None]
+    scores = problem.score(["a.accuracy", "a.b.mse"], decoded, targets)
+    assert scores == pytest.approx({"a.accuracy": 2 / 3, "a.b.mse": 2 / 3})
+    assert [list(row.cells.values()) for row in problem.predictions(rows, decoded, ["a.b.prediction"])] == [
+        [2],
+        [3],
+        [1],
+    ]
 
 
 @pytest.fixture
@@ -172,6 +189,15 @@ def test_two_outputs_are_trained_scored_and_predicted(door, joint):
     rows = [json.loads(line) for line in answers.read_text().splitlines()]
     both = [row["intent.prediction"] == row["intent"] and row["slots.prediction"] == row["slots"] for row in rows]
     assert scores["sentence_accuracy"] == pytest.approx(sum(both) / len(rows))
+
+
+def test_what_changes_nothing_for_a_target_is_noticed(door, joint):
+    joint.config["inputs"]["problems"]["slots"]["positive_label"] = "O"
+    joint.config["inputs"]["problems"]["intent"]["tagging_scheme"] = "BIO"
+    code, _, err = door("train", "--conf_path", joint.path, "--check")
+    assert code == 0
+    assert "inputs.problems.slots.positive_label: has no effect. Spans are scored by their type" in err
+    assert "inputs.problems.intent.tagging_scheme: has no effect. Rows have no tags" in err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from problem_of import problem_of
 
 from core.errors import UserError
 from core.types import Features, Row, Spec
@@ -18,7 +19,7 @@ def rows(*cells, column="label", **more):
 
 
 def fitted(*cells, **arguments):
-    problem = Classification(["label"], **arguments)
+    problem = problem_of(Classification, "label", **arguments)
     problem.encode(rows(*cells), growing=True)
     problem.finish()
     return problem
@@ -31,7 +32,7 @@ def test_problems_are_known_by_their_dataset_type():
 
 
 def test_label_ids_follow_descending_frequency_over_all_chunks():
-    problem = Classification(["label"])
+    problem = problem_of(Classification, "label")
     assert problem.labels is None and problem.num_targets is None
     first, errors = problem.encode(rows("b", "a", "c"), growing=True)
     second, _ = problem.encode(rows("c", "d", "a", " c "), growing=True)
@@ -46,7 +47,7 @@ def test_label_ids_follow_descending_frequency_over_all_chunks():
 
 
 def test_listed_labels_keep_their_order_and_take_no_others():
-    problem = Classification(["label"], labels=["no", "yes"])
+    problem = problem_of(Classification, "label", labels=["no", "yes"])
     assert problem.num_targets == 2
     arrays, errors = problem.encode(rows("yes", "yes", "maybe"), growing=True)
     assert arrays["label"].tolist() == [1, 1, -1]
@@ -76,7 +77,7 @@ def test_only_the_first_unknown_labels_get_a_hint_because_looking_for_it_takes_l
 
 
 def test_a_row_that_could_not_be_read_keeps_its_error_and_teaches_nothing():
-    problem = Classification(["label"])
+    problem = problem_of(Classification, "label")
     broken = Row(9, {"label": "z"}, "3 columns, but the config names 2.")
     arrays, errors = problem.encode([*rows("a", "b"), broken], growing=True)
     problem.finish()
@@ -85,7 +86,7 @@ def test_a_row_that_could_not_be_read_keeps_its_error_and_teaches_nothing():
 
 
 def test_each_target_column_has_its_own_labels():
-    problem = Classification(["label", "topic"])
+    problem = problem_of(Classification, "label", "topic")
     problem.encode(rows("1", "0", "1", topic=("x", "y", "z")), growing=True)
     remaps = problem.finish()
     assert {column: spec.labels for column, spec in problem.target_specs().items()} == {
@@ -96,23 +97,23 @@ def test_each_target_column_has_its_own_labels():
 
 
 def test_one_label_cannot_be_learned():
-    with pytest.raises(UserError, match="column label needs two or more labels in train, but has only 'a'"):
+    with pytest.raises(UserError, match="column label needs 2 or more labels in train, but has only 'a'"):
         fitted("a", "a")
     with pytest.raises(UserError, match="but has none"):
         fitted()
 
 
 def test_wrong_labels_in_the_config_are_refused():
-    with pytest.raises(ValueError, match="two or more different ones, got a, a"):
-        Classification(["label"], labels=["a", "a"])
+    with pytest.raises(ValueError, match="2 or more different ones, got a, a"):
+        problem_of(Classification, "label", labels=["a", "a"])
     with pytest.raises(ValueError, match=r"positive_label 'yse' is no label. Did you mean 'yes'"):
-        Classification(["label"], labels=["no", "yes"], positive_label="yse")
+        problem_of(Classification, "label", labels=["no", "yes"], positive_label="yse")
     with pytest.raises(UserError, match=r"positive_label '2' is no label. Known: 0, 1"):
         fitted("0", "1", positive_label="2")
     with pytest.raises(ValueError, match="regression has none"):
-        Regression(["score"], labels=["a", "b"])
+        problem_of(Regression, "score", labels=["a", "b"])
     with pytest.raises(ValueError, match="cannot be a target and group rows"):
-        Regression(["score"], group_by="score")
+        problem_of(Regression, "score", group_by="score")
 
 
 def test_the_positive_label_is_1_only_where_the_labels_are_0_and_1():
@@ -124,16 +125,16 @@ def test_the_positive_label_is_1_only_where_the_labels_are_0_and_1():
 
 def test_state_survives_json():
     problem = fitted("b", "a", "a")
-    restored = Classification(["label"])
+    restored = problem_of(Classification, "label")
     restored.restore(json.loads(json.dumps(problem.state())))
     assert restored.labels == problem.labels == ("a", "b")
     assert restored.encode(rows("b"), growing=False)[0]["label"].tolist() == [1]
-    regression = Regression(["score"])
+    regression = problem_of(Regression, "score")
     regression.restore(json.loads(json.dumps(regression.state())))
 
 
 def test_groups_are_the_same_numbers_everywhere():
-    problem = Regression(["score"], group_by="question")
+    problem = problem_of(Regression, "score", group_by="question")
     first, _ = problem.encode(rows("1", "2", "3", column="score", question=("q1", "q2", "q1")), growing=True)
     second, _ = problem.encode(rows("1", "2", column="score", question=("q2", "ä\ud800")), growing=False)
     groups = first["question"]
@@ -142,21 +143,21 @@ def test_groups_are_the_same_numbers_everywhere():
 
 
 def test_an_empty_group_is_an_error_of_its_row():
-    problem = Regression(["score"], group_by="question")
+    problem = problem_of(Regression, "score", group_by="question")
     _, errors = problem.encode(rows("1", "x", "3", column="score", question=("q", "", "")), growing=False)
     assert errors == ["", "'x' in column score is not a number.", "column question, which groups rows, is empty."]
 
 
 def test_numbers_that_are_none_are_errors_of_their_rows():
     cells = ("0.5", " -2e3 ", "abc", "", "nan", "inf", "1e39", "7")
-    arrays, errors = Regression(["score"]).encode(rows(*cells, column="score"), growing=False)
+    arrays, errors = problem_of(Regression, "score").encode(rows(*cells, column="score"), growing=False)
     assert arrays["score"].dtype == np.float32
     assert arrays["score"][[0, 1, 7]].tolist() == [0.5, -2000, 7] and np.isnan(arrays["score"][2:7]).all()
     assert errors[2] == "'abc' in column score is not a number."
     assert [bool(error) for error in errors] == [False, False, True, True, True, True, True, False]
 
 
-@pytest.mark.parametrize("problem", [Classification(["label"]), Regression(["label"])])
+@pytest.mark.parametrize("problem", [problem_of(Classification, "label"), problem_of(Regression, "label")])
 def test_no_rows_are_no_problem(problem):
     arrays, errors = problem.encode([], growing=False)
     assert arrays["label"].shape == (0,) and errors == []
@@ -166,8 +167,8 @@ def test_outputs_that_cannot_answer_are_refused():
     three, two, unfitted, regression = (
         fitted("a", "b", "c"),
         fitted("a", "b"),
-        Classification(["label"]),
-        Regression(["score"]),
+        problem_of(Classification, "label"),
+        problem_of(Regression, "score"),
     )
     for problem, size in [(three, 3), (two, 2), (two, 1), (unfitted, 7), (regression, 1)]:
         problem.check_output(Spec("BD", {"D": size}), "label")
@@ -215,7 +216,7 @@ def test_predictions_carry_their_rows_and_the_fields_asked_for():
         {"confidence@c": 0.3, "prediction": "b"},
         {"confidence@c": 0.0, "prediction": "a"},
     ]
-    numbers = Regression(["score"]).predictions(given, Decoded(np.array([0.25, -1.0])))
+    numbers = problem_of(Regression, "score").predictions(given, Decoded(np.array([0.25, -1.0])))
     assert [prediction.cells for prediction in numbers] == [{"prediction": 0.25}, {"prediction": -1.0}]
 
 
@@ -224,8 +225,8 @@ def test_unknown_fields_are_refused_as_soon_as_they_can_be():
     assert problem.check_fields(["prediction", "confidence", "confidence@b"]) is None
     assert problem.check_fields(["predicton"]) == "unknown field 'predicton'. Did you mean 'prediction'?"
     assert "Did you mean 'confidence@" in (problem.check_fields(["confidence@x"]) or "")
-    assert Classification(["label"]).check_fields(["confidence@x"]) is None
-    assert Regression(["score"]).check_fields(["answer"]) == "unknown field 'answer'. Known: prediction."
+    assert problem_of(Classification, "label").check_fields(["confidence@x"]) is None
+    assert problem_of(Regression, "score").check_fields(["answer"]) == "unknown field 'answer'. Known: prediction."
 
 
 def test_batches_of_answers_are_joined_in_order():
@@ -235,7 +236,7 @@ def test_batches_of_answers_are_joined_in_order():
 
 
 def test_classification_is_scored_with_the_positive_label_and_the_groups():
-    problem = Classification(["label"], group_by="question")
+    problem = problem_of(Classification, "label", group_by="question")
     given = rows("0", "1", "0", "0", "1", question=("q", "q", "q", "r", "r"))
     problem.encode(given, growing=True)
     problem.finish()
@@ -251,7 +252,7 @@ def test_classification_is_scored_with_the_positive_label_and_the_groups():
 
 
 def test_regression_is_scored_on_numbers():
-    problem = Regression(["score"], positive_label="1")
+    problem = problem_of(Regression, "score", positive_label="1")
     targets, _ = problem.encode(rows("0", "1", "1", column="score"), growing=False)
     decoded = problem.decode({"label": Features(torch.tensor([[0.5], [0.5], [2.0]]))})
     scores = problem.score(["rmse", "auc", "r2"], decoded, targets)
@@ -259,7 +260,7 @@ def test_regression_is_scored_on_numbers():
 
 
 def test_metrics_are_checked_before_and_after_fitting():
-    problem = Classification(["label"])
+    problem = problem_of(Classification, "label")
     assert problem.check_metric("auc") is None and problem.check_metric("auc@x") is None
     assert "inputs.group_by" in (problem.check_metric("map") or "")
     after = fitted("a", "b")

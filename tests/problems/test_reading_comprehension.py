@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from problem_of import problem_of
 
 import core.conf
 from core.config import InputsConf
@@ -20,7 +21,7 @@ WORDS = "The cat sat in old Rome , not in Oslo .".split()
 
 
 def problem(**conf) -> ReadingComprehension:
-    return ReadingComprehension(TARGET, ReadingComprehension.Conf(**conf))
+    return problem_of(ReadingComprehension, *TARGET, model_inputs={"passage": ["passage"]}, **conf)
 
 
 def row(start: object, answers: str, passage: str = PASSAGE) -> Row:
@@ -170,7 +171,7 @@ def test_inputs_that_cannot_be_read(changes, sentence):
         **changes,
     }
     with pytest.raises(ValueError, match=sentence):
-        ReadingComprehension.of(core.conf.read(InputsConf, inputs))
+        ReadingComprehension(core.conf.read(InputsConf, inputs))
 
 
 def test_one_score_for_each_token():
@@ -258,6 +259,19 @@ def test_mistakes_are_found_before_training(door, reading, change, sentence):
     code, _, err = door("train", "--conf_path", reading.path, "--check")
     assert code == 2 and "Traceback" not in err
     assert sentence in err, err
+
+
+def test_rows_whose_answer_is_cut_off_teach_nothing_and_are_counted(door, reading):
+    del reading.config["inputs"]["window_size"], reading.config["inputs"]["window_stride"]
+    reading.config["training_params"] |= {"max_epoch": 1, "max_lengths": {"passage": 12}}
+    paragraphs = json.loads((reading.folder / "train.json").read_text())["data"][0]["paragraphs"]
+    cut = sum("at" not in paragraph["context"].split()[:11] for paragraph in paragraphs)
+    code, out, _ = door("train", "--conf_path", reading.path)
+    assert code == 0 and 0 < cut < len(paragraphs)
+    assert f"{cut} training rows teach nothing" in out
+    reading.config["training_params"]["max_lengths"] = {"passage": 1}
+    code, _, err = door("train", "--conf_path", reading.path, "--force")
+    assert code == 2 and "train.json: no answer lies inside what is read of its text. Raise max_lengths" in err
 
 
 def test_settings_that_answers_overrule_are_noticed(door, reading):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from problem_of import problem_of
 
 from core.errors import UserError
 from core.types import Features, Row
@@ -15,7 +16,7 @@ def rows(*pairs):
 
 
 def fitted(*pairs, **conf):
-    problem = SequenceTagging(["tags"], conf=SequenceTagging.Conf(**conf))
+    problem = problem_of(SequenceTagging, "tags", **conf)
     arrays, errors = problem.encode(rows(*pairs), growing=True)
     remap = problem.finish()["tags"]
     return problem, arrays["tags"].with_values(remap[arrays["tags"].values]), errors
@@ -105,15 +106,15 @@ def test_a_crf_is_decoded_by_its_best_path():
 
 
 def test_train_without_tags_is_refused():
-    problem = SequenceTagging(["tags"])
+    problem = problem_of(SequenceTagging, "tags")
     problem.encode(rows(("a", "")), growing=True)
-    with pytest.raises(UserError, match="has no labels in train"):
+    with pytest.raises(UserError, match="needs 1 or more labels in train, but has none"):
         problem.finish()
 
 
 def test_the_state_restores_the_labels():
     problem, ids, _ = fitted(("a b", "O B-X"))
-    again = SequenceTagging(["tags"])
+    again = problem_of(SequenceTagging, "tags")
     again.restore(problem.state())
     assert again.labels == problem.labels and again.num_targets == 2
     assert isinstance(ids, Ragged)

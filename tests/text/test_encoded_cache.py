@@ -20,7 +20,7 @@ from text.encoded import encode_file, encode_training_file
 from text.encoder import InputPlan
 from text.readers import RowFile
 from text.token_splitter import TokenSplitter
-from text.vectors import VectorWords, vector_words
+from text.vectors import VectorWords
 from text.vocabulary import UNK
 
 PLAN = InputPlan(branches={"s": ["text", "signs"]}, kinds={"text": "word", "signs": "char"}, sources={"signs": "text"})
@@ -174,7 +174,7 @@ def test_the_words_of_a_vector_file_are_read_once_as_long_as_it_stays_the_same(t
 
     def extended(numbers):
         file.write_text(f"one {numbers}\nmore {numbers}\n")
-        return train(path, cache, replace(PLAN, extra_words=vector_words(file, "glove", False)))[1]
+        return train(path, cache, replace(PLAN, extra_words=VectorWords(file, "glove", False)))[1]
 
     wanted = train(path, cache, replace(PLAN, extra_words=("one", "more")))[1].vocabularies["word"].words
     assert extended("1 2").vocabularies["word"].words == wanted
@@ -190,7 +190,7 @@ def test_the_words_of_a_vector_file_are_read_once_as_long_as_it_stays_the_same(t
 def test_a_vector_file_that_cannot_be_used_is_refused_before_rows_are_read(tmp_path, path, cache, monkeypatch):
     monkeypatch.setattr(TokenSplitter, "split", None)
     with pytest.raises(UserError, match="no such file"):
-        train(path, cache, replace(PLAN, extra_words=vector_words(tmp_path / "none.txt", "glove", False)))
+        train(path, cache, replace(PLAN, extra_words=VectorWords(tmp_path / "none.txt", "glove", False)))
 
 
 def test_swapped_branches_do_not_meet_the_old_entry_because_they_number_words_in_another_order(path, cache):
@@ -410,13 +410,6 @@ def test_without_a_cache_nothing_stays_on_disc(tmp_path, path, monkeypatch):
     with pytest.raises(UserError):
         train(write(tmp_path / "bad.tsv", BAD), None)
     assert not entries(folder)
-
-
-def test_progress_is_told(path, cache, monkeypatch):
-    monkeypatch.setattr(encoded, "CHUNK", 20)
-    seen: list[int] = []
-    encode_training_file(RowFile(path, COLUMNS), PLAN, Labels(), cache, progress=seen.append)
-    assert seen == [20, 40, 50]
 
 
 MEMORY = """

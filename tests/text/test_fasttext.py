@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import UserError
 from text.fasttext import FastTextModel, ngram_hashes
-from text.vectors import load_vectors, vector_dim, vector_words
+from text.vectors import VectorWords, load_vectors, vector_dim
 
 WORDS, BUCKETS, DIM = ["</s>", "red", "東京", "naïve"], 50, 3
 ROWS = np.random.default_rng(0).normal(size=(len(WORDS) + BUCKETS, DIM)).astype("<f4")
@@ -67,7 +67,7 @@ def test_a_vector_is_the_mean_of_the_rows_of_a_word_and_its_ngrams(tmp_path):
             places += [] if word == "</s>" else [len(WORDS) + hashed(span) % BUCKETS for span in ngrams(word, 3, 6)]
             np.testing.assert_allclose(vector, ROWS[places].mean(0), rtol=1e-5, atol=1e-6)
     assert found.tolist() == [False, True, True, True, True, True] and not vectors[0].any()
-    assert list(vector_words(path, "fasttext", True)) == WORDS and vector_dim(path, "fasttext", True) == DIM
+    assert list(VectorWords(path, "fasttext", True)) == WORDS and vector_dim(path, "fasttext", True) == DIM
 
 
 def test_without_ngrams_unknown_words_have_no_vector(tmp_path):

@@ -59,6 +59,13 @@ def test_with_values_keeps_the_lengths(lists):
     assert lists_of(made.with_values(made.values * 2)) == [[2 * value for value in values] for values in lists]
 
 
+@pytest.mark.parametrize("texts", [[], ["", "a", ""], ["naïve", "東京 😀", "half \ud83d of a pair", "a\0b"]])
+def test_texts_come_back(texts):
+    made = Ragged.of_texts(texts)
+    assert made.texts() == texts
+    assert made.taken(np.arange(len(texts))[::-1]).texts() == texts[::-1]
+
+
 def test_multi_hot_marks_the_integers_of_each_list():
     hot = ragged([[2, 0], [], [1, 1]]).multi_hot(4)
     assert hot.dtype == bool

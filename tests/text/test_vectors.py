@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from text import vectors
-from text.vectors import load_vectors, vector_dim, vector_words
+from text.vectors import VectorWords, load_vectors, vector_dim
 
 TABLE = {"the": [1.0, -2.5, 0.125], "Cat": [0.5, 0.0, 3e-5], "é東": [-1.0, 2.0, 4.0], "run": [7.0, 8.0, 9.0]}
 
@@ -57,7 +57,7 @@ def test_every_format_gives_the_vectors_of_wanted_words(tmp_path, monkeypatch, k
     assert found.tolist() == [False, True, False, True, True]
     assert numbers.dtype == np.float32
     np.testing.assert_array_equal(numbers, np.array([TABLE.get(word, [0.0] * 3) for word in words], np.float32))
-    assert list(vector_words(path, name, binary)) == list(TABLE)
+    assert list(VectorWords(path, name, binary)) == list(TABLE)
     assert vector_dim(path, name, binary) == 3
 
 
@@ -83,7 +83,7 @@ def test_a_word_may_have_spaces_and_the_numbers_any_spelling(tmp_path):
     numbers, found = load_vectors(path, "glove", False, words, None)
     assert found.all()
     np.testing.assert_array_equal(numbers, np.array([[1e-2, -0.5, 3], [1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32))
-    assert list(vector_words(path, "glove", False)) == words  # no text can have the word that is not UTF-8
+    assert list(VectorWords(path, "glove", False)) == words  # no text can have the word that is not UTF-8
 
 
 def test_only_the_numbers_of_wanted_words_are_read(tmp_path):
