@@ -246,8 +246,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         refuse("target", "names no column.")
     if conf.file_header is not None:
         virtual = set(make_plan(draft).sources) if draft.embedding else set()
-        wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
-        wanted += [("target", column) for column in conf.target]
+        wanted = [("target", column) for column in conf.target]
+        if draft.embedding:  # which says what columns of characters there are: the file has none
+            wanted += [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
         wanted += [("group_by", conf.group_by)] if conf.group_by else []
         for path, column in wanted:
             if column not in conf.file_header and column not in virtual:
