@@ -331,7 +331,7 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         else:
             notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
             notices.append(Finding("inputs.data_paths.valid_data_path", notice))
-    if (run := paths.pretrained_model_path) is not None and not RunFolder(Path(run)).holds_a_run():
+    if (run := paths.pretrained_model_path) is not None and not RunFolder.named(Path(run)).holds_a_run():
         sentence = f"no such run folder: {run}."
         if Path(run).is_file():
             sentence = f"is a file, not a run folder: {run}. A pickled model may hold any code, so none is read."
