@@ -241,7 +241,8 @@ class Embedding(Block):
             table.weight[0] = 0
 
     def vectors(self) -> list[nn.Parameter]:
-        return [table.weight for table in self.tables.values() if isinstance(table, nn.Embedding)]
+        tables = [table for table in self.tables.values() if isinstance(table, nn.Embedding)]
+        return [weight for table in tables for weight in table.parameters()]
 
     def rows_by_id(self) -> dict[str, str]:
         """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""

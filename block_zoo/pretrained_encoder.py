@@ -182,7 +182,7 @@ class PretrainedEncoder(Block):
         self.has_segments = second is not None and getattr(conf.settings, "type_vocab_size", None) == 2
 
     def vectors(self) -> list[nn.Parameter]:
-        return [self.encoder.get_input_embeddings().weight]
+        return list(self.encoder.get_input_embeddings().parameters())
 
     def depth(self, weight: str) -> int:
         """1 for the last layer, 2 for the one below, ..., one more for the embeddings; 0 for what stands above."""

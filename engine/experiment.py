@@ -274,8 +274,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         refuse("target", "names no column.")
     if conf.file_header is not None:
         virtual = set(make_plan(draft).sources) if draft.is_read else set()
-        wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
-        wanted += [("target", column) for column in conf.target]
+        wanted = [("target", column) for column in conf.target]
+        if draft.is_read:  # which says what columns of characters there are: the file has none
+            wanted += [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
         wanted += [("group_by", conf.group_by)] if conf.group_by else []
         for path, column in wanted:
             if column not in conf.file_header and column not in virtual:
@@ -364,7 +365,7 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         else:
             notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
             notices.append(Finding("inputs.data_paths.valid_data_path", notice))
-    if (run := paths.pretrained_model_path) is not None and not RunFolder(Path(run)).holds_a_run():
+    if (run := paths.pretrained_model_path) is not None and not RunFolder.named(Path(run)).holds_a_run():
         sentence = f"no such run folder: {run}."
         if Path(run).is_file():
             sentence = f"is a file, not a run folder: {run}. A pickled model may hold any code, so none is read."
@@ -559,6 +560,8 @@ def trace_all(draft: _Draft, branches: Mapping[str, Spec], problem: Problem) -> 
     terms = trace_losses(draft.losses, draft.loss, graph, targets, problem.group_by)
     if not draft.losses:
         graph.refuse("loss", "names no loss.")
+    if draft.training and draft.training.batch_tokens and any(term.group_by for term in terms):
+        graph.refuse("training_params.batch_tokens", "counts tokens, but a loss needs whole groups in a batch.")
     for layer, column in graph.outputs.items():
         index = next(i for i, conf in enumerate(draft.layers) if conf is not None and conf.layer_id == layer)
         try:

@@ -106,7 +106,8 @@ def _made(
     accepted = inspect.signature(cls).parameters
     if "fused" in accepted and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):
         arguments["fused"] = True
-    return cls([group for group in groups if isinstance(group, dict) or group.requires_grad], **arguments)
+    trained: Any = [group for group in groups if isinstance(group, dict) or group.requires_grad]
+    return cls(trained, **arguments)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
 from core.conf import JSON
@@ -26,6 +27,7 @@ from engine.checkpoint import SCORES, RunFolder
 from engine.experiment import Experiment, make_plan, make_problem, score_problems
 from engine.objective import Objective, Term
 from engine.optimizers import LearningRate, make_optimizer
+from engine.parameter_groups import parameter_groups
 from engine.predictor import Predictor, pick_device, pick_precision
 from engine.reporter import Reporter
 from engine.trainers import TRAINERS
@@ -33,7 +35,7 @@ from engine.trainers.base import Progress, Workplace
 from engine.warm_start import start_from
 from model_zoo.graph import Model
 from problems.base import Problem
-from text.batching import grouped_batches, training_batches
+from text.batching import batches_of_tokens, grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
@@ -85,7 +87,8 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
-    predictor = Predictor(conf, model, data.problem, data.encoder, device)
+    best_model = model if place.average is None else cast(Model, place.average.module)
+    predictor = Predictor(conf, best_model, data.problem, data.encoder, device)
     total = place.learning_rate.total_steps
     with _interruptible() as interrupted, Reporter(run, total, place.progress.step, say) as reporter:
         for report in trainer.run():
@@ -96,7 +99,7 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
                 best = _note_score(place.progress, scores[metrics[0]], sign, conf.training_params.early_stop_patience)
                 reporter.validation(report, scores, best)
                 if best:
-                    run.write_weights(model.state_dict(), data.problem.tuned)
+                    run.write_weights(best_model.state_dict(), data.problem.tuned)
                     run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
             if report.validate or interrupted():
                 run.write_state(_state(place, model))
@@ -116,27 +119,36 @@ def make_workplace(
     """What the trainer of a config works with, at the start of a training."""
     training = conf.training_params
     accelerator = make_accelerator(conf, device)
-    optimizer = make_optimizer(training.optimizer, model.parameters())
-    rate = optimizer.param_groups[0]["lr"]
+    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights()))
     group_by = next((term.group_by for term in terms if term.group_by is not None), None)
 
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
+        if training.batch_tokens is not None:
+            return batches_of_tokens(rows.lengths, training.batch_tokens, training.seed, epoch)
         if group_by is None:
             return training_batches(rows.lengths, training.batch_size, training.seed, epoch)
         return grouped_batches(rows.lengths, rows.targets[group_by], training.batch_size, training.seed, epoch)
 
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
-    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
+    trained = torch.compile(model.to(device), dynamic=True) if training.compile else model.to(device)
+    prepared_model, prepared_optimizer = accelerator.prepare(trained, optimizer)
+    average = None
+    if training.ema is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema))  # type: ignore[no-untyped-call]
     return Workplace(
         accelerator=accelerator,
         model=prepared_model,
         objective=Objective(terms).to(device),
         optimizer=prepared_optimizer,
-        learning_rate=LearningRate.of(training, rate, training.max_epoch and updates * training.max_epoch),
+        learning_rate=LearningRate.of(
+            training, optimizer.defaults["lr"], training.max_epoch and updates * training.max_epoch
+        ),
         rows=rows,
         conf=training,
         batches_of=batches_of,
+        average=average,
+        vectors=[weight for weight in model.vectors() if weight.requires_grad],
     )
 
 
@@ -241,7 +253,10 @@ def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
 
 
 def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:
-    """Whether this validation is the best so far; early stopping is decided here too. sign: -1 = lower is better"""
+    """Whether to keep this model: the best so far, or the latest as long as the score is undefined.
+
+    Early stopping is decided here too. sign: -1 = lower is better
+    """
     best = progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
@@ -249,7 +264,7 @@ def _note_score(progress: Progress, score: float, sign: int, patience: int | Non
     else:
         progress.validations_without_gain += 1
         progress.finished = _has_no_patience(progress, patience)
-    return gained
+    return gained or (best is not None and math.isnan(best))
 
 
 def _has_no_patience(progress: Progress, patience: int | None) -> bool:
@@ -264,6 +279,7 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
         "model": model.state_dict(),
         "optimizer": place.optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
+        "average": {} if place.average is None else place.average.state_dict(),
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -272,6 +288,8 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
 def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
     model.load_state_dict(state["model"])
     place.optimizer.load_state_dict(state["optimizer"])
+    if place.average is not None:
+        place.average.load_state_dict(state["average"])
     if place.accelerator.scaler is not None and state["scaler"]:
         place.accelerator.scaler.load_state_dict(state["scaler"])
     for name, value in state["progress"].items():

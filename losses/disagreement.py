@@ -22,7 +22,9 @@ def disagreement(output: Features, target: Spec) -> Tensor:
     if target.places:
         logits = logits.squeeze(-1) if logits.ndim == 3 else logits
         if mask is not None:
-            logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min / 2)  # finite: infinities have no difference
+            logits = logits.masked_fill(
+                ~mask, torch.finfo(logits.dtype).min / 2
+            )  # finite: infinities have no difference
             mask = None
     first, second = logits.chunk(2)
     if target.labels is None and not target.places:

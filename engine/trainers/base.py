@@ -60,5 +60,5 @@ class Workplace:
     progress: Progress = field(default_factory=Progress)
     average: AveragedModel | None = None
     """The moving average of the weights, where the config wants one."""
-    embeddings: Sequence[nn.Parameter] = ()
-    """The vectors of words that the model looks up."""
+    vectors: Sequence[nn.Parameter] = ()
+    """The trained vectors of words and pieces that the model looks up."""

@@ -75,16 +75,15 @@ class Standard:
                 place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
             place.accelerator.backward(loss / len(window) if len(window) > 1 else loss)
             if place.conf.adversarial:
-                with attacked(place.embeddings, place.conf.adversarial):
+                with attacked(place.vectors, place.conf.adversarial):
                     place.accelerator.backward(self._loss(batch) / len(window))
             self.waiting.add(loss, batch.lines, place.progress.step + 1)
         if place.conf.clip_grad_norm_max_norm > 0:
             place.accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:
-            place.average.update_parameters(place.model)
+            place.average.update_parameters(place.accelerator.unwrap_model(place.model))
         return self.base_rates[0] * factor
-
 
     def _loss(self, batch: Batch) -> Tensor:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
@@ -97,21 +96,19 @@ class Standard:
 
 
 @contextmanager
-def attacked(embeddings: Iterable[nn.Parameter], size: float) -> Iterator[None]:
+def attacked(vectors: Iterable[nn.Parameter], size: float) -> Iterator[None]:
     """Vectors of words moved by a step of this norm in the direction that raises the loss most, by their gradients.
 
     Reference: Miyato et al. 2017, Adversarial Training Methods for Semi-Supervised Text Classification, equation 5, for
     the table of vectors as a whole.
     """
-    moved = [(weight, weight.grad) for weight in embeddings if weight.grad is not None]
-    steps = [size * gradient / gradient.norm().clamp(min=1e-12) for _, gradient in moved]
-    with torch.no_grad():
-        for (weight, _), step in zip(moved, steps, strict=True):
-            weight += step
+    moved = [(weight.data, weight.grad) for weight in vectors if weight.grad is not None]
+    before = [data.clone() for data, _ in moved]
+    for data, gradient in moved:
+        data += size * gradient / gradient.norm().clamp(min=1e-12)
     yield
-    with torch.no_grad():
-        for (weight, _), step in zip(moved, steps, strict=True):
-            weight -= step
+    for (data, _), kept in zip(moved, before, strict=True):
+        data.copy_(kept)
 
 
 def _validation_stops(count: int, times: int | None) -> set[int]:
