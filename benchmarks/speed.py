@@ -33,10 +33,11 @@ from core.types import Batch
 from engine.checkpoint import RunFolder
 from engine.experiment import Experiment, load_experiment
 from engine.predictor import Predictor
+from engine.processes import Processes
 from engine.reporter import Reporter
 from engine.trainers.base import Report
 from engine.trainers.standard import Standard
-from engine.training import Data, make_workplace, read_data
+from engine.training import Data, make_accelerator, make_workplace, read_data
 from model_zoo.graph import Graph, Model
 from text.batching import prediction_batches, training_batches
 from text.encoded import EncodedRows
@@ -66,7 +67,7 @@ def taken(rows: EncodedRows, indices: np.ndarray) -> EncodedRows:
 def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, run: Path) -> Iterator[Report]:
     """The training of engine.training.train without validation: each item ends an epoch."""
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
-    place = make_workplace(experiment.conf, Model(graph), terms, rows, CPU)
+    place = make_workplace(experiment.conf, Model(graph), terms, rows, Processes(make_accelerator(experiment.conf)))
     run.mkdir()
     with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
         for report in Standard(Standard.Conf(), place).run():

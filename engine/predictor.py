@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.experiment import checked, make_problem
+from engine.processes import Processes
 from model_zoo.graph import Model
 from problems.base import DecodedRows, Problem
 from text.batching import prediction_batches
@@ -35,7 +36,10 @@ class Predictor:
         encoder: InputEncoder,
         device: torch.device,
         batch_size: int | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        """processes  those that answer together, if there are several"""
+        self.processes = processes
         self.conf, self.model, self.problem, self.encoder, self.device = conf, model, problem, encoder, device
         self.batch_size = batch_size or conf.training_params.batch_size
 
@@ -78,8 +82,12 @@ class Predictor:
         """The answers for encoded rows, in their order. Rows of like length are answered together."""
         self.model.eval()
         batches = prediction_batches(rows.lengths, self.batch_size)
+        together = self.processes if self.processes is not None and not self.processes.is_sharded else None
+        mine = batches if together is None else batches[together.number :: together.count]
         with torch.inference_mode(), self._autocast():
-            parts = [self._answer(batch.to(self.device)) for batch in rows.batches(batches)]
+            parts = [self._answer(batch.to(self.device)) for batch in rows.batches(mine)]
+        if together is not None:
+            batches, parts = together.gathered(mine), together.gathered(parts)
         order = np.empty(len(rows.lengths), dtype=np.int64)
         order[np.concatenate(batches)] = np.arange(len(order))
         decoded = type(parts[0]).concatenate(parts).taken(order)

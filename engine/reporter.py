@@ -73,6 +73,24 @@ class Reporter:
         self._lines.close()
 
 
+class SilentReporter(Reporter):
+    """That of a process that trains along: the first one speaks for all."""
+
+    def __init__(self, run: RunFolder, total_steps: int | None, first_step: int, say: Callable[[str], None]) -> None:
+        pass
+
+    def training(self, report: Report) -> None:
+        """Nothing."""
+
+    def validation(self, report: Report, scores: Scores, best: bool) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,8 @@ from engine.objective import Objective, Term
 from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups
 from engine.predictor import Predictor, pick_device, pick_precision
-from engine.reporter import Reporter
+from engine.processes import Processes
+from engine.reporter import Reporter, SilentReporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from engine.warm_start import start_from
@@ -49,18 +50,26 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     KeyboardInterrupt after Ctrl-C, once the state is kept.
     """
     conf = experiment.conf
+    processes = Processes(make_accelerator(conf))
     run = RunFolder(Path(conf.outputs.save_base_dir))
-    state = _state_to_resume(run, experiment.document()) if resume else None
-    if state is None:
+    state = _state_to_resume(run, experiment.document(), processes) if resume else None
+    if processes.is_first and state is None:
         run.refuse_if_taken(force)
-    with run.locked():
-        return _train(experiment, run, state, say)
+    processes.accelerator.wait_for_everyone()  # nobody begins before all have read what is to be resumed
+    with run.locked() if processes.is_first else nullcontext():
+        return _train(experiment, run, state, processes, say if processes.is_first else _nothing)
 
 
-def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None, say: Callable[[str], None]) -> Scores:
+def _train(
+    experiment: Experiment,
+    run: RunFolder,
+    state: dict[str, Any] | None,
+    processes: Processes,
+    say: Callable[[str], None],
+) -> Scores:
     conf = experiment.conf
-    device = pick_device(conf.training_params.device)
-    data = read_data(conf, say)
+    with processes.accelerator.main_process_first():  # the others find the data encoded
+        data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
     refuse_equal_groups(terms, data.train, conf.inputs.data_paths.train_data_path)
@@ -72,13 +81,15 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
     if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
         for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
             say(line)
-    place = make_workplace(conf, model, terms, data.train, device)
+    place = make_workplace(conf, model, terms, data.train, processes)
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
     if state is None:
-        run.begin(experiment.document())
-        run.write_problem(fitted)
+        processes.own_random_numbers()
+        if processes.is_first:
+            run.begin(experiment.document())
+            run.write_problem(fitted)
     else:
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path
@@ -88,9 +99,12 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
     best_model = model if place.average is None else cast(Model, place.average.module)
-    predictor = Predictor(conf, best_model, data.problem, data.encoder, device)
+    answering = cast(Model, place.model) if processes.is_sharded else best_model
+    device = processes.accelerator.device
+    predictor = Predictor(conf, answering, data.problem, data.encoder, device, processes=processes)
+    speaks = Reporter if processes.is_first else SilentReporter
     total = place.learning_rate.total_steps
-    with _interruptible() as interrupted, Reporter(run, total, place.progress.step, say) as reporter:
+    with _interruptible() as interrupted, speaks(run, total, place.progress.step, say) as reporter:
         for report in trainer.run():
             reporter.training(report)
             if report.validate:
@@ -99,13 +113,19 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
                 best = _note_score(place.progress, scores[metrics[0]], sign, conf.training_params.early_stop_patience)
                 reporter.validation(report, scores, best)
                 if best:
-                    run.write_weights(best_model.state_dict(), data.problem.tuned)
-                    run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
-            if report.validate or interrupted():
-                run.write_state(_state(place, model))
-            if interrupted():
+                    weights = processes.weights(answering)
+                    if processes.is_first:
+                        run.write_weights(weights, data.problem.tuned)
+                        run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
+            stops = processes.agreed(interrupted())
+            if (report.validate or stops) and not processes.is_sharded:
+                now = _state(place, model)
+                if processes.is_first:
+                    run.write_state(now)
+            if stops:
                 say(f"stopped after step {report.step}; --resume goes on from here")
                 raise KeyboardInterrupt
+    processes.accelerator.wait_for_everyone()
     kept: JSON = run.read_json(SCORES)
     score = kept["validation"][metrics[0]]
     shown = "undefined" if score is None else f"{score:.4f}"
@@ -114,21 +134,23 @@ def _train(experiment: Experiment, run: RunFolder, state: dict[str, Any] | None,
 
 
 def make_workplace(
-    conf: ExperimentConf, model: Model, terms: Sequence[Term], rows: EncodedRows, device: torch.device
+    conf: ExperimentConf, model: Model, terms: Sequence[Term], rows: EncodedRows, processes: Processes
 ) -> Workplace:
     """What the trainer of a config works with, at the start of a training."""
-    training = conf.training_params
-    accelerator = make_accelerator(conf, device)
+    training, accelerator = conf.training_params, processes.accelerator
     optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights()))
     group_by = next((term.group_by for term in terms if term.group_by is not None), None)
+    groups = None if group_by is None else rows.targets[group_by]
+    device = accelerator.device
 
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
         if training.batch_tokens is not None:
-            return batches_of_tokens(rows.lengths, training.batch_tokens, training.seed, epoch)
-        if group_by is None:
-            return training_batches(rows.lengths, training.batch_size, training.seed, epoch)
-        return grouped_batches(rows.lengths, rows.targets[group_by], training.batch_size, training.seed, epoch)
+            return batches_of_tokens(rows.lengths, training.batch_tokens * processes.count, training.seed, epoch)
+        size = training.batch_size * processes.count
+        if groups is None:
+            return training_batches(rows.lengths, size, training.seed, epoch)
+        return grouped_batches(rows.lengths, groups, size, training.seed, epoch)
 
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
     trained = torch.compile(model.to(device), dynamic=True) if training.compile else model.to(device)
@@ -137,7 +159,7 @@ def make_workplace(
     if training.ema is not None:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema))  # type: ignore[no-untyped-call]
     return Workplace(
-        accelerator=accelerator,
+        processes=processes,
         model=prepared_model,
         objective=Objective(terms).to(device),
         optimizer=prepared_optimizer,
@@ -147,6 +169,7 @@ def make_workplace(
         rows=rows,
         conf=training,
         batches_of=batches_of,
+        groups=groups,
         average=average,
         vectors=[weight for weight in model.vectors() if weight.requires_grad],
     )
@@ -243,8 +266,9 @@ def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
     return Path(path), inputs.pretrained_emb_type, inputs.pretrained_emb_binary_or_text == "binary"
 
 
-def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
-    """Devices and mixed precision by accelerate."""
+def make_accelerator(conf: ExperimentConf) -> Accelerator:
+    """Devices, processes and mixed precision by accelerate."""
+    device = pick_device(conf.training_params.device)
     precision = pick_precision(conf.training_params.precision, device)
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
@@ -273,15 +297,15 @@ def _has_no_patience(progress: Progress, patience: int | None) -> bool:
 
 def _state(place: Workplace, model: Model) -> dict[str, Any]:
     """Everything that the rest of the training depends on."""
-    scaler = place.accelerator.scaler
+    scaler = place.processes.accelerator.scaler
     return {
         "progress": asdict(place.progress),
         "model": model.state_dict(),
         "optimizer": place.optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
         "average": {} if place.average is None else place.average.state_dict(),
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random": place.processes.gathered([torch.get_rng_state()]),
+        "cuda_random": place.processes.gathered([torch.cuda.get_rng_state()] if torch.cuda.is_available() else []),
     }
 
 
@@ -290,17 +314,22 @@ def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
     place.optimizer.load_state_dict(state["optimizer"])
     if place.average is not None:
         place.average.load_state_dict(state["average"])
-    if place.accelerator.scaler is not None and state["scaler"]:
-        place.accelerator.scaler.load_state_dict(state["scaler"])
+    if place.processes.accelerator.scaler is not None and state["scaler"]:
+        place.processes.accelerator.scaler.load_state_dict(state["scaler"])
     for name, value in state["progress"].items():
         setattr(place.progress, name, value)
-    torch.set_rng_state(state["random"])
+    number = place.processes.number
+    torch.set_rng_state(state["random"][number])
     if torch.cuda.is_available() and state["cuda_random"]:
-        torch.cuda.set_rng_state_all(state["cuda_random"])
+        torch.cuda.set_rng_state(state["cuda_random"][number])
 
 
-def _state_to_resume(run: RunFolder, document: JSON) -> dict[str, Any]:
-    """The kept state; UserError where the run was trained with another config (more epochs are allowed)."""
+def _state_to_resume(run: RunFolder, document: JSON, processes: Processes) -> dict[str, Any]:
+    """The kept state; UserError where the run was trained with another config (more epochs are allowed), or by another
+    number of processes.
+    """
+    if processes.is_sharded:
+        raise UserError(f"{run.path}: a training whose weights are shared out (FSDP) cannot be resumed.")
 
     def essence(config: JSON) -> dict[str, JSON]:
         training = {**config.get("training_params", {}), "max_epoch": None, "early_stop_patience": None}
@@ -309,7 +338,15 @@ def _state_to_resume(run: RunFolder, document: JSON) -> dict[str, Any]:
     changed = _differences(essence(run.read_config()), essence(document))
     if changed:
         raise UserError(f"{run.path}: cannot resume, the config has changed since: {', '.join(changed)}.")
-    return run.read_state()
+    state = run.read_state()
+    if len(state["random"]) != processes.count:
+        sentence = f"cannot resume with {processes.count} processes what {len(state['random'])} have begun."
+        raise UserError(f"{run.path}: {sentence}")
+    return state
+
+
+def _nothing(_: str) -> None:
+    """What the other processes say."""
 
 
 def _differences(before: JSON, now: JSON, path: str = "") -> list[str]:

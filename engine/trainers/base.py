@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -13,6 +12,7 @@ from core.config import TrainingConf
 from core.registry import Registry
 from engine.objective import Objective
 from engine.optimizers import LearningRate
+from engine.processes import Processes
 from text.encoded import EncodedRows
 
 TRAINERS = Registry("trainer")
@@ -48,7 +48,7 @@ class Report:
 class Workplace:
     """All that a trainer works with; the experiment assembles it."""
 
-    accelerator: Accelerator
+    processes: Processes
     model: torch.nn.Module
     objective: Objective
     optimizer: torch.optim.Optimizer
@@ -56,7 +56,9 @@ class Workplace:
     rows: EncodedRows
     conf: TrainingConf
     batches_of: Callable[[int], list[np.ndarray]]
-    """Epoch -> its batches as arrays of row indices, a pure function of seed and epoch."""
+    """Epoch -> its batches of all processes as arrays of row indices, a pure function of seed and epoch."""
+    groups: np.ndarray | None = None
+    """The group of each row, where a loss reads groups: they stay together."""
     progress: Progress = field(default_factory=Progress)
     average: AveragedModel | None = None
     """The moving average of the weights, where the config wants one."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import core.conf
 from core.errors import UserError
 from core.types import Batch
+from engine.processes import Processes
 from engine.trainers.base import TRAINERS, Report, Workplace
 
 
@@ -40,7 +41,12 @@ class Standard:
         for epoch in conf.epochs(progress.epoch):
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
-            made = place.rows.batches(batches[progress.batch :], place.objective.addresses)
+            shares = [place.processes.share(batch, place.groups) for batch in batches[progress.batch :]]
+            made = zip(
+                place.rows.batches([rows for rows, _ in shares], place.objective.addresses),
+                [weight * place.processes.count for _, weight in shares],
+                strict=True,
+            )
             place.model.train()
             for start in range(progress.batch, len(batches), conf.accumulation_steps):
                 window = list(islice(made, conf.accumulation_steps))
@@ -53,37 +59,40 @@ class Standard:
                 by_steps = conf.steps_per_validation and progress.step % conf.steps_per_validation == 0
                 validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
                 if validate or progress.step % conf.batch_num_to_show_results == 0:
-                    yield self.waiting.report(progress.step, epoch, rate, validate)
+                    yield self.waiting.report(place.processes, progress.step, epoch, rate, validate)
                     if progress.finished:
                         return
                     self.waiting = _Waiting()
                     place.model.train()
 
-    def _update(self, window: list[Batch], epoch: int) -> float:
-        """One update from the mean gradient of a window of batches; the learning rate that it used.
+    def _update(self, window: list[tuple[Batch, float]], epoch: int) -> float:
+        """One update from the mean gradient of a window of batches with their weights; the learning rate that it used.
 
-        The loss stays on the device until a report is due, so that no step waits for another.
+        Gradients are averaged over processes; the weights make that the mean over the rows of all. The loss stays on
+        the device until a report is due, so that no step waits for another.
         """
         place = self.place
         factor = place.learning_rate.factor(place.progress.step, epoch)
         for group, base in zip(place.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
-        for number, batch in enumerate(window):
-            batch = batch.to(place.accelerator.device)
+        accelerator = place.processes.accelerator
+        for number, (batch, weight) in enumerate(window):
+            batch = batch.to(accelerator.device)
+            share = weight / len(window)
             loss = self._loss(batch)
             if number == 0:
                 place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
-            place.accelerator.backward(loss / len(window) if len(window) > 1 else loss)
+            accelerator.backward(loss if share == 1 else loss * share)
             if place.conf.adversarial:
                 with attacked(place.vectors, place.conf.adversarial):
-                    place.accelerator.backward(self._loss(batch) / len(window))
-            self.waiting.add(loss, batch.lines, place.progress.step + 1)
+                    accelerator.backward(self._loss(batch) * share)
+            self.waiting.add(loss * weight, batch.lines, place.progress.step + 1)
         if place.conf.clip_grad_norm_max_norm > 0:
-            place.accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
+            accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:
-            place.average.update_parameters(place.accelerator.unwrap_model(place.model))
-        return self.base_rates[0] * factor
+            place.average.update_parameters(accelerator.unwrap_model(place.model))
+        return max(self.base_rates) * factor
 
     def _loss(self, batch: Batch) -> Tensor:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
@@ -128,9 +137,9 @@ class _Waiting:
         self.losses.append(loss.detach())
         self.batches.append((step, lines))
 
-    def report(self, step: int, epoch: int, rate: float, validate: bool) -> Report:
+    def report(self, processes: Processes, step: int, epoch: int, rate: float, validate: bool) -> Report:
         """The report on them; NaNLossError where one is not finite."""
-        values = torch.stack(self.losses).tolist()
+        values = (processes.summed(torch.stack(self.losses)) / processes.count).tolist()
         for value, (at, lines) in zip(values, self.batches, strict=True):
             if not math.isfinite(value):
                 shown = ", ".join(map(str, np.sort(lines)[:20])) + (", ..." if len(lines) > 20 else "")
@@ -140,5 +149,5 @@ class _Waiting:
                     "The model of the last validation, if any, is kept."
                 )
         rows = sum(len(lines) for _, lines in self.batches)
-        rows_per_second = rows / (time.perf_counter() - self.since)
+        rows_per_second = processes.count * rows / (time.perf_counter() - self.since)
         return Report(step, epoch, sum(values) / len(values), rate, rows_per_second, validate)

@@ -1,0 +1,72 @@
+"""The processes that train together: what each of them reads, and what they tell each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, gather_object
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those that `accelerate launch` or torchrun started; alone it is all of them."""
+
+    accelerator: Accelerator
+
+    @property
+    def count(self) -> int:
+        """How many train together."""
+        return self.accelerator.num_processes
+
+    @property
+    def number(self) -> int:
+        """Which one this is, from 0."""
+        return self.accelerator.process_index
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self.accelerator.is_main_process
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a part of the weights only (FSDP), so that a model answers in all at once."""
+        return self.accelerator.distributed_type == DistributedType.FSDP
+
+    def share(self, batch: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+        """The rows of a batch that this process reads, and their share of the gradient.
+
+        Groups stay whole. Where there are fewer rows than processes, the others read a row that does not count.
+        """
+        if self.count == 1:
+            return batch, 1.0
+        place = np.arange(len(batch)) if groups is None else np.unique(groups[batch], return_inverse=True)[1]
+        mine = batch[place % self.count == self.number]
+        return (mine, len(mine) / len(batch)) if len(mine) else (batch[:1], 0.0)
+
+    def gathered(self, items: Sequence[Any]) -> list[Any]:
+        """The items of all processes, in the order of the processes, in each of them."""
+        return list(gather_object(list(items))) if self.count > 1 else list(items)
+
+    def agreed(self, said: bool) -> bool:
+        """Whether any process says so."""
+        return any(self.gathered([said])) if self.count > 1 else said
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum of the values of all processes."""
+        total: Tensor = self.accelerator.reduce(values, "sum") if self.count > 1 else values
+        return total
+
+    def weights(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The weights of a model, whole, in the first process."""
+        found: Mapping[str, Tensor] = self.accelerator.get_state_dict(model) if self.is_sharded else model.state_dict()
+        return found
+
+    def own_random_numbers(self) -> None:
+        """Let dropout differ between processes; the first keeps its numbers, as if it were alone."""
+        if self.number:
+            torch.manual_seed(torch.initial_seed() + self.number)

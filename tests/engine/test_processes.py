@@ -1,0 +1,89 @@
+"""Two processes over gloo train what one does with the same global batch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+
+from engine.processes import Processes
+
+
+def launched(task, count, *options):
+    """Train with so many processes, as a user would."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+    finished = subprocess.run(
+        [*command, str(ROOT / "train.py"), "--conf_path", str(task.path), *options],
+        capture_output=True, text=True, timeout=300, cwd=task.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def weights(task):
+    return load_file(task.run / "weights.safetensors")
+
+
+@pytest.fixture
+def steady(task):
+    """Without dropout, and with a last batch that two processes cannot share evenly."""
+    task.config["training_params"] |= {"device": "cpu", "batch_size": 16, "clip_grad_norm_max_norm": 1.0}
+    next(layer for layer in task.config["architecture"] if layer["layer"] == "Dropout")["conf"]["dropout"] = 0.0
+    rows = (task.folder / "train.tsv").read_text().splitlines(keepends=True)
+    task.file("train.tsv", "".join(rows[:113]))
+    return task
+
+
+def test_two_processes_have_the_weights_and_scores_of_one_and_say_everything_once(steady, door):
+    assert door("train", "--conf_path", steady.path)[0] == 0
+    alone, scores = weights(steady), json.loads((steady.run / "scores.json").read_text())
+    log = [json.loads(line) for line in (steady.run / "metrics.jsonl").read_text().splitlines()]
+    steady.config["training_params"]["batch_size"] = 8
+    said = launched(steady, 2, "--force")
+    assert said.count("training rows: 113") == said.count("best accuracy") == 1
+    together = weights(steady)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-5)
+    found = json.loads((steady.run / "scores.json").read_text())
+    assert found["validation"] == pytest.approx(scores["validation"]) and found["step"] == scores["step"]
+    lines = [json.loads(line) for line in (steady.run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [line["step"] for line in log]
+    losses = [(line["loss"], other["loss"]) for line, other in zip(lines, log, strict=True) if "loss" in line]
+    assert all(mine == pytest.approx(other, rel=1e-4) for mine, other in losses)
+
+
+def test_two_processes_go_on_exactly_where_they_stopped(steady):
+    next(layer for layer in steady.config["architecture"] if layer["layer"] == "Dropout")["conf"]["dropout"] = 0.3
+    launched(steady, 2)
+    whole = weights(steady)
+    steady.config["training_params"]["max_epoch"] = 1
+    launched(steady, 2, "--force")
+    steady.config["training_params"]["max_epoch"] = 2
+    launched(steady, 2, "--resume")
+    assert all(torch.equal(value, whole[name]) for name, value in weights(steady).items())
+
+
+class Alone:
+    """As many processes as one likes, of which this one is `process_index`."""
+
+    def __init__(self, number, count):
+        self.process_index, self.num_processes = number, count
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shares_are_a_partition_with_weights_that_sum_to_one_and_groups_stay_whole(count):
+    batch, groups = np.array([4, 9, 2, 7]), np.arange(10) // 3
+    for wanted in (None, groups):
+        shares = [Processes(Alone(number, count)).share(batch, wanted) for number in range(count)]
+        counted = [rows for rows, weight in shares if weight]
+        assert sorted(np.concatenate(counted)) == sorted(batch)
+        assert sum(weight for _, weight in shares) == pytest.approx(1.0)
+        assert all(len(rows) for rows, _ in shares)
+        if wanted is not None:
+            owners = [set(groups[rows]) for rows in counted]
+            assert sum(map(len, owners)) == len(set.union(*owners))
