@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.files import written_aside
 from core.types import Prediction, Scores
 from engine.checkpoint import SCORES, RunFolder, json_text
+from engine.experiment import checked
 from engine.predictor import Predictor
 from engine.training import cache_folder, checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
@@ -30,11 +31,9 @@ def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
     folder, plugins, overrides = options.model, list(options.plugins), options.overrides
     if folder is None:
         document = read_document(options.conf_path, options.overrides)
-        outputs = document.get("outputs")
-        folder = outputs.get("save_base_dir") if isinstance(outputs, dict) else None
-        if not isinstance(folder, str):
-            raise UserError(f"{options.conf_path}: outputs.save_base_dir is missing, so the run cannot be found.")
-        plugins += document.get("plugins") or []
+        conf = checked(document, str(options.conf_path), files=False).conf
+        folder = conf.outputs.save_base_dir
+        plugins += conf.plugins
         overrides = [*_asked_now(document), *overrides]
     predictor = Predictor.load(folder, options.device, options.batch_size, overrides, plugins)
     return RunFolder(Path(folder)), predictor
@@ -44,7 +43,7 @@ def _asked_now(document: JSON) -> Iterator[str]:
     """What a config says of testing and predicting, as overrides of the config that a run keeps."""
     sections = {"inputs": ("data_paths", "predict_file_header"), "outputs": ("predict_fields", "predict_output_name")}
     for section, keys in sections.items():
-        said = document.get(section) or {}
+        said = document[section]
         yield from (f"{section}.{key}={json.dumps(said[key])}" for key in keys if key in said)
     if "metrics" in document:
         yield f"metrics={json.dumps(document['metrics'])}"

@@ -303,7 +303,7 @@ def _listed(cell: str) -> list[str]:
     if cell.startswith("["):
         try:
             value: JSON = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [cell]
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
             return value

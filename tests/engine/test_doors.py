@@ -82,6 +82,20 @@ def test_the_config_finds_its_run_too(door, task):
     assert (task.run / "predict.tsv").exists()
 
 
+def test_the_config_that_names_a_run_is_checked(door, task):
+    door("train", "--conf_path", task.path)
+    task.config |= {"inputs": "data_paths", "plugins": 5}
+    task.config["outputs"]["predict_feilds"] = ["prediction"]
+    for name in ("test", "predict"):
+        refused(
+            door(name, "--conf_path", task.path),
+            "config.json: 3 problems",
+            'inputs: must be an object, got "data_paths".',
+            "plugins: must be a list or null, got 5.",
+            "outputs.predict_feilds: unknown field of outputs. Did you mean 'predict_fields'?",
+        )
+
+
 def test_what_a_config_says_now_of_testing_and_predicting_counts(door, task):
     door("train", "--conf_path", task.path)
     task.config["inputs"]["data_paths"] |= {"test_data_path": str(task.folder / "valid.tsv")}

@@ -62,6 +62,7 @@ def test_characters_become_tokens(start, answers, places):
     [
         (18, "Rome", "answer 'Rome' is not at character 18 of passage, it is at 19."),
         (3, "Paris", "answer 'Paris' is not at character 3 of passage, nor anywhere else in it."),
+        (3, "[" * 100_000, f"answer '{'[' * 40}' is not at character 3 of passage, nor anywhere else in it."),
         ("x", "Rome", "'x' in column start_label is no whole number."),
         ("", "Rome", "column start_label is empty, but there is an answer 'Rome'."),
         (-1, "[]", "the question has no answer. inputs.unanswerable takes such questions."),
