@@ -30,6 +30,8 @@ def main() -> None:
     from engine.inference import load_run, predict_file  # late: --help must not wait for torch
 
     run, predictor = load_run(options)
+    for notice in predictor.notices:
+        print(f"note: {notice}", file=sys.stderr)
     if options.interactive:
         interact(predictor, options.fields)
         return

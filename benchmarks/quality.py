@@ -27,10 +27,10 @@ from sklearn.multiclass import OneVsRestClassifier
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
-from engine.experiment import Experiment, load_experiment, make_problem
+from engine.experiment import Experiment, cache_folder, load_experiment, make_problem
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
-from engine.training import Data, cache_folder, read_data, row_file, train
+from engine.training import Data, read_data, row_file, train
 from problems import Classification, MultiLabel, Regression, SequenceTagging
 from problems.base import Decoded
 from problems.sequence_tagging import DecodedTags

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,48 @@ from block_zoo.base import BLOCKS, CHAR_EMBEDDINGS, Block
 from block_zoo.masking import zero_padding
 from block_zoo.ngrams import NgramTable
 from core.conf import Choice, PositiveInt
-from core.errors import did_you_mean
+from core.errors import UserError, did_you_mean
+from core.pretrained import encoder_config
 from core.types import Features, Spec
 
+SPREAD = 0.4
+"""Standard deviation of the numbers in vectors that come from an encoder: about that of GloVe."""
 
-class WordCluster(core.conf.Conf):
-    """Columns of words that share a table of vectors."""
+
+class EncoderInit(core.conf.Conf):
+    """Vectors of words from a pretrained encoder, by principal components, centred and scaled.
+
+    Reference: Tulkens and van Dongen 2024, Model2Vec.
+    """
+
+    encoder: str
+    """The encoder: a local folder or a name on the Hugging Face hub."""
+    dim: PositiveInt | None = None
+    """Principal components that are kept; the dim of the cluster, which says it alone."""
+    source: Literal["states", "table"] = "states"
+    """What stands for a word: the mean of the last states of its pieces, or of their rows in the encoder's table."""
+    frequency_weighting: bool = False
+    """Whether frequent words get shorter vectors: 0.001 / (0.001 + share of the word), shares by Zipf's law."""
+    features: PositiveInt | None = None
+    """Features of the encoder; read from its config."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features is None:
+            try:
+                config = encoder_config(self.encoder)
+            except UserError as error:
+                raise ValueError(f"init: encoder {error}") from error
+            object.__setattr__(self, "features", config.get("hidden_size") or config.get("dim"))
+
+
+class FeatureCluster(core.conf.Conf):
+    """Columns of one feature per token (part of speech, ...) that share a table of vectors."""
 
     cols: list[str]
-    """Columns of words, of any branch."""
+    """Columns, of any branch."""
     dim: PositiveInt
-    """Features of a word."""
+    """Features of a vector."""
     fix_weight: bool = False
     """Whether the vectors stay as they are."""
 
@@ -39,8 +70,18 @@ class WordCluster(core.conf.Conf):
         return table
 
 
-class FeatureCluster(WordCluster):
-    """Columns of one feature per token (part of speech, ...) that share a table of vectors."""
+class WordCluster(FeatureCluster):
+    """Columns of words that share a table of vectors."""
+
+    init: EncoderInit | None = None
+    """A pretrained encoder that the vectors come from, also those of words that training did not meet."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init is not None and self.init.dim not in (None, self.dim):
+            raise ValueError(f"init.dim is {self.init.dim}, but dim of the cluster is {self.dim}.")
+        if self.init is not None and self.init.features is not None and self.init.features < self.dim:
+            raise ValueError(f"the encoder of init has {self.init.features} features, so dim {self.dim} is too large.")
 
 
 class CharCluster(core.conf.Conf):
@@ -102,7 +143,7 @@ class NgramCluster(core.conf.Conf):
             raise ValueError("n is empty.")
 
 
-Cluster = WordCluster | CharCluster
+Cluster = FeatureCluster | CharCluster
 
 
 @BLOCKS.register
@@ -190,6 +231,9 @@ class Embedding(Block):
             parts = {column: spec for column, spec in branches[-1].parts.items() if spec.axes == "BT"}
             return dataclasses.replace(branches[-1].resized("BTD", D=total), parts=parts)
 
+    basis: Tensor
+    """What makes vectors of the states of an encoder: an offset, then one row for each of their features."""
+
     def __init__(self, conf: Conf, *branches: Spec) -> None:
         super().__init__()
         self.conf = conf
@@ -205,6 +249,8 @@ class Embedding(Block):
             if self._key(name) not in self.tables:
                 table = conf.clusters[name].build(spec)
                 self.tables[self._key(name)] = table.requires_grad_(not conf.clusters[name].fix_weight)
+        if conf.word is not None and conf.word.init is not None:
+            self.register_buffer("basis", torch.zeros(1 + (conf.word.init.features or 0), conf.word.dim))
         self.ngrams = None if conf.ngram is None else NgramTable(conf.ngram.dim, conf.ngram.n, conf.ngram.buckets)
 
     def forward(self, branch: Features) -> Features:
@@ -239,6 +285,30 @@ class Embedding(Block):
             table.weight.uniform_(-width, width)
             table.weight[found_V] = vectors[found_V].to(table.weight)
             table.weight[0] = 0
+
+    def learn_basis(self, states_NH: Tensor) -> None:
+        """Take the directions in which the states of words differ most for what vectors keep of them."""
+        mean_H = states_NH.mean(0)
+        centred_NH = states_NH - mean_H
+        _, directions_HH = torch.linalg.eigh(centred_NH.T @ centred_NH)  # those that differ most come last
+        directions_HD = directions_HH.flip(1)[:, : self.basis.shape[1]]
+        spread = (centred_NH @ directions_HD).std(correction=0).clamp(min=1e-12)
+        self.basis[1:] = directions_HD * (SPREAD / spread)
+        self.basis[0] = -mean_H @ self.basis[1:]
+
+    def by_basis(self, states_NH: Tensor) -> Tensor:
+        """N x D, the vectors of words with these states."""
+        return states_NH @ self.basis[1:] + self.basis[0]
+
+    def append(self, cluster: str, vectors_ND: Tensor) -> None:
+        """More rows for the table of a cluster, with the next ids."""
+        table = self.tables[self._key(cluster)]
+        assert isinstance(table, nn.Embedding)
+        rows = torch.cat([table.weight.detach(), vectors_ND.to(table.weight)])
+        is_trained = table.weight.requires_grad
+        self.tables[self._key(cluster)] = nn.Embedding(*rows.shape, padding_idx=0, _weight=rows).requires_grad_(
+            is_trained
+        )
 
     def vectors(self) -> list[nn.Parameter]:
         tables = [table for table in self.tables.values() if isinstance(table, nn.Embedding)]

@@ -1,6 +1,7 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 import core.conf
 import core.schema
 from block_zoo import BLOCKS, CHAR_EMBEDDINGS
+from block_zoo.embedding import EncoderInit
 from core.conf import JSON, Conf
 from core.config import (
     DataPathsConf,
@@ -401,6 +403,20 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
         *((f"outputs.predict_fields[{index}]", problem.check_fields([name])) for index, name in enumerate(fields)),
     ]
     return [Finding(path, sentence) for path, sentence in checks if sentence]
+
+
+def word_init(conf: ExperimentConf) -> EncoderInit | None:
+    """The encoder that vectors of words come from, if the config names one."""
+    embedding: Any = _Draft.of(conf).embedding
+    return embedding.word.init if embedding is not None and embedding.word is not None else None
+
+
+def cache_folder(conf: ExperimentConf) -> Path | None:
+    """Where encoded data is kept between runs; None where the config wants none."""
+    if not conf.inputs.use_cache:
+        return None
+    named = os.environ.get("BLOCKSMITH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "blocksmith"
 
 
 def make_problem(conf: InputsConf) -> Problem:

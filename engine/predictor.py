@@ -3,17 +3,19 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 
+from block_zoo.embedding import Embedding, EncoderInit
 from core.config import ExperimentConf
 from core.document import overridden
 from core.errors import UserError
 from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
-from engine.experiment import checked, make_problem
+from engine.encoder_vectors import EncoderVectors, learn_words
+from engine.experiment import cache_folder, checked, make_problem, word_init
 from engine.processes import Processes
 from model_zoo.graph import Model
 from problems.base import DecodedRows, Problem
@@ -42,6 +44,7 @@ class Predictor:
         self.processes = processes
         self.conf, self.model, self.problem, self.encoder, self.device = conf, model, problem, encoder, device
         self.batch_size = batch_size or conf.training_params.batch_size
+        self.notices: list[str] = []
 
     @classmethod
     def load(
@@ -76,7 +79,20 @@ class Predictor:
             reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
             raise UserError(f"{folder / WEIGHTS}: does not fit the run's config: {reason}") from error
         where = pick_device(device or experiment.conf.training_params.device)
-        return cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
+        predictor = cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
+        if (init := word_init(experiment.conf)) is not None:
+            predictor._learn_words_from(init)
+        return predictor
+
+    def _learn_words_from(self, init: EncoderInit) -> None:
+        """Words that training did not meet get vectors of the encoder, where it is at hand."""
+        try:
+            source = EncoderVectors(init, cache_folder(self.conf))
+        except UserError as error:
+            self.notices.append(f"words that training did not meet are unknown: {error}")
+            return
+        embedding = cast(Embedding, self.model.embedding)
+        self.encoder.learn = lambda words: learn_words(embedding, self.encoder, words, source)
 
     def decoded(self, rows: EncodedRows) -> Any:
         """The answers for encoded rows, in their order. Rows of like length are answered together."""

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,13 +17,15 @@ from accelerate.state import AcceleratorState
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
+from block_zoo.embedding import Embedding
 from core.conf import JSON
 from core.config import ExperimentConf
 from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
-from engine.experiment import Experiment, make_plan, make_problem, score_problems
+from engine.encoder_vectors import EncoderVectors, give_vectors
+from engine.experiment import Experiment, cache_folder, make_plan, make_problem, score_problems, word_init
 from engine.objective import Objective, Term
 from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups
@@ -200,7 +201,10 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         cache_folder(conf),
         inputs.on_bad_row,
     )
+    if word_init(conf) is not None:
+        encoder.learn = encoder.vocabularies["word"].add
     valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
+    encoder.learn = None
     for name, rows in (("training", train), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
@@ -225,14 +229,6 @@ def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | No
                 raise UserError(f"{path}: {sentence}")
 
 
-def cache_folder(conf: ExperimentConf) -> Path | None:
-    """Where encoded data is kept between runs; None where the config wants none."""
-    if not conf.inputs.use_cache:
-        return None
-    named = os.environ.get("BLOCKSMITH_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "blocksmith"
-
-
 def row_file(conf: ExperimentConf, path: str | Path) -> RowFile:
     """A data file with the columns and the format of a config."""
     inputs = conf.inputs
@@ -248,6 +244,11 @@ def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[
 
 def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, say: Callable[[str], None]) -> None:
     """Put pretrained word vectors into the embedding, if the config names some."""
+    if (init := word_init(conf)) is not None:
+        vocabulary = encoder.vocabularies["word"]
+        embedding = cast(Embedding, model.embedding)
+        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), EncoderVectors(init, cache_folder(conf)))
+        say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
     if conf.inputs.data_paths.pre_trained_emb is None or "word" not in encoder.vocabularies:
         return
     path, kind, binary = _vector_source(conf)

@@ -89,9 +89,12 @@ def encode_file(
 ) -> EncodedRows:
     """The rows of a file as ids, by what was fitted before; arguments and errors as for the training file."""
     _require(file, encoder, target)
-    name = _key(file, encoder.state(), target, on_bad_row, cache_dir)
+    name = _key(file, [encoder.state(), encoder.learn is not None], target, on_bad_row, cache_dir)
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
+        if found.extra["learnt"]:
+            assert encoder.learn is not None
+            encoder.learn(found.extra["learnt"])
         return _rows(encoder.plan, target, found)
     return _encode(file, encoder, target, cache_dir, name, on_bad_row, growing=False)
 
@@ -122,9 +125,11 @@ def _encode(
     folder = cache_dir or Path(tempfile.mkdtemp(prefix="blocksmith-"))
     try:
         with store.StoreWriter(folder / name) as writer:
+            known = 0 if growing or encoder.learn is None else len(encoder.vocabularies["word"])
             skipped = _write(writer, file, encoder, target, on_bad_row, growing)
             fitted = {"encoder": encoder.state(), "target": dict(target.state())} if growing else {}
-            encoded = _rows(encoder.plan, target, writer.finish({"skipped": skipped, **fitted}))
+            learnt = encoder.vocabularies["word"].words[known:] if known else []
+            encoded = _rows(encoder.plan, target, writer.finish({"skipped": skipped, "learnt": learnt, **fitted}))
     except BaseException:
         if cache_dir is None:
             shutil.rmtree(folder, ignore_errors=True)

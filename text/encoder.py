@@ -43,6 +43,8 @@ class InputEncoder:
         starts = {branch: pieces.frames.one[0][0] for branch, pieces in begun.items() if pieces is not None}
         self.plan = replace(plan, starts=starts)
         self.splitter = TokenSplitter(plan, self.pieces)
+        self.learn: Callable[[list[str]], None] | None = None
+        """Gives ids to words of cluster `word` that have none, where any word can have a vector."""
 
     @property
     def text_columns(self) -> list[str]:
@@ -91,6 +93,9 @@ class InputEncoder:
                 pieces, is_split = self.pieces[plan.cluster(column)], column in plan.aligned
                 encoded[column] = replace(view.index, inner=pieces.of_words(view.words)) if is_split else view.index
                 continue
+            learns = self.learn is not None and plan.cluster(column) == "word"
+            if learns and (unknown := self.vocabularies["word"].unknown(view.words)):
+                self.learn(unknown)  # type: ignore[misc]
             lookup = (self._builders or self.vocabularies)[plan.cluster(column)].lookup
             ids = view.index.with_values(lookup(view.words)[view.index.values])
             if plan.kinds[column] == "char":

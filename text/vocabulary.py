@@ -30,6 +30,16 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def add(self, words: Iterable[str]) -> None:
+        """More words, with the next ids; no special ones."""
+        for word in words:
+            self._ids[word] = len(self.words)
+            self.words.append(word)
+
+    def unknown(self, words: Iterable[str]) -> list[str]:
+        """Those of the words that have no id."""
+        return [word for word in words if word not in self._ids and word not in self.specials]
+
     def lookup(self, words: Sequence[str]) -> np.ndarray:
         """int32 ids."""
         return np.fromiter(map(self._ids.get, words, repeat(UNK)), np.int32, len(words))

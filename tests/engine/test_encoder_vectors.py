@@ -1,0 +1,103 @@
+"""Word vectors from an encoder, against transformers and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from tiny_encoders import write_encoder
+from transformers import AutoModel, AutoTokenizer
+
+from block_zoo.embedding import EncoderInit
+from engine.encoder_vectors import EncoderVectors
+from engine.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture
+def words(task, folder):
+    """The task with vectors of 6 numbers from the tiny encoder."""
+    task.config["architecture"][0]["conf"]["word"] |= {"dim": 6, "fix_weight": True, "init": {"encoder": str(folder)}}
+    return task
+
+
+@pytest.mark.parametrize("source", ["states", "table"])
+def test_a_word_is_the_mean_over_its_pieces(folder, source, tmp_path):
+    words = ["red", "catdog", "sleeps", "hous"]
+    found = EncoderVectors(EncoderInit(encoder=str(folder), source=source), tmp_path).states(words)
+    again = EncoderVectors(EncoderInit(encoder=str(folder), source=source), tmp_path).states(words)
+    assert torch.equal(found, again)
+    tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    for word, state in zip(words, found, strict=True):
+        ids = tokenizer(word, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            pieces = (
+                encoder(ids).last_hidden_state[0, 1:-1]
+                if source == "states"
+                else (encoder.get_input_embeddings()(ids)[0, 1:-1])
+            )
+        torch.testing.assert_close(state, pieces.mean(0))
+
+
+def test_vectors_are_the_principal_components_of_the_vocabulary(words, folder, door):
+    assert door("train", "--conf_path", words.path)[0] == 0
+    predictor = Predictor.load(words.run)
+    vocabulary = predictor.encoder.vocabularies["word"]
+    table = predictor.model.state_dict()["embedding.tables.word_table.weight"][4:]
+    states = EncoderVectors(EncoderInit(encoder=str(folder)), None).states(vocabulary.words[4:]).numpy()
+    expected = PCA(6).fit_transform(states)
+    expected *= 0.4 / expected.std()
+    signs = np.sign((expected * table.numpy()).sum(0))
+    np.testing.assert_allclose(table, expected * signs, atol=1e-4)
+
+
+def test_words_that_training_did_not_meet_get_their_vectors_when_they_come(words, folder, door, monkeypatch):
+    door("train", "--conf_path", words.path)
+    predictor = Predictor.load(words.run)
+    known = len(predictor.encoder.vocabularies["word"])
+    answers = list(predictor.predict([{"text": "reddish cats"}, {"text": "red cat"}], ["confidence@up"]))
+    table = predictor.model.state_dict()["embedding.tables.word_table.weight"]
+    assert len(predictor.encoder.vocabularies["word"]) == len(table) == known + 2
+    assert not torch.equal(table[-1], table[-2]) and table[-2:].abs().sum() > 0
+    alone = next(iter(Predictor.load(words.run).predict([{"text": "reddish cats"}], ["confidence@up"])))
+    assert alone.cells == answers[0].cells
+    words.file("test.tsv", "reddish cats\tup\nred cat\tdown\n")
+    first = door("test", "--model", words.run)
+    assert first[0] == 0 and door("test", "--model", words.run)[1] == first[1]  # now from the cache
+
+
+def test_without_the_encoder_a_run_still_answers_and_says_what_is_missing(words, tmp_path, folder, door):
+    gone = write_encoder(tmp_path / "encoder")
+    words.config["architecture"][0]["conf"]["word"]["init"]["encoder"] = str(gone)
+    assert door("train", "--conf_path", words.path)[0] == 0
+    for file in gone.iterdir():
+        file.unlink()
+    gone.rmdir()
+    code, _, err = door("test", "--model", words.run)
+    assert code == 0 and f"note: words that training did not meet are unknown: {gone}: no such folder." in err
+
+
+def test_frequent_words_are_shorter_where_asked(words, door):
+    door("train", "--conf_path", words.path)
+    plain = Predictor.load(words.run).model.state_dict()["embedding.tables.word_table.weight"][4:].norm(dim=1)
+    words.config["architecture"][0]["conf"]["word"]["init"]["frequency_weighting"] = True
+    door("train", "--conf_path", words.path, "--force")
+    weighted = Predictor.load(words.run).model.state_dict()["embedding.tables.word_table.weight"][4:].norm(dim=1)
+    ratio = weighted / plain
+    assert (ratio.diff() > 0).all() and ratio[0] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dim": 17}, "the encoder of init has 16 features, so dim 17 is too large"),
+        ({"init": {"encoder": "./nowhere"}}, "init: encoder ./nowhere: no such folder"),
+    ],
+)
+def test_an_init_that_cannot_be_is_refused_with_its_place(words, door, change, said):
+    words.config["architecture"][0]["conf"]["word"] |= change
+    code, _, err = door("train", "--conf_path", words.path, "--check")
+    assert code == 2 and "architecture[0].conf" in err and said in err
