@@ -305,10 +305,8 @@ class Embedding(Block):
         table = self.tables[self._key(cluster)]
         assert isinstance(table, nn.Embedding)
         rows = torch.cat([table.weight.detach(), vectors_ND.to(table.weight)])
-        is_trained = table.weight.requires_grad
-        self.tables[self._key(cluster)] = nn.Embedding(*rows.shape, padding_idx=0, _weight=rows).requires_grad_(
-            is_trained
-        )
+        table.weight = nn.Parameter(rows, table.weight.requires_grad)
+        table.num_embeddings = len(rows)
 
     def vectors(self) -> list[nn.Parameter]:
         tables = [table for table in self.tables.values() if isinstance(table, nn.Embedding)]
