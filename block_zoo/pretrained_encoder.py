@@ -231,7 +231,7 @@ class PretrainedEncoder(Block):
     def forward(self, first: Features, second: Features | None = None) -> Features:
         texts = [text for text in (first, second) if text is not None]
         wanted = self.parts if self.wanted is None else self.wanted
-        framed, places = self._framed(texts)
+        framed, places = self.framed(texts)
         output = self._run(framed, wanted)
         states = output.last_hidden_state
         if self.mix is not None:
@@ -259,7 +259,7 @@ class PretrainedEncoder(Block):
                 inner[name] = self._of_text(states, texts[at], *places[at])
         return replace(inner[whole], parts={}, inner={name: inner[name] for name in wanted})
 
-    def _framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Tensor, Tensor]]]:
+    def framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Tensor, Tensor]]]:
         """All pieces as the encoder reads them, with the number of the text of each (part `segments`); and of each
         text where its pieces stand there, and which of them were not cut.
         """

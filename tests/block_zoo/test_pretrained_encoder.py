@@ -85,7 +85,7 @@ def test_states_are_those_of_transformers_on_texts_that_it_tokenised_itself(fold
 def test_pairs_that_are_too_long_are_cut_as_transformers_cuts_them(folders, room):
     model = folders("bert")
     inputs, specs = read(model, first=FIRST, second=SECOND)
-    framed, _ = built(model, specs, max_length=room)._framed([*inputs.values()])
+    framed, _ = built(model, specs, max_length=room).framed([*inputs.values()])
     tokenizer = AutoTokenizer.from_pretrained(model)
     for row, pair in enumerate(zip(FIRST, SECOND, strict=True)):
         expected = tokenizer(*pair, truncation="longest_first", max_length=room)
@@ -93,7 +93,7 @@ def test_pairs_that_are_too_long_are_cut_as_transformers_cuts_them(folders, room
         assert real == len(expected["input_ids"])
         # Which of two texts of equal rights keeps the odd piece is nobody's business.
         assert abs(sum(expected["token_type_ids"]) - int(framed.parts["segments"][row, :real].sum())) <= 1
-    framed, _ = built(model, specs, max_length=room, cut="second")._framed([*inputs.values()])
+    framed, _ = built(model, specs, max_length=room, cut="second").framed([*inputs.values()])
     for row, pair in enumerate(zip(FIRST, SECOND, strict=True)):
         if len(tokenizer(pair[0])["input_ids"]) + 1 < room:
             expected = tokenizer(*pair, truncation="only_second", max_length=room)
@@ -134,7 +134,7 @@ def test_layers_that_are_kept_are_computed_and_no_others(folders, kind, layers, 
     del stack[:]
     stack.extend(chosen)
     with torch.no_grad():
-        framed, _ = block._framed([*inputs.values()])
+        framed, _ = block.framed([*inputs.values()])
         expected = whole(framed.values, attention_mask=framed.real_mask()).last_hidden_state
         states = block(*inputs.values()).inner["tokens"]
     torch.testing.assert_close(states.values, expected * states.real_mask().unsqueeze(2))
