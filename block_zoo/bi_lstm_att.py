@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from block_zoo.attention import attend, attended_spec
 from block_zoo.base import BLOCKS, Block
-from block_zoo.masking import masked_softmax
 from block_zoo.recurrent import Recurrent, RecurrentConf, over_time
 from core.types import Features, Spec
 
@@ -21,9 +21,8 @@ class BiLSTMAtt(Block):
 
     class Conf(RecurrentConf):
         def output_spec(self, states: Spec) -> Spec:
-            spec = over_time(self, states)
-            tokens = {"S": states.sizes["T"], "T": states.sizes["T"]} if "T" in states.sizes else {}
-            return Spec(spec.axes, spec.sizes, {"attention": Spec("BTS", tokens)})
+            hidden = over_time(self, states)
+            return attended_spec(hidden, hidden, hidden.size("D"))
 
     def __init__(self, conf: Conf, states: Spec) -> None:
         super().__init__()
@@ -32,7 +31,5 @@ class BiLSTMAtt(Block):
 
     def forward(self, states: Features) -> Features:
         hidden_BTD, _ = self.recurrent(states)
-        scores_BTS = hidden_BTD @ self.weight @ hidden_BTD.transpose(1, 2)
-        mask_BT = states.mask
-        attention_BTS = masked_softmax(scores_BTS, None if mask_BT is None else mask_BT[:, :, None] & mask_BT[:, None])
-        return states.with_values(attention_BTS @ hidden_BTD, attention=attention_BTS)
+        hidden = states.with_values(hidden_BTD)
+        return attend(hidden_BTD @ self.weight @ hidden_BTD.transpose(1, 2), hidden, hidden)

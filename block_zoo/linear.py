@@ -57,7 +57,8 @@ class Linear(Block):
         activation: Activation | None = "PReLU"
         """Activation after every layer; null = none."""
         last_hidden_activation: bool | None = None
-        """Whether the last layer has the activation too; null = yes, but in the output of the model only Sigmoid."""
+        """Whether the last layer has the activation too; null = yes, but in the output of the model only Sigmoid, and
+        where it is the only layer Tanh and Softplus."""
         last_hidden_softmax: bool = False
         """Whether the output is a softmax over the features."""
         keep_dim: bool = True
@@ -78,7 +79,8 @@ class Linear(Block):
         def resolved(self, sizes: Mapping[str, int], is_output: bool) -> Self:
             activated = self.last_hidden_activation
             if activated is None:
-                activated = not is_output or self.activation == "Sigmoid"
+                is_ranged = self.activation == "Sigmoid" or (self.activation in RANGED and len(self.widths) == 1)
+                activated = not is_output or is_ranged
             return dataclasses.replace(
                 self,
                 hidden_dim=[filled_in(width, sizes, is_output) for width in self.widths],
@@ -86,9 +88,21 @@ class Linear(Block):
             )
 
         def notices(self, is_output: bool) -> dict[str, str]:
-            activated = is_output and self.last_hidden_activation and self.activation not in (None, *RANGED)
-            sentence = f"puts {self.activation} on the answer of the model, which needs no activation."
-            return {"last_hidden_activation": sentence} if activated else {}
+            said = {}
+            if is_output and self.last_hidden_activation and self.activation not in (None, *RANGED):
+                sentence = f"puts {self.activation} on the answer of the model, which needs no activation."
+                said["last_hidden_activation"] = sentence
+            is_bare = len(self.widths) == 1 and self.last_hidden_activation is False
+            if is_bare and self.activation not in (None, type(self).activation):
+                said["activation"] = "has no effect. The only layer is the last one, which has no activation."
+            if not self.keep_dim and self.widths[-1] != 1:
+                said["keep_dim"] = "has no effect. Only a single feature can go without its axis."
+            return said
+
+        @property
+        def drops_axis(self) -> bool:
+            """Whether the output has no axis of features."""
+            return not self.keep_dim and self.widths[-1] == 1
 
         @property
         def ends_in_sigmoid(self) -> bool:
@@ -97,11 +111,8 @@ class Linear(Block):
 
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BD", "BTD", "BTSD").size("D")
-            width = self.widths[-1]
             check_filled_in(self.widths)
-            if not self.keep_dim and width != 1:
-                raise ValueError(f"drops (keep_dim false) a last axis of size 1 only, but hidden_dim ends in {width}.")
-            spec = states.resized(D=width) if self.keep_dim else states.resized(states.axes[:-1])
+            spec = states.resized(states.axes[:-1]) if self.drops_axis else states.resized(D=self.widths[-1])
             squashed = self.last_hidden_softmax or self.ends_in_sigmoid
             return dataclasses.replace(spec, parts={"logits": spec}) if squashed else spec
 
@@ -129,4 +140,4 @@ class Linear(Block):
         return states.with_values(self._kept(probabilities), logits=self._kept(logits))
 
     def _kept(self, values: Tensor) -> Tensor:
-        return values if self.conf.keep_dim else values.squeeze(-1)
+        return values.squeeze(-1) if self.conf.drops_axis else values

@@ -89,7 +89,7 @@ class Conf:
     owner: ClassVar[Any] = None
     """The registered class that this Conf configures."""
     aliases: ClassVar[Mapping[str, str]] = {}
-    """Other names of fields that have a default, read as if the field had been named."""
+    """Other names of fields that have a default, read as if the field had been named; beside it they have no effect."""
     ignored: ClassVar[Mapping[str, str]] = {}
     """Keys that are accepted without effect, with the reason that the notice gives ("" = no notice)."""
     extra: ClassVar[str | None] = None
@@ -168,7 +168,8 @@ def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
         if item is None and name in may_be_null:
             continue
         if name in kinds and name != cls.extra:
-            fields[name] = _read_value(kinds[name], item)
+            if name == key or name not in value:
+                fields[name] = _read_value(kinds[name], item)
         elif key not in cls.ignored:
             extra[key] = item
     if extra:
@@ -185,6 +186,8 @@ def notices(cls: type[Conf], value: JSON, path: str = "") -> Iterator[tuple[str,
         name = cls.aliases.get(key, key)
         if ignored.get(key):
             yield here, f"has no effect. {ignored[key]}"
+        elif name != key and name in value:
+            yield here, f"has no effect. It is another name of {name}, which is set."
         elif name in kinds and name != cls.extra:
             yield from _notices(kinds[name], item, here)
         elif cls.extra:

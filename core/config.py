@@ -31,7 +31,7 @@ class DataPathsConf(Conf):
     predict_data_path: str | None = None
     """Rows for predict.py when no --input is given; without it the test rows."""
     pretrained_model_path: str | None = None
-    """A run folder whose weights training starts from, layer by layer where names and shapes agree."""
+    """A run folder, or a file in it: training starts from its weights, layer by layer where names and shapes agree."""
     pre_trained_emb: str | None = None
     """Pretrained word vectors (GloVe or word2vec or fastText, see `inputs.pretrained_emb_type`)."""
 

@@ -42,7 +42,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_names(names: Iterable[str]) -> str:
-    """` Known: a, b, c.` in alphabetical order, fifty at most."""
+    """` Known: a, b, c.` in alphabetical order, fifty at most; ` There is none.` for no name."""
     names = sorted(names)
+    if not names:
+        return " There is none."
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return f" Known: {', '.join(names[:_SHOWN])}{more}."

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from filelock import FileLock, Timeout
@@ -37,6 +37,11 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @classmethod
+    def named(cls, path: Path) -> Self:
+        """The run of a path: its folder, or that of a file in it, as NeuronBlocks names a model; none is opened."""
+        return cls(path.parent if not path.is_dir() and (path.parent / WEIGHTS).exists() else path)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

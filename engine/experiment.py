@@ -246,8 +246,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
         refuse("target", "names no column.")
     if conf.file_header is not None:
         virtual = set(make_plan(draft).sources) if draft.embedding else set()
-        wanted = [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
-        wanted += [("target", column) for column in conf.target]
+        wanted = [("target", column) for column in conf.target]
+        if draft.embedding:  # which says what columns of characters there are: the file has none
+            wanted += [(f"model_inputs.{branch}", c) for branch, columns in conf.model_inputs.items() for c in columns]
         wanted += [("group_by", conf.group_by)] if conf.group_by else []
         for path, column in wanted:
             if column not in conf.file_header and column not in virtual:
@@ -334,7 +335,7 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         else:
             notice = "is missing: the best model is chosen on the test rows, so their scores are too good."
             notices.append(Finding("inputs.data_paths.valid_data_path", notice))
-    if (run := paths.pretrained_model_path) is not None and not RunFolder(Path(run)).holds_a_run():
+    if (run := paths.pretrained_model_path) is not None and not RunFolder.named(Path(run)).holds_a_run():
         sentence = f"no such run folder: {run}."
         if Path(run).is_file():
             sentence = f"is a file, not a run folder: {run}. A pickled model may hold any code, so none is read."

@@ -239,7 +239,10 @@ def make_accelerator(conf: ExperimentConf, device: torch.device) -> Accelerator:
 
 
 def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:
-    """Whether this validation is the best so far; early stopping is decided here too. sign: -1 = lower is better"""
+    """Whether to keep this model: the best so far, or the latest as long as the score is undefined.
+
+    Early stopping is decided here too. sign: -1 = lower is better
+    """
     best = progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
@@ -247,7 +250,7 @@ def _note_score(progress: Progress, score: float, sign: int, patience: int | Non
     else:
         progress.validations_without_gain += 1
         progress.finished = _has_no_patience(progress, patience)
-    return gained
+    return gained or (best is not None and math.isnan(best))
 
 
 def _has_no_patience(progress: Progress, patience: int | None) -> bool:

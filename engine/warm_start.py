@@ -16,13 +16,13 @@ from text.vocabulary import SPECIALS, UNK, Vocabulary
 
 
 def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem) -> list[str]:
-    """Copy the weights of the run in `path` into a model; sentences that say what was taken over and what not.
+    """Copy the weights of the run that `path` names into a model; sentences that say what was taken over and what not.
 
     A layer is taken whole or not at all, an output layer only where the labels are the same. Vectors of words and
     characters are taken word by word: the vocabulary is that of the new training rows.
-    UserError where `path` holds no sound run.
+    UserError where it names no sound run.
     """
-    run = RunFolder(path)
+    run = RunFolder.named(path)
     earlier, _ = run.read_weights()
     state = run.read_problem()
     try:
@@ -49,7 +49,7 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
             taken.append(owner + counted.get(owner, ""))
             model.load_state_dict({name: earlier[name] for name in names}, strict=False)
     said = {"taken over": taken, "not taken over": left}
-    return [f"weights of {path} {what}: {', '.join(owners)}" for what, owners in said.items() if owners]
+    return [f"weights of {run.path} {what}: {', '.join(owners)}" for what, owners in said.items() if owners]
 
 
 def _by_word(fresh_VD: Tensor, words: list[str], earlier_VD: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, int]:

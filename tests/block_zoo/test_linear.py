@@ -38,6 +38,21 @@ def test_a_sigmoid_stays_in_the_output_layer_because_it_gives_the_answer_a_range
     assert conf.notices(True) == {}
 
 
+@pytest.mark.parametrize(("activation", "low", "high"), [("Tanh", -1, 1), ("Softplus", 0, torch.inf)])
+def test_an_output_layer_that_is_its_only_layer_keeps_an_activation_that_gives_a_range(activation, low, high):
+    alone = Linear.Conf(hidden_dim=1, activation=activation).resolved({}, is_output=True)
+    values = alone.build(VECTOR).eval()(Features(100 * torch.randn(50, 4))).values
+    assert low <= values.min() and values.max() <= high
+    assert kinds(Linear.Conf(hidden_dim=[3, 2], activation=activation).resolved({}, is_output=True))[-1] is nn.Linear
+
+
+def test_an_activation_that_no_layer_has_is_noticed():
+    for conf in (Linear.Conf(activation="ReLU"), Linear.Conf(activation="Tanh", last_hidden_activation=False)):
+        said = conf.resolved({}, is_output=True).notices(True)
+        assert said == {"activation": "has no effect. The only layer is the last one, which has no activation."}
+    assert Linear.Conf(hidden_dim=[3, 2], activation="ReLU").resolved({}, is_output=True).notices(True) == {}
+
+
 def test_another_activation_of_the_answer_is_noticed():
     conf = Linear.Conf(last_hidden_activation=True)
     assert "PReLU" in conf.resolved({}, is_output=True).notices(True)["last_hidden_activation"]
@@ -91,8 +106,14 @@ def test_keep_dim_false_drops_a_single_feature():
     conf = Linear.Conf(hidden_dim=1, keep_dim=False)
     assert conf.output_spec(SEQUENCE) == Spec("BT")
     assert conf.build(SEQUENCE)(Features(torch.randn(2, 3, 4))).values.shape == (2, 3)
-    with pytest.raises(ValueError, match="hidden_dim ends in 2"):
-        Linear.Conf(hidden_dim=2, keep_dim=False).output_spec(VECTOR)
+    assert conf.notices(False) == {}
+
+
+def test_keep_dim_false_leaves_several_features_alone_and_is_noticed():
+    conf = Linear.Conf(hidden_dim=2, keep_dim=False)
+    assert conf.output_spec(SEQUENCE) == Spec("BTD", {"D": 2})
+    assert conf.build(SEQUENCE)(Features(torch.randn(2, 3, 4))).values.shape == (2, 3, 2)
+    assert list(conf.notices(False)) == ["keep_dim"]
 
 
 def test_highway_gate_carries_or_transforms():

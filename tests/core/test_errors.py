@@ -8,3 +8,4 @@ def test_known_names_are_shown_in_alphabetical_order_but_not_without_end():
     names = [f"{number:03}" for number in range(500)]
     assert known_names(names[:50]) == f" Known: {', '.join(names[:50])}."
     assert known_names(reversed(names)) == f" Known: {', '.join(names[:50])} and 450 more."
+    assert known_names([]) == " There is none."

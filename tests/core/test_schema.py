@@ -6,7 +6,7 @@ import pytest
 
 import core.conf
 from core import schema
-from core.conf import Choice, PositiveInt, Rate, annotations, field_docs, read, to_json
+from core.conf import Choice, PositiveInt, Rate, annotations, field_docs, notices, read, to_json
 from core.registry import Registry
 
 SHAPES = Registry("shape")
@@ -87,6 +87,12 @@ def test_all_problems_are_found_at_once():
 def test_aliases_are_read_as_their_field_and_ignored_keys_pass():
     assert messages(circle(radius=1, filled=0.2, colour="red")) == []
     assert read(Circle.Conf, {"radius": 1, "filled": 0.2, "colour": "red"}).fill == 0.2
+
+
+@pytest.mark.parametrize("conf", [{"fill": 0.1, "filled": 0.2, "radius": 1}, {"filled": 0.2, "radius": 1, "fill": 0.1}])
+def test_an_alias_beside_its_field_has_no_effect_and_is_noticed(conf):
+    assert read(Circle.Conf, conf).fill == 0.1
+    assert list(notices(Circle.Conf, conf)) == [("filled", "has no effect. It is another name of fill, which is set.")]
 
 
 def test_a_conf_checks_its_ranges_in_python_too():

@@ -173,6 +173,15 @@ def test_a_layer_that_shares_with_a_refused_one_is_not_refused_as_well(task):
     assert [finding.split(":")[0] for finding in findings(task.config)] == ["architecture[1].conf.hiden_dim"]
 
 
+def test_columns_of_characters_are_not_missed_where_the_embedding_is_refused(task):
+    task.config["inputs"]["model_inputs"]["sentence"].append("text_char")
+    task.config["architecture"][0]["conf"] = {
+        "word": {"cols": ["text"], "dim": 8, "trainable": False},
+        "char": {"cols": ["text_char"], "type": "CNNCharEmbedding"},
+    }
+    assert [finding.split(":")[0] for finding in findings(task.config)] == ["architecture[0].conf.word.trainable"]
+
+
 def test_a_tagging_scheme_of_another_problem_is_noticed(task):
     task.config["inputs"]["tagging_scheme"] = "BIO"
     assert notices(task.config) == ["inputs.tagging_scheme: has no effect. Rows have no tags."]

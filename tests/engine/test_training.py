@@ -156,6 +156,15 @@ def test_early_stopping_counts_validations_without_gain(task):
     assert max(scores[-2:]) <= max(scores[:-2])
 
 
+def test_as_long_as_the_first_score_is_undefined_the_latest_model_is_kept(task):
+    task.file("valid.tsv", "red cat\tup\nblue dog\tup\n")  # AUC needs rows of both labels
+    task.config["metrics"] = ["auc@up", "accuracy"]
+    task.config["training_params"] |= {"max_epoch": 5, "early_stop_patience": 2}
+    lines: list[str] = []
+    train(load_experiment(task.path), lines.append)
+    assert lines[-1].startswith("best auc@up undefined at step 24;")
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_and_lines_and_keeps_the_checkpoint(task):
     with pytest.raises(
         UserError,

@@ -46,6 +46,17 @@ def test_the_same_config_starts_with_all_weights(task, earlier):
     assert all(torch.equal(weights[name], tensor) for name, tensor in earlier.read_weights()[0].items())
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_run_may_be_named_by_the_model_file_that_neuronblocks_has_in_it(task, earlier, is_there):
+    model = earlier.path / "model.nb"
+    if is_there:
+        model.write_bytes(b"no model")
+    task.config["inputs"]["data_paths"]["pretrained_model_path"] = str(model)
+    said, weights = started(task)
+    assert said == [f"weights of {earlier.path} taken over: word_table (18 of 18 entries), states, output"]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in earlier.read_weights()[0].items())
+
+
 def test_words_keep_their_vectors_whatever_their_ids(task, earlier):
     rows = [(f"new {text} new", label) for text, label in sentences(120, 0) if "cat" not in text.split()]
     task.file("train.tsv", "".join(f"{text}\t{label}\n" for text, label in rows))
