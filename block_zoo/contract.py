@@ -90,6 +90,9 @@ class _Trial:
             assert output.lengths.device.type == "cpu", "lengths must lie in host memory."
             assert output.lengths.dtype == torch.int64, f"lengths must be int64, but they are {output.lengths.dtype}."
         if output.mask is None:
+            spec = self.conf.output_spec(*self.specs)
+            varying = [axis for axis in "TS" if axis in spec.axes and axis not in spec.sizes]
+            assert not varying, f"the output ({spec}) has texts of several lengths, but it has no mask."
             return
         mask, values = output.mask, output.values
         assert mask.dtype == torch.bool, f"the mask must be bool, but it is {mask.dtype}."

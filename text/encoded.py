@@ -18,7 +18,7 @@ from text import store
 from text.encoded_rows import EncodedRows
 from text.encoder import InputEncoder, InputPlan
 from text.ragged import Ragged, taken
-from text.readers import SHOWN_BAD_ROWS, RowFile, bad_rows_error
+from text.readers import SHOWN_BAD_ROWS, RowFile, bad_rows_error, without_blank_end
 from text.token_splitter import TokenSplitter
 from text.tokenizers import versions
 from text.tokens import Tokens
@@ -174,7 +174,9 @@ def _write(
                 writer.append(f"target {column}", values)
         done += len(rows)
     if bad and (on_bad_row == "error" or bad == done):
-        raise bad_rows_error(file.path, first_bad, bad)
+        raise bad_rows_error(file.path, first_bad, bad, bad < done)
+    if not done:
+        raise UserError(f"{file.path}: has no rows.")
     if growing:
         _finish(writer, file, encoder, target)
     return bad
@@ -194,7 +196,7 @@ def _finish(writer: store.StoreWriter, file: RowFile, encoder: InputEncoder, tar
 
 def _split(file: RowFile, splitter: TokenSplitter) -> Iterator[tuple[list[Row], dict[str, Tokens], list[str]]]:
     """Chunks of rows with their tokens and errors."""
-    rows = iter(file)
+    rows = without_blank_end(file)
     while chunk := list(islice(rows, CHUNK)):
         yield chunk, *splitter.split(chunk)
 

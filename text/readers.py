@@ -24,6 +24,7 @@ _MOST_COLUMNS = 10_000
 """Of a file without header; without a bound, a slip in file_header would make that many names."""
 _SQUAD_COLUMNS = ("id", "title", "passage", "question", "start_label", "end_label", "answers", "is_impossible")
 _BLOCK = 8192
+_BLANK = "blank line."
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -295,13 +296,27 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             raise UserError(f"{path}: broken gzip ({error}).") from error
 
 
-def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int) -> UserError:
-    """The one message for rows that cannot be used: the first ones as (line number, reason), and how many there are."""
+def without_blank_end(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without the blank lines at the end of a file: editors leave them there."""
+    waiting: list[Row] = []
+    for row in rows:
+        waiting.append(row)
+        if row.error != _BLANK:
+            yield from waiting
+            waiting.clear()
+
+
+def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int, among_good: bool = False) -> UserError:
+    """The one message for rows that cannot be used: the first ones as (line number, reason), how many there are, and
+    where there are good ones among them, how to do without.
+    """
     shown = first[:SHOWN_BAD_ROWS]
     lines = [f"{path}: {count:,} row{'s' * (count != 1)} cannot be used"]
     lines += [f"{path}:{number}: {reason}" for number, reason in shown]
     if count > len(shown):
         lines.append(f"... and {count - len(shown):,} more")
+    if among_good:
+        lines.append('inputs.on_bad_row "skip" leaves such rows out and counts them.')
     return UserError("\n  ".join(lines))
 
 
@@ -330,7 +345,7 @@ def _tsv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
         if text:
             yield number, text.split("\t"), error
         else:
-            yield number, [], "blank line."
+            yield number, [], _BLANK
 
 
 def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
@@ -355,7 +370,7 @@ def _csv(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
             hint = " Is a quote not closed?" if "limit" in str(error) or "end of data" in str(error) else ""
             yield number, [], f"not valid CSV: {error}.{hint}"
         else:
-            yield number, cells, errors[0] if errors else "" if cells else "blank line."
+            yield number, cells, errors[0] if errors else "" if cells else _BLANK
 
 
 def _conll(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
@@ -381,7 +396,7 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as problem:
-            yield number, {}, error or ("not valid JSON: " + str(problem) + "." if text.strip() else "blank line.")
+            yield number, {}, error or ("not valid JSON: " + str(problem) + "." if text.strip() else _BLANK)
             continue
         if not isinstance(value, dict):
             yield number, {}, "not a JSON object; JSONL has one object per line."

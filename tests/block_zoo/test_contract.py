@@ -302,6 +302,8 @@ class Broken(Block):
                 values = zero_padding(values + torch.rand(()), states.mask)
             case "lengths":
                 return Features(values, states.mask, states.lengths + 1)
+            case "mask":
+                return Features(values)
             case "order":
                 values = zero_padding(values * torch.arange(1, len(values) + 1)[:, None, None], states.mask)
             case "in place":
@@ -320,6 +322,7 @@ class Broken(Block):
         ("order", "alone|order"),
         ("eval", "not deterministic"),
         ("lengths", "lengths are"),
+        ("mask", "has no mask"),
         ("gradient", "'unused' gets no gradient"),
         ("in place", "in place"),
         ("nan", "not finite"),

@@ -373,6 +373,7 @@ def test_bad_rows_are_an_error_by_default_and_can_be_skipped(tmp_path, cache, mo
         f"{path}:2: text is empty.",
         f"{path}:4: 1 column, but the config names 2 (text, label).",
         f"{path}:5: unknown label ''.",
+        'inputs.on_bad_row "skip" leaves such rows out and counts them.',
     ]
     assert not entries(cache)
     good = [(1, ["a", "b"], ["a", "b"], 0), (3, ["c"], ["c"], 1), (6, ["e"], ["e"], 0)]
@@ -380,6 +381,20 @@ def test_bad_rows_are_an_error_by_default_and_can_be_skipped(tmp_path, cache, mo
         rows, encoder = train(path, cache, on_bad_row="skip")
         assert (content(rows, encoder), rows.skipped) == (good, 3)
         assert encoder.vocabularies["word"].words[4:] == ["a", "b", "c", "e"]
+
+
+@pytest.mark.parametrize("chunk", [1, 10_000])
+def test_blank_lines_at_the_end_of_a_file_are_no_rows(tmp_path, cache, monkeypatch, chunk):
+    monkeypatch.setattr(encoded, "CHUNK", chunk)
+    path = tmp_path / "train.tsv"
+    path.write_text("a\tx\nb\ty\n\n\n")
+    assert train(path, cache)[0].lines.tolist() == [1, 2]
+    path.write_text("a\tx\n\nb\ty\n\n")
+    with pytest.raises(UserError, match="1 row cannot be used\n.*:2: blank line"):
+        train(path, cache)
+    path.write_text("\n\n")
+    with pytest.raises(UserError, match="has no rows"):
+        train(path, cache)
 
 
 def test_many_bad_rows_show_ten_and_a_file_without_good_rows_cannot_be_skipped(tmp_path, cache, monkeypatch):
