@@ -75,6 +75,9 @@ def _train(
     graph, terms = experiment.trace(data.encoder.specs(), data.problem)
     refuse_equal_groups(terms, data.train, conf.inputs.data_paths.train_data_path)
     metrics = checked_scores(conf, data.problem, experiment.source)
+    positive = data.problem.positive_label
+    if conf.inputs.positive_label is None and positive not in (None, "1"):
+        say(f"positive label of metrics: {positive}; inputs.positive_label names another one")
     model = Model(graph)
     load_pretrained(conf, model, data.encoder, say)
     for line in model.load_pretrained() if state is None else ():

@@ -35,9 +35,9 @@ class Classification(LabelledProblem):
 
     @property
     def positive_label(self) -> str | None:
-        """As configured; else "1" where the labels are "0" and "1"."""
-        if self._positive_label is None and self.labels is not None and set(self.labels) == {"0", "1"}:
-            return "1"
+        """As configured; else of two labels "1", or that with id 1."""
+        if self._positive_label is None and self.labels is not None and len(self.labels) == 2:
+            return "1" if set(self.labels) == {"0", "1"} else self.labels[1]
         return self._positive_label
 
     def target_specs(self) -> dict[str, Spec]:

@@ -116,9 +116,9 @@ def test_wrong_labels_in_the_config_are_refused():
         problem_of(Regression, "score", group_by="score")
 
 
-def test_the_positive_label_is_1_only_where_the_labels_are_0_and_1():
+def test_the_positive_label_is_1_or_the_rarer_of_two():
     assert fitted("0", "1").positive_label == "1"
-    assert fitted("yes", "no").positive_label is None
+    assert fitted("yes", "no", "no").positive_label == "yes"
     assert fitted("0", "1", "2").positive_label is None
     assert fitted("0", "1", positive_label="0").positive_label == "0"
 
@@ -263,7 +263,7 @@ def test_metrics_are_checked_before_and_after_fitting():
     problem = problem_of(Classification, "label")
     assert problem.check_metric("auc") is None and problem.check_metric("auc@x") is None
     assert "inputs.group_by" in (problem.check_metric("map") or "")
-    after = fitted("a", "b")
+    after = fitted("a", "b", "c")
     assert "needs a positive label" in (after.check_metric("auc") or "")
     assert "no label" in (after.check_metric("auc@x") or "")
     assert fitted("0", "1").check_metric("auc") is None
