@@ -210,11 +210,18 @@ def _sample(spec: Spec, place: int) -> Features:
         return Features(torch.randn(_shape(spec, sizes)))
     mask = length_mask(lengths["T"], sizes["T"])
     if spec.ids:
-        parts = {name: _sample_ids(part, sizes, mask) for name, part in spec.parts.items()}
+        sampled = _every_piece_a_word if spec.frames is not None else _sample_ids
+        parts = {name: sampled(part, sizes, mask) for name, part in spec.parts.items()}
         return Features(_sample_ids(spec, sizes, mask), mask, lengths["T"], parts)
     if "S" in spec.axes:
         mask = mask[:, :, None] & length_mask(lengths["S"], sizes["S"])[:, None]
     return _with_garbage(Features(torch.randn(_shape(spec, sizes)), mask, lengths["T"]), GARBAGE)
+
+
+def _every_piece_a_word(_: Spec, __: Mapping[str, int], mask_BT: Tensor) -> Tensor:
+    """Where each piece begins and ends as a word of its own."""
+    ends_BT = mask_BT.cumsum(1)
+    return torch.stack([ends_BT - mask_BT.long(), ends_BT], 2)
 
 
 def _sample_ids(spec: Spec, sizes: Mapping[str, int], mask_BT: Tensor) -> Tensor:

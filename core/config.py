@@ -61,8 +61,8 @@ class InputsConf(Conf):
     labels: list[str] | None = None
     """All labels in the order of their ids; by default those of the training rows by descending frequency."""
     positive_label: str | None = None
-    """The label that binary metrics and ranking take as positive; by default "1" of "0" and "1", of two others that with
-    id 1, the rarer one in train."""
+    """The label that binary metrics and ranking take as positive; by default "1" of "0" and "1", of two others the one
+    with id 1, the rarer one in train."""
     group_by: str | None = None
     """The column whose equal values group rows for ranking metrics and losses (the question of WikiQA)."""
     on_bad_row: OnBadRow = "error"

@@ -17,9 +17,24 @@ TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 WEIGHTS, WEIGHTS_INDEX = "*.safetensors", "*.safetensors.index.json"
 
 
+KNOWN: dict[str, JSON] = {
+    "sentence-transformers/all-MiniLM-L6-v2": {
+        "model_type": "bert",
+        "vocab_size": 30522,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    }
+}
+"""Settings of the encoders that shipped configs name: these check without a network."""
+
+
 @functools.cache
 def encoder_config(name: str) -> JSON:
     """The config.json of an encoder as transformers writes it. UserError where it cannot be had."""
+    if name in KNOWN:
+        return KNOWN[name]
     path = pretrained_folder(name, CONFIG) / CONFIG
     config = read_foreign_json(path)
     if "model_type" not in config:
