@@ -1,7 +1,7 @@
 """PretrainedEncoder: a transformer encoder of the transformers library, read like any other block."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
@@ -132,6 +132,10 @@ class PretrainedEncoder(Block):
                 raise ValueError("reads tagged words as its first input.")
             if self.room(*texts) < len(texts):
                 raise ValueError(f"max_length {self.max_length} leaves no room for texts.")
+            if self.pooling == "pretrained" and "add_pooling_layer" not in _arguments(settings):
+                raise ValueError(
+                    f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
+                )
             if isinstance(self.freeze, int) and self.freeze > len(self.kept):
                 raise ValueError(f"freezes {self.freeze} layers, but {len(self.kept)} are kept.")
             states, vector = Spec("BTD", {"D": settings.hidden_size}), Spec("BD", {"D": settings.hidden_size})
@@ -213,7 +217,7 @@ class PretrainedEncoder(Block):
                 output_loading_info=True,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
-                **_pooler(kind, conf),
+                **_pooler(conf),
             )
         except Exception as error:  # a damaged file fails in many ways inside the library
             raise UserError(f"{conf.model}: its weights cannot be read ({_first_line(error)}).") from error
@@ -365,7 +369,7 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
                 setattr(settings, name, conf.dropout)
     implementation = {"attn_implementation": conf.attention} if conf.attention else {}
     try:
-        encoder = kind._from_config(settings, dtype=torch.float32, **implementation, **_pooler(kind, conf))
+        encoder = kind._from_config(settings, dtype=torch.float32, **implementation, **_pooler(conf))
     except (ValueError, ImportError) as error:  # an attention that the encoder or the machine does not have
         raise UserError(f"PretrainedEncoder: {_first_line(error)}.") from error
     _keep_layers(encoder, conf)
@@ -381,10 +385,19 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
     return encoder
 
 
-def _pooler(kind: Any, conf: PretrainedEncoder.Conf) -> dict[str, bool]:
+def _pooler(conf: PretrainedEncoder.Conf) -> dict[str, bool]:
     """The argument that leaves out the pooler where nobody reads it."""
-    has_choice = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-    return {"add_pooling_layer": conf.pooling == "pretrained"} if has_choice else {}
+    return (
+        {"add_pooling_layer": conf.pooling == "pretrained"} if "add_pooling_layer" in _arguments(conf.settings) else {}
+    )
+
+
+def _arguments(settings: Any) -> Collection[str]:
+    """The names of what the class of an encoder with these settings is made from."""
+    from transformers import MODEL_MAPPING
+
+    kind: Any = MODEL_MAPPING[type(settings)]
+    return inspect.signature(kind.__init__).parameters
 
 
 def _keep_layers(encoder: Any, conf: PretrainedEncoder.Conf) -> None:

@@ -35,7 +35,7 @@ from engine.reporter import Reporter, SilentReporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from engine.warm_start import start_from
-from model_zoo.graph import Model
+from model_zoo.graph import Graph, Model
 from problems.base import Problem
 from text.batching import batches_of_tokens, grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
@@ -85,6 +85,9 @@ def _train(
     if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
         for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
             say(line)
+    for name, rows in (("training", data.train), ("validation", data.valid)):
+        for line in cut_texts(graph, rows):
+            say(f"{name} rows: {line}")
     place = make_workplace(conf, model, terms, data.train, processes)
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
@@ -218,6 +221,17 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
         raise UserError(f"{paths.train_data_path}: {sentence}")
     return Data(train, valid, encoder, problem)
+
+
+def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
+    """For each encoder how many texts it cannot read whole."""
+    for layer in graph.layers:
+        if layer.conf.reads_pieces:
+            room = layer.conf.room(*layer.input_specs)  # type: ignore[attr-defined]
+            lengths = rows.lengths_of(layer.inputs)
+            if cut := int((lengths > room).sum()):
+                sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
+                yield f"{sentence} (the longest has {lengths.max():,})"
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:

@@ -64,6 +64,11 @@ class EncodedRows:
         """How many rows have an example; after `taught` it may be less than all."""
         return len(self) if self.windows is None else len(np.unique(self.windows.rows))
 
+    def lengths_of(self, branches: Collection[str]) -> np.ndarray:
+        """int64, for each example the tokens that it has in these branches together."""
+        examples = np.arange(len(self.lengths))
+        return np.add.reduce([self._extent(branch, examples)[1] for branch in branches])
+
     def taught(self) -> "EncodedRows":
         """Without the examples that teach nothing: windows that do not have the answer of their row in them."""
         if not self.plan.positions or self.plan.begun:

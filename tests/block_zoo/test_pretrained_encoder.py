@@ -211,6 +211,12 @@ def test_settings_that_do_not_suit_the_encoder_are_refused(folders, conf, said):
     assert said in str(caught.value)
 
 
+def test_a_pooler_that_the_encoder_does_not_have_is_refused(folders):
+    _, specs = read(folders("electra"), first=FIRST)
+    with pytest.raises(ValueError, match="has no pooler of its own"):
+        PretrainedEncoder.Conf(model=folders("electra"), pooling="pretrained").output_spec(*specs.values())
+
+
 def test_a_tokenizer_of_another_encoder_is_refused(folders):
     _, specs = read(folders("roberta"), first=FIRST)
     conf = PretrainedEncoder.Conf(model=folders("bert"), tokenizer=folders("roberta"))

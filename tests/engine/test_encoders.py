@@ -40,3 +40,21 @@ def test_every_config_trains_tests_and_predicts_without_the_encoder_it_came_from
     answers = (tmp_path / "answers").read_text()
     assert json.loads(answers) if config.stem == "reading" else answers.count("\n") > 50
     assert Predictor.load(run).model.state_dict().keys()
+
+
+def test_texts_that_are_too_long_are_counted_and_said_once(encoder, door, task):
+    conf = {"model": str(encoder), "pooling": "cls", "max_length": 6}
+    task.config["architecture"] = [
+        {"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": conf, "inputs": ["sentence"]},
+        {**task.config["architecture"][-1], "inputs": ["encoder"]},
+    ]
+    texts = [line.split("\t")[0] for line in (task.folder / "train.tsv").read_text().splitlines()]
+    from transformers import AutoTokenizer
+
+    lengths = [len(AutoTokenizer.from_pretrained(encoder)(text)["input_ids"]) for text in texts]
+    cut = sum(length > 6 for length in lengths)
+    code, out, err = door("train", "--conf_path", task.path)
+    assert code == 0, err
+    longest = max(lengths) - 2
+    said = f"training rows: {cut} of 120 are cut to the 4 pieces that layer 'encoder' reads (the longest has {longest})"
+    assert out.count(said) == 1
