@@ -219,8 +219,9 @@ class TrainingConf(Conf):
     """Norm of the step against which embeddings are trained too (FGM), in a second pass; 0 = none."""
     compile: bool = False
     """Whether torch.compile translates the model: the first steps take minutes, the others less."""
-    precision: Literal["fp32", "bf16", "fp16"] | None = None
-    """Arithmetic; by default the best the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic; auto = the best the device has: on CUDA bf16, else fp16; on a CPU fp32, but bf16 for a pretrained
+    encoder where the CPU has matrix units for it (AMX)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -405,6 +405,11 @@ def score_problems(problem: Problem, metrics: Sequence[str], fields: Sequence[st
     return [Finding(path, sentence) for path, sentence in checks if sentence]
 
 
+def reads_pieces(conf: ExperimentConf) -> bool:
+    """Whether a pretrained encoder is among the layers."""
+    return bool(_Draft.of(conf).encoders)
+
+
 def word_init(conf: ExperimentConf) -> EncoderInit | None:
     """The encoder that vectors of words come from, if the config names one."""
     embedding: Any = _Draft.of(conf).embedding

@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.encoder_vectors import EncoderVectors, learn_words
-from engine.experiment import cache_folder, checked, make_problem, word_init
+from engine.experiment import cache_folder, checked, make_problem, reads_pieces, word_init
 from engine.processes import Processes
 from model_zoo.graph import Model
 from problems.base import DecodedRows, Problem
@@ -112,7 +112,7 @@ class Predictor:
     def _autocast(self) -> torch.autocast:
         """The arithmetic of the training, so that validation, test.py and predict.py give the same answers."""
         types = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        dtype = types.get(pick_precision(self.conf.training_params.precision, self.device))
+        dtype = types.get(pick_precision(self.conf, self.device))
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _answer(self, batch: Batch) -> DecodedRows:
@@ -173,8 +173,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def pick_precision(name: str | None, device: torch.device) -> str:
-    """None = the best that the device has on CUDA (bf16, else fp16), fp32 on a CPU."""
-    if name is not None or device.type == "cpu":
-        return name or "fp32"
+def pick_precision(conf: ExperimentConf, device: torch.device) -> str:
+    """The arithmetic that the config names; auto = the best for the device and the model."""
+    named = conf.training_params.precision
+    if named != "auto":
+        return named
+    if device.type == "cpu":
+        return "bf16" if reads_pieces(conf) and torch.cpu._is_amx_tile_supported() else "fp32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

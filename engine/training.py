@@ -287,7 +287,7 @@ def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
 def make_accelerator(conf: ExperimentConf) -> Accelerator:
     """Devices, processes and mixed precision by accelerate."""
     device = pick_device(conf.training_params.device)
-    precision = pick_precision(conf.training_params.precision, device)
+    precision = pick_precision(conf, device)
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
     AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
