@@ -35,14 +35,16 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_the_configs_of_readme_and_tutorial_check(tmp_path, monkeypatch):
+def test_the_configs_of_readme_and_guides_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (first, second) = fenced("docs/tutorial.md", "json")
     (tmp_path / "my_model.json").write_text(first)
     (tmp_path / "larger.json").write_text(second)
     (mine,) = fenced("README.md", "json")
     (tmp_path / "mine.json").write_text(mine)
-    for name in ("my_model.json", "larger.json", "mine.json"):
+    encoder, _ = fenced("docs/encoders.md", "json")
+    (tmp_path / "encoder.json").write_text(encoder)
+    for name in ("my_model.json", "larger.json", "mine.json", "encoder.json"):
         assert checked(read_document(tmp_path / name), name, files=False).notices == []
 
 
