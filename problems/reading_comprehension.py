@@ -27,10 +27,10 @@ TEXT, SPANS, ANSWERS = "text of passage", "spans of passage", "right answers"
 
 @dataclass(frozen=True)
 class DecodedSpans(DecodedArrays):
-    """The best span of each of N windows.
+    """The K best spans of each of N windows, the best first.
 
-    starts, ends  its first and last token, counted in the window
-    scores        the sum of its start and end logits
+    starts, ends  N x K, their first and last tokens, counted in the window
+    scores        N x K, the sums of their start and end logits; -inf where there are fewer spans
     nulls         the same for "no answer", -inf where there is always one
     norms         the logarithm of the sum of exp(score) over all pairs of a start and an end
     """
@@ -42,23 +42,25 @@ class DecodedSpans(DecodedArrays):
     norms: np.ndarray
 
     def of_rows(self, windows: Windows) -> "DecodedSpans":
-        """The best span of each row, counted in its text, from those of its windows."""
-        best = np.lexsort((-self.scores, windows.rows))
+        """The K best spans of each row, counted in its text, from those of its windows; one that several have once."""
+        count = self.starts.shape[1]
+        rows, firsts = (np.repeat(values, count) for values in (windows.rows, windows.firsts))
+        starts, ends, scores = self.starts.ravel() + firsts, self.ends.ravel() + firsts, self.scores.ravel()
+        order = np.lexsort((-scores, ends, starts, rows))
+        same = np.stack([rows, starts, ends])[:, order]
+        scores = scores.copy()
+        scores[order[1:][(same[:, 1:] == same[:, :-1]).all(0)]] = -np.inf
+        order = np.lexsort((-scores, rows))
         first = np.flatnonzero(np.r_[True, np.diff(windows.rows) > 0])  # windows of a row follow each other
-        best = best[first]
-        return DecodedSpans(
-            self.starts[best] + windows.firsts[best],
-            self.ends[best] + windows.firsts[best],
-            self.scores[best],
-            np.minimum.reduceat(self.nulls, first),
-            np.logaddexp.reduceat(self.norms, first),
-        )
+        best = order[(first * count)[:, None] + np.arange(count)]
+        nulls, norms = np.minimum.reduceat(self.nulls, first), np.logaddexp.reduceat(self.norms, first)
+        return DecodedSpans(starts[best], ends[best], scores[best], nulls, norms)
 
 
 @dataclass(frozen=True)
 class DecodedAnswers:
     """Of N rows the best span: its text, the characters where it begins and ends, its probability, and by how much the
-    score of "no answer" is higher than that of the span.
+    score of "no answer" is higher than that of the span. `n_best` are the best answers with their probabilities.
     """
 
     texts: Sequence[str]
@@ -66,6 +68,7 @@ class DecodedAnswers:
     ends: np.ndarray
     confidence: np.ndarray
     no_answer: np.ndarray
+    n_best: Sequence[Sequence[tuple[str, float]]]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -84,6 +87,8 @@ class ReadingComprehension(Problem):
     class Conf(Problem.Conf):
         max_answer_length: PositiveInt = 30
         """Tokens of an answer at most."""
+        n_best: PositiveInt = 1
+        """Answers that the predict_field n_best lists, with their probabilities, "" for no answer among them."""
         window_size: PositiveInt | None = None
         """Tokens of a passage that are read at once; longer passages are read in windows. null = the whole passage."""
         window_stride: PositiveInt | None = None
@@ -188,21 +193,35 @@ class ReadingComprehension(Problem):
         begun, length = int(self.conf.unanswerable), self.conf.max_answer_length
         ends_BTL = torch.nn.functional.pad(ends_BT, (0, length - 1), value=-torch.inf).unfold(1, length, 1)
         sums_BN = (starts_BT.unsqueeze(-1) + ends_BTL)[:, begun:].flatten(1)
-        scores_B, best_B = sums_BN.max(1)
-        first_B = best_B // length
-        nulls_B = starts_BT[:, 0] + ends_BT[:, 0] if begun else torch.full_like(scores_B, -torch.inf)
+        missing = max(0, self.conf.n_best - sums_BN.shape[1])
+        sums_BN = torch.nn.functional.pad(sums_BN, (0, missing), value=-torch.inf)
+        scores_BK, best_BK = sums_BN.topk(self.conf.n_best, 1)
+        first_BK = best_BK // length
+        nulls_B = starts_BT[:, 0] + ends_BT[:, 0] if begun else torch.full_like(starts_BT[:, 0], -torch.inf)
         norms_B = starts_BT.logsumexp(1) + ends_BT.logsumexp(1)
-        found = torch.stack([first_B.double(), (first_B + best_B % length).double(), scores_B, nulls_B, norms_B])
-        starts, ends, scores, nulls, norms = found.cpu().numpy()
-        return DecodedSpans(starts.astype(np.int64), ends.astype(np.int64), scores, nulls, norms)
+        spans = torch.stack([first_BK.double(), (first_BK + best_BK % length).double(), scores_BK])
+        found = torch.cat([spans.movedim(0, 1).flatten(1), nulls_B[:, None], norms_B[:, None]], 1).cpu().numpy()
+        starts, ends, scores = np.split(found[:, :-2], 3, 1)
+        return DecodedSpans(starts.astype(np.int64), ends.astype(np.int64), scores, found[:, -2], found[:, -1])
 
     def resolved(self, decoded: DecodedSpans, kept: Mapping[str, Any], windows: Windows | None) -> DecodedAnswers:
         """The best span of each row as text."""
         best = decoded if windows is None else decoded.of_rows(windows)
         spans, firsts = kept[SPANS], kept[SPANS].offsets[:-1]
-        starts, ends = spans.values[firsts + best.starts, 0], spans.values[firsts + best.ends, 1]
-        texts = [text[start:end] for text, start, end in zip(kept[TEXT].texts(), starts, ends, strict=True)]
-        return DecodedAnswers(texts, starts, ends, np.exp(best.scores - best.norms), best.nulls - best.scores)
+        real_NK = np.isfinite(best.scores)
+        starts_NK = spans.values[firsts[:, None] + np.where(real_NK, best.starts, 0), 0]
+        ends_NK = spans.values[firsts[:, None] + np.where(real_NK, best.ends, 0), 1]
+        confidence_NK = np.exp(best.scores - best.norms[:, None])
+        passages = kept[TEXT].texts()
+        texts = [text[start:end] for text, start, end in zip(passages, starts_NK[:, 0], ends_NK[:, 0], strict=True)]
+        n_best = []
+        for row, text in enumerate(passages if self.conf.n_best > 1 else ()):
+            found = zip(starts_NK[row], ends_NK[row], confidence_NK[row].tolist(), real_NK[row], strict=True)
+            answers = [(text[start:end], confidence) for start, end, confidence, real in found if real]
+            none = [("", float(np.exp(best.nulls[row] - best.norms[row])))] if self.conf.unanswerable else []
+            n_best.append(sorted([*answers, *none], key=lambda answer: -answer[1]))
+        no_answer = best.nulls - best.scores[:, 0]
+        return DecodedAnswers(texts, starts_NK[:, 0], ends_NK[:, 0], confidence_NK[:, 0], no_answer, n_best)
 
     def tune(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> None:
         """The threshold of no answer with the highest f1: find_best_thresh of SQuAD 2.0's script."""
@@ -265,11 +284,15 @@ class ReadingComprehension(Problem):
         raise AssertionError("the targets are encoded together")
 
     def _fields(self) -> list[str]:
-        return ["prediction", "confidence", "start", "end", "no_answer"]
+        fields = ["prediction", "confidence", "start", "end", "no_answer"]
+        return [*fields, "n_best"] if self.conf.n_best > 1 else fields
 
     def _field(self, field: str, decoded: DecodedAnswers) -> list[Any]:
         if field == "prediction":
             return self._given(decoded)
+        if field == "n_best":
+            named = ([{"text": text, "confidence": share} for text, share in answers] for answers in decoded.n_best)
+            return [json.dumps(answers, ensure_ascii=False) for answers in named]
         values = {"start": decoded.starts, "end": decoded.ends}.get(field, getattr(decoded, field, None))
         return values.tolist()  # type: ignore[union-attr]
 

@@ -78,9 +78,10 @@ def test_questions_without_answer():
 
 
 @pytest.mark.parametrize("unanswerable", [False, True])
-def test_the_best_span_is_that_of_a_loop_over_all_spans(unanswerable):
+def test_the_best_spans_are_those_of_a_loop_over_all_spans(unanswerable):
     torch.manual_seed(3)
-    reader, longest, begun = problem(max_answer_length=3, unanswerable=unanswerable), 3, int(unanswerable)
+    reader = problem(max_answer_length=3, unanswerable=unanswerable, n_best=4)
+    longest, begun = 3, int(unanswerable)
     lengths = [9, 4, 2, 9]
     starts, ends = (scores(*[torch.randn(length).tolist() for length in lengths]) for _ in range(2))
     decoded = reader.decode({"start_label": starts, "end_label": ends})
@@ -91,23 +92,42 @@ def test_the_best_span_is_that_of_a_loop_over_all_spans(unanswerable):
             for i, j in itertools.product(range(begun, length), repeat=2)
             if i <= j < i + longest
         }
-        best = max(spans, key=lambda span: spans[span])
-        assert (decoded.starts[at] + begun, decoded.ends[at] + begun) == best
-        assert decoded.scores[at] == pytest.approx(spans[best])
+        best = sorted(spans, key=lambda span: -spans[span])[:4]
+        found = list(zip(decoded.starts[at] + begun, decoded.ends[at] + begun, strict=True))
+        assert found[: len(best)] == best and (decoded.scores[at, len(best) :] == -np.inf).all()
+        np.testing.assert_allclose(decoded.scores[at, : len(best)], [spans[span] for span in best])
         every = torch.stack([i + j for i, j in itertools.product(first, last)])
         assert decoded.norms[at] == pytest.approx(float(every.logsumexp(0)))
         assert decoded.nulls[at] == pytest.approx(float(first[0] + last[0]) if unanswerable else -np.inf)
 
 
 def test_a_row_has_the_best_span_of_its_windows():
-    values = [np.array(part, float) for part in ([3, 1, 5], [-1, 0, -2], [3.5, 2, 6])]
-    found = DecodedSpans(np.array([0, 1, 2]), np.array([1, 1, 3]), *values)
+    values = [np.array(part, float) for part in ([[3], [1], [5]], [-1, 0, -2], [3.5, 2, 6])]
+    found = DecodedSpans(np.array([[0], [1], [2]]), np.array([[1], [1], [3]]), *values)
     rows = found.of_rows(Windows(np.array([0, 0, 1]), np.array([0, 4, 0])))
-    assert rows.starts.tolist() == [0, 2] and rows.ends.tolist() == [1, 3]
-    assert rows.scores.tolist() == [3, 5] and rows.nulls.tolist() == [-1, -2]
+    assert rows.starts.tolist() == [[0], [2]] and rows.ends.tolist() == [[1], [3]]
+    assert rows.scores.tolist() == [[3], [5]] and rows.nulls.tolist() == [-1, -2]
     np.testing.assert_allclose(rows.norms, [np.log(np.exp(3.5) + np.exp(2)), 6])
     later = found.of_rows(Windows(np.array([0, 1, 1]), np.array([0, 0, 4])))
-    assert later.starts.tolist() == [0, 6]
+    assert later.starts.tolist() == [[0], [6]]
+
+
+def test_a_span_that_two_windows_have_counts_once_with_its_better_score():
+    starts, ends, values = np.array([[5, 2], [1, 0]]), np.array([[6, 2], [2, 3]]), np.array([[3.0, 1], [4, 2]])
+    found = DecodedSpans(starts, ends, values, np.zeros(2), np.ones(2))
+    rows = found.of_rows(Windows(np.array([0, 0]), np.array([0, 4])))
+    assert rows.starts.tolist() == [[5, 4]] and rows.ends.tolist() == [[6, 7]] and rows.scores.tolist() == [[4, 2]]
+
+
+def test_the_n_best_answers_are_listed_with_no_answer_among_them():
+    reader = problem(unanswerable=True, n_best=3)
+    decoded, _ = answered(reader, (4, 5, 7.0), rows=[row(15, '["old Rome", "Rome"]')])
+    (cell,) = [p.cells["n_best"] for p in reader.predictions([row(1, "")], decoded, ["n_best"])]
+    listed = json.loads(cell)
+    assert [answer["text"] for answer in listed][:2] == ["old Rome", ""] and len(listed) == 4
+    shares = [answer["confidence"] for answer in listed]
+    assert shares == sorted(shares, reverse=True) and sum(shares) < 1
+    assert "n_best" in (problem().check_fields(["n_best"]) or "")
 
 
 def answered(reader: ReadingComprehension, *places: tuple[int, int, float], rows: list[Row]) -> tuple[Any, Any]:
