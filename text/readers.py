@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +44,8 @@ class RowFile:
     Cells stand in file order: configured columns under their own name, others under the file's name for them, or
     "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet and SQuAD they count the rows.
     In CoNLL a row is a sentence: one line for each word, columns between blanks, an empty line at its end; a cell is a
-    column with spaces between its words; -DOCSTART- lines are no sentences.
+    column with spaces between its words (in a bad row _ stands for what a line lacks); -DOCSTART- lines are no
+    sentences.
     In SQuAD (1.1 and 2.0) a row is a question with the columns id, title, passage, question, and, unless no question of
     the file has answers: start_label and end_label (characters of the first answer in the passage, the end is one past
     it; -1 where there is none), answers (the texts of all as a JSON list), is_impossible (true or false). They are
@@ -370,7 +371,7 @@ def _conll(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
                 error = f"line {number} has {len(columns)} columns, but line {first} has {len(words[0])}."
         elif words:
             if words[0][0] != "-DOCSTART-":
-                yield number - len(words), [" ".join(column) for column in zip(*words, strict=False)], error
+                yield number - len(words), [" ".join(column) for column in zip_longest(*words, fillvalue="_")], error
             words, error = [], ""
 
 

@@ -167,7 +167,7 @@ class _Conll(_Sheet):
 
     def write(self, chunk: Sequence[Prediction]) -> None:
         for row, cells in chunk:
-            own = [cell.split(" ") for cell in self.aligned(row)]
+            own = [(cell or "_").split(" ") for cell in (row.cells.values() if row.error else self.aligned(row))]
             words = max(map(len, own))
             added = [_cell(cells[name]).split(" ") for name in self.added]
             if not row.error and any(len(column) != words for column in added):
