@@ -91,6 +91,8 @@ class RowFile:
         self._width_line = 1
         self._required = 0
         """How many columns a line must have to hold all that are needed."""
+        self._keys: set[str] = set()
+        """The names in the file of the columns that must be there."""
 
         records = self._records()
         first = next(records, None)
@@ -117,6 +119,8 @@ class RowFile:
         for column in columns:
             if column not in known:
                 raise UserError(f"{self.path}: has no column '{column}'.{_choices(column, known)}")
+            if self.header is not None:
+                self._keys.add(self.header[self._names.index(column)])
 
     def __iter__(self) -> Iterator[Row]:
         records: Iterator[tuple[int, Any, str]]
@@ -146,6 +150,7 @@ class RowFile:
             named[index] = name
             if name in self._needed:
                 self._required = max(self._required, index + 1)
+                self._keys |= {self.header[index]} if self.header is not None else set()
         self._named = named
         self._extend_names(max(self._width, self._required))
 
@@ -193,7 +198,8 @@ class RowFile:
             return Row(number, dict(zip(self._names, cells, strict=True)))
         if not error and found < self._required:
             needed = [name for index, name in sorted(self._named.items()) if name in self._needed]
-            asked = f"names {len(needed)}" if len(needed) == self._required else f"asks for column {self._required}"
+            last = f"asks for column {self._required - 1} counted from 0"
+            asked = f"names {len(needed)}" if len(needed) == self._required else last
             error = f"{found} column{'s' * (found != 1)}, but the config {asked} ({', '.join(needed)})."
         elif not error:
             error = f"{found} column{'s' * (found != 1)}, but line {self._width_line} has {self._width}."
@@ -204,9 +210,8 @@ class RowFile:
     def _row_of_object(self, number: int, texts: Mapping[str, str], error: str) -> Row:
         assert self.header is not None
         cells = {name: texts.get(own, "") for name, own in zip(self._names, self.header, strict=True)}
-        for index, name in self._named.items():
-            if not error and name in self._needed and self.header[index] not in texts:
-                error = f"key '{self.header[index]}' is missing."
+        if not error and not self._keys <= texts.keys():
+            error = f"key '{next(key for key in self.header if key in self._keys and key not in texts)}' is missing."
         if not texts.keys() <= self._own_names:
             cells |= {own: text for own, text in texts.items() if own not in self._own_names and own not in cells}
         return Row(number, cells, error)
@@ -381,7 +386,10 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as problem:
-            yield number, {}, error or ("not valid JSON: " + str(problem) + "." if text.strip() else "blank line.")
+            what = str(problem)
+            if isinstance(problem, json.JSONDecodeError):  # it counts lines of its own
+                what = f"{problem.msg} at character {problem.pos + 1}"
+            yield number, {}, error or (f"not valid JSON: {what}." if text.strip() else "blank line.")
             continue
         if not isinstance(value, dict):
             yield number, {}, "not a JSON object; JSONL has one object per line."
