@@ -51,7 +51,8 @@ class RowFile:
     it; -1 where there is none), answers (the texts of all as a JSON list), is_impossible (true or false). They are
     empty where this question alone has no list of answers. An answer that is not where it should be makes a bad row.
     TSV: a quote is a character, only a line feed ends a line. CSV: quotes as in RFC 4180. JSONL: values that are no
-    text are written as JSON. A null is an empty text.
+    text are written as JSON; an index counts the keys of the first object, unless a key is called as the column. A null
+    is an empty text.
 
     UserError where the file as a whole cannot be used: missing, a folder, without rows, binary, damaged, or without a
     needed column.
@@ -157,6 +158,8 @@ class RowFile:
     def _index(self, name: str, place: int | str) -> int | None:
         """The index of a column; None for one that is neither in the file nor needed."""
         header = self.header
+        if self.format == "jsonl" and isinstance(place, int) and name in (header or []):
+            place = name  # the keys of an object have no order
         if isinstance(place, str):
             if header is not None and header.count(place) == 1:
                 return header.index(place)

@@ -143,6 +143,12 @@ def test_a_jsonl_row_without_a_needed_key_is_bad_and_other_keys_are_kept(tmp_pat
     assert [row.error for row in file] == ["", "", "", "key 'b' is missing."]
 
 
+def test_a_key_of_jsonl_that_is_called_as_a_column_is_this_column_wherever_it_stands(tmp_path):
+    path = put(tmp_path, "x.jsonl", '{"id": "7", "label": "1", "text": "a"}\n{"text": "b", "label": "0", "id": "8"}\n')
+    wanted = [(1, {"id": "7", "label": "1", "text": "a"}, ""), (2, {"id": "8", "label": "0", "text": "b"}, "")]
+    assert found(path, {"text": 0, "label": 1}) == wanted
+
+
 def test_parquet_values_come_as_text(tmp_path):
     columns = {
         "text": pa.array(["a", None]), "n": pa.array([1, None], pa.int16()), "x": pa.array([0.5, -2.0], pa.float32()),
