@@ -38,7 +38,7 @@ def test_train_test_and_predict_from_the_command_line(door, task):
     assert set(scores) == {"validation", "step", "epoch", "test"}
     answers = task.folder / "answers.tsv"
     code, _, err = door("predict", "--model", task.run, "--input", task.folder / "test.tsv", "--output", answers)
-    assert code == 0 and "37 rows, 0 without an answer" in err
+    assert code == 0 and "37 rows, 0 bad;" in err
     given = [line.split("\t") for line in answers.read_text().splitlines()]
     assert [line[:2] for line in given] == [[text, label] for text, label in sentences(37, 2)]
     accuracy = sum(line[1] == line[2] for line in given) / 37
@@ -66,7 +66,7 @@ def test_every_demo_trains_tests_and_predicts(demo, door, tmp_path):
     found = scores("training_params.max_epoch=1", f"inputs.data_paths.train_data_path={fewer}")
     assert set(config["metrics"]) <= set(found)
     code, _, err = door("predict", "--model", tmp_path / "run")
-    assert code == 0 and " 0 without an answer" in err
+    assert code == 0 and " 0 bad;" in err
 
 
 @pytest.mark.slow
@@ -203,6 +203,8 @@ def test_interactive_mode_asks_for_each_column(door, task, monkeypatch):
     assert code == 0
     assert asked == ["text: "] * 3
     assert "prediction: " in out and "text is empty." in out
+    given = door("predict", "--model", task.run, "--interactive", "--input", "x.tsv")
+    refused(given, "--interactive asks for rows and prints the answers: leave out --input, --output and --format.")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "tsv.gz", "jsonl.gz"])
@@ -219,7 +221,7 @@ def test_every_format_trains_tests_and_predicts(door, task, suffix):
         assert code == 0, err
     output = task.folder / f"answers.{suffix}"
     code, _, err = door("predict", "--model", task.run, "--output", output)
-    assert code == 0 and "37 rows, 0 without" in err
+    assert code == 0 and "37 rows, 0 bad" in err
 
 
 FORMATS = ["tsv", "csv", "jsonl", "parquet"]
@@ -238,7 +240,7 @@ def test_the_output_has_the_format_and_the_packing_of_its_name_and_can_be_read_a
 
     def answered(path, output):
         code, _, err = door("predict", "--model", task.run, "--input", path, "--output", output)
-        assert code == 0 and "22 rows, 0 without" in err, err
+        assert code == 0 and "22 rows, 0 bad" in err, err
         return output
 
     plain = answered(source, task.folder / "plain").read_bytes()  # a name that says nothing: as the input
@@ -993,7 +995,7 @@ def test_characters_and_a_feature_column_train_and_predict(door, task, char):
     assert f"B x T x {8 + 6 + 3}" in out
     assert door("train", "--conf_path", task.path)[0] == 0
     code, _, err = door("predict", "--model", task.run)
-    assert code == 0 and "37 rows, 0 without" in err
+    assert code == 0 and "37 rows, 0 bad" in err
     task.file("test.tsv", "cat runs\tup\tN V\ncat runs\tup\tN\n")
     code, _, err = door("predict", "--model", task.run)
     assert code == 0 and "test.tsv:2: text_postag has 1 features, but text has 2 tokens." in err
