@@ -173,8 +173,8 @@ class Embedding(Block):
             for branch in branches:
                 for column, spec in branch.parts.items():
                     if column not in self.cluster_of:
-                        hint = did_you_mean(column, self.cluster_of)
-                        raise ValueError(f"column '{column}' of the branch stands in the cols of no cluster.{hint}")
+                        hint = did_you_mean(column, self.cluster_of) or f" They have: {', '.join(self.cluster_of)}."
+                        raise ValueError(f"column '{column}' stands in the cols of no cluster (word, char, ...).{hint}")
                     yield column, self.cluster_of[column], spec
 
         def output_spec(self, *branches: Spec) -> Spec:
