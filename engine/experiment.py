@@ -257,6 +257,11 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
     if draft.embedding:
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
+    for branch, columns in conf.model_inputs.items():
+        for column in columns:
+            if column in conf.target:
+                notice = f"'{column}' is a target, too: the model reads what it should answer."
+                notices.append(Finding(f"inputs.model_inputs.{branch}", notice))
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
     notices += [Finding(path, f"has no effect. {why}") for path, why in idle]
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]

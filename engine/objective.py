@@ -1,6 +1,6 @@
 """What training minimises: the losses of a config, each with its addresses and its weight, added up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -57,6 +57,9 @@ def trace_losses(
         specs = tuple(spec for spec in found if spec is not None)
         if len(specs) < len(conf.inputs):
             continue
+        if conf.inputs and conf.inputs[0] in targets and conf.inputs[-1] not in targets:
+            graph.refuse(f"{path}.inputs", "the layer comes first, then the target column.")
+            continue
         loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
         try:
             read = core.conf.read(loss_conf, conf.conf)
@@ -83,7 +86,23 @@ def trace_losses(
             sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
             idle.append((f"{path}.inputs[0]", sentence))
         graph.notices += [Finding(*notice) for notice in idle]
+    if not graph.findings and len(terms) == len(losses):
+        graph.notices += [Finding(*notice) for notice in _unread(terms, graph, targets)]
     return terms
+
+
+def _unread(terms: list[Term], graph: Graph, targets: Mapping[str, Spec]) -> Iterator[tuple[str, str]]:
+    """(path, sentence) of target columns that teach nothing, and of parts of the answer that learn nothing."""
+    readers = [*(term.inputs for term in terms), *(layer.inputs for layer in graph.layers)]
+    read = {address for inputs in readers for address in inputs}
+    for column in targets:
+        if column not in read:
+            yield "inputs.target", f"no loss reads '{column}', so nothing learns from it."
+    for layer in graph.outputs:
+        parts = {f"{layer}.{part}" for part in graph.specs[layer].parts}
+        if layer not in read and parts & read:
+            for address in sorted(parts - read):
+                yield "loss.losses", f"no loss reads '{address}', so it learns nothing by itself."
 
 
 class Objective(nn.Module):

@@ -46,6 +46,28 @@ def test_a_crf_without_its_loss_is_noticed():
     assert str(notice).startswith("loss.losses[0].inputs[0]: is a CRF, whose transitions learn nothing")
 
 
+def test_a_head_that_no_loss_reads_is_noticed(task):
+    layer = task.config["architecture"][4]
+    layer |= {"layer": "MultiHeadOutput", "conf": {"heads": ["gold", "extra"]}}
+    loss = task.config["loss"]["losses"][0]
+    assert notices(task.config) == []  # a loss on the answer teaches all heads
+    loss["inputs"] = [f"{layer['layer_id']}.gold", "label"]
+    assert notices(task.config) == ["loss.losses: no loss reads 'output.extra', so it learns nothing by itself."]
+
+
+def test_a_target_that_the_model_reads_or_that_no_loss_reads_is_noticed(task):
+    task.config["inputs"]["target"] = ["label", "text"]
+    assert notices(task.config) == [
+        "inputs.model_inputs.sentence: 'text' is a target, too: the model reads what it should answer.",
+        "inputs.target: no loss reads 'text', so nothing learns from it.",
+    ]
+
+
+def test_a_loss_that_names_the_target_first_hears_the_order(task):
+    task.config["loss"]["losses"][0]["inputs"].reverse()
+    assert findings(task.config) == ["loss.losses[0].inputs: the layer comes first, then the target column."]
+
+
 def test_what_has_no_effect_is_noticed_with_its_place(task):
     config = task.config | {"license": "MIT", "tool_version": "1.1.0"}
     config["training_params"] |= {"use_gpu": True, "max_lengths": {"sentense": 9}, "fixed_lengths": {"word": 5}}
