@@ -231,7 +231,7 @@ class LossConf(Conf):
     """Its settings."""
     inputs: list[str]
     """Addresses: the id of a layer, then a target column."""
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
     """Factor on this loss in the sum."""
 
 
@@ -242,7 +242,7 @@ class LossesConf(Conf):
     """One or more losses."""
     multi_loss_op: Literal["weighted_sum"] | None = None
     """How several losses become one: a weighted sum."""
-    weights: list[float] | None = None
+    weights: list[NonNegativeFloat] | None = None
     """One factor for each loss, on top of its own `weight`."""
 
 

@@ -68,6 +68,11 @@ def test_a_loss_that_names_the_target_first_hears_the_order(task):
     assert findings(task.config) == ["loss.losses[0].inputs: the layer comes first, then the target column."]
 
 
+def test_a_loss_that_would_be_maximised_is_refused(task):
+    task.config["loss"]["losses"][0]["weight"] = -1
+    assert findings(task.config) == ["loss.losses[0].weight: must be at least 0, got -1."]
+
+
 def test_what_has_no_effect_is_noticed_with_its_place(task):
     config = task.config | {"license": "MIT", "tool_version": "1.1.0"}
     config["training_params"] |= {"use_gpu": True, "max_lengths": {"sentense": 9}, "fixed_lengths": {"word": 5}}
