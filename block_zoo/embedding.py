@@ -44,7 +44,7 @@ class FeatureCluster(WordCluster):
 
 
 class CharCluster(core.conf.Conf):
-    """Columns of characters of words that share a character embedding."""
+    """Columns of characters of words that share a character embedding, whose settings stand beside its type."""
 
     choice: ClassVar = Choice(tag="type", registry=CHAR_EMBEDDINGS.kind, conf=None)
     extra: ClassVar = "conf"
