@@ -29,6 +29,14 @@ def test_every_config_that_ships_checks_and_builds(path):
     assert "parameters" in summary(experiment)
 
 
+@pytest.mark.parametrize(
+    ("name", "entries"), [("classification", "words of the vocabulary"), ("tagging", "entries of each vocabulary")]
+)
+def test_the_summary_says_what_its_letters_count(name, entries):
+    path = ROOT / f"configs/demo/{name}.json"  # tagging has a vocabulary of characters, too
+    assert f"V {entries}, C labels)" in summary(checked(read_document(path), str(path), files=False))
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
     kept = checked(read_document(path), str(path), files=False).document()
