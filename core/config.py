@@ -154,7 +154,8 @@ class TrainingConf(Conf):
     vocabulary: VocabularyConf = field(default_factory=VocabularyConf)
     """Which tokens get an id of their own."""
     tokenizer: Literal["nltk", "whitespace", "regex", "jieba"] | None = None
-    """How texts become tokens; by default nltk, or jieba where the language is chinese."""
+    """How texts become tokens; by default nltk, or jieba where the language is chinese. nltk has the rules of the Penn
+    Treebank for one sentence: a full stop inside a text stays at its word; regex splits every sign off."""
     text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
         default_factory=list
     )
