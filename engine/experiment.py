@@ -42,6 +42,13 @@ UNFITTED_SIZE = 2
 """Stands for the number of labels and of vocabulary entries until the training rows are read."""
 
 
+class _Unfitted(int):
+    """A number of labels that only the training rows tell: computed with as a number, shown as the letter C."""
+
+    def __str__(self) -> str:
+        return "C"
+
+
 @dataclass
 class Experiment:
     """A config whose parts fit."""
@@ -460,7 +467,7 @@ def _answered(draft: _Draft, problem: Problem, more: int = 0) -> tuple[Answered,
     A single output layer answers a single target. Of several, each answers the target with which a loss reads it.
     more  counts on top of UNFITTED_SIZE
     """
-    sizes = {column: size or UNFITTED_SIZE + more for column, size in problem.answer_sizes.items()}
+    sizes = {column: size or _Unfitted(UNFITTED_SIZE + more) for column, size in problem.answer_sizes.items()}
     places = {
         conf.layer_id: f"architecture[{index}]"
         for index, conf in enumerate(draft.layers)

@@ -466,7 +466,7 @@ def test_tags_that_do_not_fit_are_named_with_their_line(door, tagging):
         (
             "architecture[1].layer",
             "BiLSTMLast",
-            "architecture[3].inputs: CRF expects B x T x D, but the input is B x 2.",
+            "architecture[3].inputs: CRF expects B x T x D, but the input is B x C.",
         ),
         ("inputs.tagging_scheme", "BOI", "Did you mean 'BIO'?"),
         ("inputs.tagging_scheme", None, "learned_tagging_scheme needs tagging_scheme"),
@@ -627,10 +627,10 @@ def test_labels_of_a_set_that_are_not_known(door, multi_label):
         (
             "inputs.dataset_type",
             "classification",
-            "loss.losses[0]: needs one number for each row (B x 1), but the layer gives B x 2. "
+            "loss.losses[0]: needs one number for each row (B x 1), but the layer gives B x C. "
             "For one score for each label take CrossEntropyLoss.",
         ),
-        ("architecture[4].inputs", ["states"], "architecture[4]: expects B x D, but the input is B x T x 2."),
+        ("architecture[4].inputs", ["states"], "architecture[4]: expects B x D, but the input is B x T x C."),
         ("inputs.labels", ["a", "b", "c"], "must give one score for each of the 3 labels, but gives 2."),
         ("inputs.threshold", "tunde", "Did you mean 'tuned'?"),
         ("inputs.threshold", 1.5, "inputs.threshold: must be below 1, got 1.5."),
