@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, get_args
 
 from core.command_line import run_arguments, run_door
 from core.config import DataFormat
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line. UserError where parts of it contradict each other."""
     parser = argparse.ArgumentParser(description="Answer for new rows: a file, standard input, or interactively.")
     run_arguments(parser)
     parser.add_argument("--input", help="the file, or - for standard input; by default the config's file to predict")
@@ -21,7 +22,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--format", choices=get_args(DataFormat), help="format of the input")
     parser.add_argument("--fields", nargs="+", help="columns to add: prediction, confidence, confidence@<label>")
     parser.add_argument("--interactive", action="store_true", help="ask for each column, answer, ask again")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.interactive and (options.input or options.output or options.format):
+        raise UserError("--interactive asks for rows and prints the answers: leave out --input, --output and --format.")
+    return options
 
 
 def main() -> None:
@@ -38,7 +42,8 @@ def main() -> None:
     done = predict_file(predictor, run.path, options.input, options.output, options.format, options.fields)
     for line in done.bad_rows:
         print(line, file=sys.stderr)
-    print(f"{done.rows:,} rows, {done.bad:,} without an answer; written to {done.output}", file=sys.stderr)
+    rows = f"{done.rows:,} row{'s' * (done.rows != 1)}, {done.bad:,} bad"
+    print(f"{rows}; written to {done.output}", file=sys.stderr)
 
 
 def interact(predictor: "Predictor", fields: list[str] | None) -> None:

@@ -85,7 +85,7 @@ class WordCluster(FeatureCluster):
 
 
 class CharCluster(core.conf.Conf):
-    """Columns of characters of words that share a character embedding."""
+    """Columns of characters of words that share a character embedding, whose settings stand beside its type."""
 
     choice: ClassVar = Choice(tag="type", registry=CHAR_EMBEDDINGS.kind, conf=None)
     extra: ClassVar = "conf"
@@ -214,8 +214,8 @@ class Embedding(Block):
             for branch in branches:
                 for column, spec in branch.parts.items():
                     if column not in self.cluster_of:
-                        hint = did_you_mean(column, self.cluster_of)
-                        raise ValueError(f"column '{column}' of the branch stands in the cols of no cluster.{hint}")
+                        hint = did_you_mean(column, self.cluster_of) or f" They have: {', '.join(self.cluster_of)}."
+                        raise ValueError(f"column '{column}' stands in the cols of no cluster (word, char, ...).{hint}")
                     yield column, self.cluster_of[column], spec
 
         def output_spec(self, *branches: Spec) -> Spec:

@@ -178,7 +178,8 @@ class TrainingConf(Conf):
     vocabulary: VocabularyConf = field(default_factory=VocabularyConf)
     """Which tokens get an id of their own."""
     tokenizer: Literal["nltk", "whitespace", "regex", "jieba"] | None = None
-    """How texts become tokens; by default nltk, or jieba where the language is chinese."""
+    """How texts become tokens; by default nltk, or jieba where the language is chinese. nltk has the rules of the Penn
+    Treebank for one sentence: a full stop inside a text stays at its word; regex splits every sign off."""
     text_preprocessing: list[Literal["DBC2SBC", "unicode_fix", "remove_stopwords", "lowercase"]] = field(
         default_factory=list
     )
@@ -264,7 +265,7 @@ class LossConf(Conf):
     """Its settings."""
     inputs: list[str]
     """Addresses: the id of a layer, then a target column."""
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
     """Factor on this loss in the sum."""
 
 
@@ -275,7 +276,7 @@ class LossesConf(Conf):
     """One or more losses."""
     multi_loss_op: Literal["weighted_sum"] | None = None
     """How several losses become one: a weighted sum."""
-    weights: list[float] | None = None
+    weights: list[NonNegativeFloat] | None = None
     """One factor for each loss, on top of its own `weight`."""
 
 

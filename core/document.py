@@ -20,10 +20,10 @@ def read_json(path: Path) -> JSON:
     """The JSON value of a file. UserError with file, line and column where it is missing or not valid JSON."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        folder = path.parent if path.parent.is_dir() else Path()
-        hint = did_you_mean(path.name, [file.name for file in folder.glob("*.json")])
-        raise UserError(f"{path}: no such file.{hint}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file.{_close_name(path)}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder, not a file.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     try:
@@ -97,6 +97,12 @@ def merged(base: JSON, overlay: JSON) -> JSON:
     return overlay
 
 
+def _close_name(path: Path) -> str:
+    """A hint at a config of nearly this name."""
+    folder = path.parent if path.parent.is_dir() else Path()
+    return did_you_mean(path.name, [file.name for file in folder.glob("*.json")])
+
+
 def _parsed(text: str) -> JSON:
     """The value of a JSON text. ValueError for doubled keys and for numbers that are none or too large."""
     return json.loads(
@@ -139,6 +145,9 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, JSON]:
     for parent in parents if isinstance(parents, list) else [parents]:
         if not isinstance(parent, str):
             raise ConfigError(str(path), [Finding("extends", "must be the name of a config or a list of names.")])
+        if not (path.parent / parent).exists():
+            missing = f"no such file: {path.parent / parent}.{_close_name(path.parent / parent)}"
+            raise ConfigError(str(path), [Finding("extends", missing)])
         base = merged(base, _extended(path.parent / parent, (*seen, path.resolve())))
     named = document.get("architecture")
     if isinstance(named, dict) and isinstance(named.get("file"), str) and (path.parent / named["file"]).is_file():

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
@@ -64,6 +65,7 @@ def reference() -> str:
             cls = REGISTRIES[kind][name]
             parts += [f"### {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
             parts += _table(cls.Conf, schema["$defs"].get(core.schema.definition_key(kind, name)))  # type: ignore[attr-defined]
+            parts += _parts(cls.Conf)  # type: ignore[attr-defined]
     parts += ["## Metrics", ""]
     for problem in REGISTRIES["problem"]:
         parts += [f"- {problem}: {', '.join(f'`{name}`' for name in metrics.metric_names(problem))}"]
@@ -116,9 +118,23 @@ def _sections(cls: type[Conf], path: str, schema: core.conf.JSON, seen: set[type
     yield from (f"### {path or 'Top level'}", "", inspect.cleandoc(cls.__doc__ or ""), "")
     yield from _table(cls, None)
     for name, annotation in annotations(cls).items():
-        for inner in [annotation, *getattr(annotation, "__args__", ())]:
-            if isinstance(inner, type) and issubclass(inner, Conf) and inner not in seen:
+        for inner in _inner(annotation):
+            if inner not in seen:
                 yield from _sections(inner, f"{path}.{name}".removeprefix("."), schema, seen)
+
+
+def _parts(cls: type[Conf]) -> Iterator[str]:
+    """A table for each part of a block's settings that has settings of its own and is no block itself."""
+    for name, annotation in annotations(cls).items():
+        shown = "any other name" if name == cls.extra else f"`{name}`"
+        for inner in (inner for inner in _inner(annotation) if inner.__name__ != "Conf"):
+            yield from (f"{shown}: {inspect.cleandoc(inner.__doc__ or '')}", "", *_table(inner, None))
+
+
+def _inner(annotation: Any) -> list[type[Conf]]:
+    """The Conf classes that an annotation names."""
+    found = [annotation, *getattr(annotation, "__args__", ())]
+    return [inner for inner in found if isinstance(inner, type) and issubclass(inner, Conf)]
 
 
 def _table(cls: type[Conf], definition: core.conf.JSON) -> list[str]:

@@ -65,11 +65,16 @@ class RunFolder:
         """Keep other trainings out. UserError where one is at work here, or nothing can be written."""
         made = not self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self / LOCK, timeout=0):
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held = FileLock(self / LOCK, timeout=0).acquire()
+            except Timeout as error:
+                raise UserError(f"{self.path}: another training is at work in this folder.") from error
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(f"outputs.save_base_dir: nothing can be written to {self.path} ({reason}).") from error
+            with held:
                 yield
-        except Timeout as error:
-            raise UserError(f"{self.path}: another training is at work in this folder.") from error
         finally:
             if made and not self.holds_a_run():
                 shutil.rmtree(self.path, ignore_errors=True)  # nothing came of it

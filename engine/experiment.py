@@ -45,6 +45,13 @@ UNFITTED_SIZE = 2
 """Stands for the number of labels and of vocabulary entries until the training rows are read."""
 
 
+class _Unfitted(int):
+    """A number of labels that only the training rows tell: computed with as a number, shown as the letter C."""
+
+    def __str__(self) -> str:
+        return "C"
+
+
 @dataclass
 class Experiment:
     """A config whose parts fit."""
@@ -298,6 +305,11 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
 
 def _input_notices(conf: InputsConf, draft: _Draft) -> Iterator[Finding]:
     """What a user should know about sound inputs."""
+    for branch, columns in conf.model_inputs.items():
+        for column in columns:
+            if column in conf.target:
+                notice = f"'{column}' is a target, too: the model reads what it should answer."
+                yield Finding(f"inputs.model_inputs.{branch}", notice)
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
     yield from (Finding(path, f"has no effect. {why}") for path, why in idle)
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
@@ -535,7 +547,7 @@ def _answered(draft: _Draft, problem: Problem, more: int = 0) -> tuple[Answered,
     A single output layer answers a single target. Of several, each answers the target with which a loss reads it.
     more  counts on top of UNFITTED_SIZE
     """
-    sizes = {column: size or UNFITTED_SIZE + more for column, size in problem.answer_sizes.items()}
+    sizes = {column: size or _Unfitted(UNFITTED_SIZE + more) for column, size in problem.answer_sizes.items()}
     places = {
         conf.layer_id: f"architecture[{index}]"
         for index, conf in enumerate(draft.layers)

@@ -82,7 +82,7 @@ class Answered:
     rows: int = 0
     bad: int = 0
     bad_rows: list[str] = field(default_factory=list)
-    """The first ten rows without an answer, each with its place and reason."""
+    """The first ten bad rows, each with its place and reason."""
 
     def counted(self, predictions: Iterable[Prediction], source: str) -> Iterator[Prediction]:
         """The same predictions, counted as they pass."""

@@ -1,7 +1,7 @@
 """What training minimises: the losses of a config, each with its addresses and its weight, added up."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,10 @@ def trace_losses(
         if conf is not None:
             weight = conf.weight * (factors[index] if factors else 1.0)
             terms.append(_trace_loss(conf, f"loss.losses[{index}]", weight, graph, targets, group_by))
-    return [term for term in terms if term is not None]
+    sound = [term for term in terms if term is not None]
+    if not graph.findings and len(sound) == len(losses):
+        graph.notices += [Finding(*notice) for notice in _unread(sound, graph, targets)]
+    return sound
 
 
 def _trace_loss(
@@ -58,6 +61,9 @@ def _trace_loss(
         return None
     specs = _specs(conf.inputs, f"{path}.inputs", graph, targets, group_by)
     if len(specs) < len(conf.inputs):
+        return None
+    if conf.inputs and conf.inputs[0] in targets and conf.inputs[-1] not in targets:
+        graph.refuse(f"{path}.inputs", "the layer comes first, then the target column.")
         return None
     loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
     try:
@@ -100,6 +106,20 @@ def _specs(
             graph.refuse(f"{path}[{place}]", sentence)
         found.append(targets.get(address) or graph.spec_at(address))
     return tuple(spec for spec in found if spec is not None)
+
+
+def _unread(terms: list[Term], graph: Graph, targets: Mapping[str, Spec]) -> Iterator[tuple[str, str]]:
+    """(path, sentence) of target columns that teach nothing, and of parts of the answer that learn nothing."""
+    readers = [*(term.inputs for term in terms), *(layer.inputs for layer in graph.layers)]
+    read = {address for inputs in readers for address in inputs}
+    for column in targets:
+        if column not in read:
+            yield "inputs.target", f"no loss reads '{column}', so nothing learns from it."
+    for layer in graph.outputs:
+        parts = {f"{layer}.{part}" for part in graph.specs[layer].parts}
+        if layer not in read and parts & read:
+            for address in sorted(parts - read):
+                yield "loss.losses", f"no loss reads '{address}', so it learns nothing by itself."
 
 
 class Objective(nn.Module):

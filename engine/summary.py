@@ -9,7 +9,7 @@ from model_zoo.graph import parameter_counts
 
 @dataclass(frozen=True)
 class Count:
-    """A number of parameters: so many, and more for each word of the vocabulary (V), label (C), pair of labels (C²)."""
+    """A number of parameters: so many, and more for each entry of a vocabulary (V), label (C), pair of labels (C²)."""
 
     fixed: int = 0
     per_word: int = 0
@@ -60,5 +60,6 @@ def summary(experiment: Experiment) -> str:
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     rule = "  ".join("-" * width for width in widths)
     total = sum(counts.values(), Count())
-    legend = "B rows, T tokens, V words of the vocabulary" + (", C labels" if total.per_label else "")
+    entries = "entries of each vocabulary" if len({*plan.clusters.values()}) > 1 else "words of the vocabulary"
+    legend = f"B rows, T tokens, V {entries}" + (", C labels" if total.per_label else "")
     return "\n".join([rows[0], rule, *rows[1:], rule, f"{total} parameters ({legend})"])

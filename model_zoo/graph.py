@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 import core.conf
 from block_zoo.base import BLOCKS, Block
 from core.config import LayerConf
-from core.errors import Finding, did_you_mean, known_names
+from core.errors import Finding, UserError, did_you_mean, known_names
 from core.types import Features, Spec, lookup
 
 
@@ -375,6 +375,8 @@ class Model(nn.Module):
             block = self.blocks[_key(layer.shares or layer.id)]
             try:
                 outputs[layer.id] = block(*[lookup(outputs, address) for address in layer.inputs])
+            except UserError as error:
+                raise UserError(f"layer '{layer.id}' ({layer.block}): {error}") from error
             except Exception as error:
                 error.add_note(f"in layer '{layer.id}' ({layer.block})")
                 raise

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from core.errors import UserError
 from core.types import Row, Spec
 from text.encoded_rows import EncodedRows
 from text.input_plan import InputPlan
@@ -13,7 +14,7 @@ from text.pieces import Pieces
 from text.ragged import Ragged
 from text.token_splitter import TokenSplitter
 from text.tokens import Tokens
-from text.vocabulary import EOS, START, Vocabulary, VocabularyBuilder
+from text.vocabulary import EOS, SPECIALS, START, Vocabulary, VocabularyBuilder
 
 __all__ = ["InputEncoder", "InputPlan"]
 
@@ -105,12 +106,17 @@ class InputEncoder:
         return encoded
 
     def finish(self) -> dict[str, np.ndarray]:
-        """End of growing: column -> the final id of each provisional one."""
+        """End of growing: column -> the final id of each provisional one. UserError where all words are rare."""
         plan, remaps = self.plan, {}
         for cluster, builder in self._builders.items():
             self.vocabularies[cluster], remaps[cluster] = builder.finish(
                 plan.min_word_frequency, plan.max_vocabulary, plan.extra_words if cluster == "word" else ()
             )
+            if len(self.vocabularies[cluster]) == len(SPECIALS):
+                raise UserError(
+                    f"training_params.vocabulary.min_word_frequency: nothing of cluster '{cluster}' occurs in "
+                    f"{plan.min_word_frequency} training rows, so all would be unknown."
+                )
         self._builders = {}
         return {column: remaps[plan.cluster(column)] for column in plan.words_of if plan.cluster(column) in remaps}
 

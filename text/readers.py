@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -46,13 +46,15 @@ class RowFile:
     Cells stand in file order: configured columns under their own name, others under the file's name for them, or
     "column N" (from 1). Row numbers are line numbers from 1, a header counts; in Parquet and SQuAD they count the rows.
     In CoNLL a row is a sentence: one line for each word, columns between blanks, an empty line at its end; a cell is a
-    column with spaces between its words; -DOCSTART- lines are no sentences.
+    column with spaces between its words (in a bad row _ stands for what a line lacks); -DOCSTART- lines are no
+    sentences.
     In SQuAD (1.1 and 2.0) a row is a question with the columns id, title, passage, question, and, unless no question of
     the file has answers: start_label and end_label (characters of the first answer in the passage, the end is one past
     it; -1 where there is none), answers (the texts of all as a JSON list), is_impossible (true or false). They are
     empty where this question alone has no list of answers. An answer that is not where it should be makes a bad row.
     TSV: a quote is a character, only a line feed ends a line. CSV: quotes as in RFC 4180. JSONL: values that are no
-    text are written as JSON. A null is an empty text.
+    text are written as JSON; an index counts the keys of the first object, unless a key is called as the column. A null
+    is an empty text.
 
     UserError where the file as a whole cannot be used: missing, a folder, without rows, binary, damaged, or without a
     needed column.
@@ -92,6 +94,8 @@ class RowFile:
         self._width_line = 1
         self._required = 0
         """How many columns a line must have to hold all that are needed."""
+        self._keys: set[str] = set()
+        """The names in the file of the columns that must be there."""
 
         records = self._records()
         first = next(records, None)
@@ -118,6 +122,8 @@ class RowFile:
         for column in columns:
             if column not in known:
                 raise UserError(f"{self.path}: has no column '{column}'.{_choices(column, known)}")
+            if self.header is not None:
+                self._keys.add(self.header[self._names.index(column)])
 
     def __iter__(self) -> Iterator[Row]:
         records: Iterator[tuple[int, Any, str]]
@@ -147,12 +153,15 @@ class RowFile:
             named[index] = name
             if name in self._needed:
                 self._required = max(self._required, index + 1)
+                self._keys |= {self.header[index]} if self.header is not None else set()
         self._named = named
         self._extend_names(max(self._width, self._required))
 
     def _index(self, name: str, place: int | str) -> int | None:
         """The index of a column; None for one that is neither in the file nor needed."""
         header = self.header
+        if self.format == "jsonl" and isinstance(place, int) and name in (header or []):
+            place = name  # the keys of an object have no order
         if isinstance(place, str):
             if header is not None and header.count(place) == 1:
                 return header.index(place)
@@ -194,7 +203,8 @@ class RowFile:
             return Row(number, dict(zip(self._names, cells, strict=True)))
         if not error and found < self._required:
             needed = [name for index, name in sorted(self._named.items()) if name in self._needed]
-            asked = f"names {len(needed)}" if len(needed) == self._required else f"asks for column {self._required}"
+            last = f"asks for column {self._required - 1} counted from 0"
+            asked = f"names {len(needed)}" if len(needed) == self._required else last
             error = f"{found} column{'s' * (found != 1)}, but the config {asked} ({', '.join(needed)})."
         elif not error:
             error = f"{found} column{'s' * (found != 1)}, but line {self._width_line} has {self._width}."
@@ -205,9 +215,8 @@ class RowFile:
     def _row_of_object(self, number: int, texts: Mapping[str, str], error: str) -> Row:
         assert self.header is not None
         cells = {name: texts.get(own, "") for name, own in zip(self._names, self.header, strict=True)}
-        for index, name in self._named.items():
-            if not error and name in self._needed and self.header[index] not in texts:
-                error = f"key '{self.header[index]}' is missing."
+        if not error and not self._keys <= texts.keys():
+            error = f"key '{next(key for key in self.header if key in self._keys and key not in texts)}' is missing."
         if not texts.keys() <= self._own_names:
             cells |= {own: text for own, text in texts.items() if own not in self._own_names and own not in cells}
         return Row(number, cells, error)
@@ -386,7 +395,7 @@ def _conll(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str], str]]:
                 error = f"line {number} has {len(columns)} columns, but line {first} has {len(words[0])}."
         elif words:
             if words[0][0] != "-DOCSTART-":
-                yield number - len(words), [" ".join(column) for column in zip(*words, strict=False)], error
+                yield number - len(words), [" ".join(column) for column in zip_longest(*words, fillvalue="_")], error
             words, error = [], ""
 
 
@@ -396,7 +405,10 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str], str]]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as problem:
-            yield number, {}, error or ("not valid JSON: " + str(problem) + "." if text.strip() else _BLANK)
+            what = str(problem)
+            if isinstance(problem, json.JSONDecodeError):  # it counts lines of its own
+                what = f"{problem.msg} at character {problem.pos + 1}"
+            yield number, {}, error or (f"not valid JSON: {what}." if text.strip() else _BLANK)
             continue
         if not isinstance(value, dict):
             yield number, {}, "not a JSON object; JSONL has one object per line."

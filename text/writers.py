@@ -54,18 +54,19 @@ class PredictionWriter:
         self._header = header
         self._kinds = kinds or {}
         self._sheet: _Sheet | None = None
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.path is None:
-            self._file: BinaryIO = sys.stdout.buffer
-        else:
-            aside = self._stack.enter_context(written_aside(self.path))
-            self._file = self._stack.enter_context(aside.open("wb"))
-            if self.path.suffix == ".gz":
-                packed = gzip.GzipFile("", "wb", 6, self._file, mtime=0)
-                self._file = cast(BinaryIO, self._stack.enter_context(packed))
-        self._stack.callback(self._close)
+        with ExitStack() as stack:
+            if self.path is None:
+                self._file: BinaryIO = sys.stdout.buffer
+            else:
+                aside = stack.enter_context(written_aside(self.path))
+                self._file = stack.enter_context(aside.open("wb"))
+                if self.path.suffix == ".gz":
+                    packed = gzip.GzipFile("", "wb", 6, self._file, mtime=0)
+                    self._file = cast(BinaryIO, stack.enter_context(packed))
+            stack.callback(self._close)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -167,7 +168,7 @@ class _Conll(_Sheet):
 
     def write(self, chunk: Sequence[Prediction]) -> None:
         for row, cells in chunk:
-            own = [cell.split(" ") for cell in self.aligned(row)]
+            own = [(cell or "_").split(" ") for cell in (row.cells.values() if row.error else self.aligned(row))]
             words = max(map(len, own))
             added = [_cell(cells[name]).split(" ") for name in self.added]
             if not row.error and any(len(column) != words for column in added):

@@ -94,8 +94,8 @@ def test_clusters_that_cannot_be_are_refused(clusters, complaint):
 
 
 def test_column_in_no_cluster_is_refused():
-    with pytest.raises(ValueError, match=r"column 'question_char' .* no cluster"):
-        read(word=WORD).output_spec(QUESTION)
+    with pytest.raises(ValueError, match=r"'question_char' stands in the cols of no cluster .*\. They have: q, a\.$"):
+        read(word={"cols": ["q", "a"], "dim": 4}).output_spec(Spec("BT", parts={"question_char": CHARS}, ids=True))
 
 
 def test_characters_in_a_word_cluster_are_refused():

@@ -62,6 +62,17 @@ def test_a_set_that_leads_nowhere_is_refused(tmp_path, override):
         read_document(path, [override])
 
 
+def test_a_config_that_extends_none_and_a_folder_are_told_apart(tmp_path):
+    write(tmp_path / "base.json", {})
+    path = write(tmp_path / "own.json", {"extends": "bas.json"})
+    with pytest.raises(
+        ConfigError, match=rf"own\.json: 1 problem\n  extends: no such file: {tmp_path}/bas\.json\. Did"
+    ):
+        read_document(path)
+    with pytest.raises(UserError, match=rf"^{tmp_path}: is a folder, not a file\.$"):
+        read_document(tmp_path)
+
+
 def test_an_architecture_file_is_filled_with_its_parameters(tmp_path):
     layers = [{"layer": "Embedding", "conf": {"word": {"cols": ["$text"], "dim": "$dim"}}}]
     write(tmp_path / "net.json", {"params": {"dim": 10, "text": "q"}, "architecture": layers})

@@ -33,6 +33,14 @@ def test_a_taken_folder_is_refused_unless_forced_and_foreign_files_stay(run):
     assert not (run / "weights.safetensors").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_its_key(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    message = rf"^outputs\.save_base_dir: nothing can be written to {tmp_path}/file/run \(Not a directory\)\.$"
+    with pytest.raises(UserError, match=message), RunFolder(tmp_path / "file" / "run").locked():
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_missing_folder_and_a_folder_that_is_no_run_are_told_apart(tmp_path):
     with pytest.raises(UserError, match="no such run folder"):
         RunFolder(tmp_path / "nowhere").read_config()

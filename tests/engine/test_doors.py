@@ -38,7 +38,7 @@ def test_train_test_and_predict_from_the_command_line(door, task):
     assert set(scores) == {"validation", "step", "epoch", "test"}
     answers = task.folder / "answers.tsv"
     code, _, err = door("predict", "--model", task.run, "--input", task.folder / "test.tsv", "--output", answers)
-    assert code == 0 and "37 rows, 0 without an answer" in err
+    assert code == 0 and "37 rows, 0 bad;" in err
     given = [line.split("\t") for line in answers.read_text().splitlines()]
     assert [line[:2] for line in given] == [[text, label] for text, label in sentences(37, 2)]
     accuracy = sum(line[1] == line[2] for line in given) / 37
@@ -66,7 +66,7 @@ def test_every_demo_trains_tests_and_predicts(demo, door, tmp_path):
     found = scores("training_params.max_epoch=1", f"inputs.data_paths.train_data_path={fewer}")
     assert set(config["metrics"]) <= set(found)
     code, _, err = door("predict", "--model", tmp_path / "run")
-    assert code == 0 and " 0 without an answer" in err
+    assert code == 0 and " 0 bad;" in err
 
 
 @pytest.mark.slow
@@ -217,6 +217,8 @@ def test_interactive_mode_asks_for_each_column(door, task, monkeypatch):
     assert code == 0
     assert asked == ["text: "] * 3
     assert "prediction: " in out and "text is empty." in out
+    given = door("predict", "--model", task.run, "--interactive", "--input", "x.tsv")
+    refused(given, "--interactive asks for rows and prints the answers: leave out --input, --output and --format.")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "tsv.gz", "jsonl.gz"])
@@ -233,7 +235,7 @@ def test_every_format_trains_tests_and_predicts(door, task, suffix):
         assert code == 0, err
     output = task.folder / f"answers.{suffix}"
     code, _, err = door("predict", "--model", task.run, "--output", output)
-    assert code == 0 and "37 rows, 0 without" in err
+    assert code == 0 and "37 rows, 0 bad" in err
 
 
 FORMATS = ["tsv", "csv", "jsonl", "parquet"]
@@ -252,7 +254,7 @@ def test_the_output_has_the_format_and_the_packing_of_its_name_and_can_be_read_a
 
     def answered(path, output):
         code, _, err = door("predict", "--model", task.run, "--input", path, "--output", output)
-        assert code == 0 and "22 rows, 0 without" in err, err
+        assert code == 0 and "22 rows, 0 bad" in err, err
         return output
 
     plain = answered(source, task.folder / "plain").read_bytes()  # a name that says nothing: as the input
@@ -478,7 +480,7 @@ def test_tags_that_do_not_fit_are_named_with_their_line(door, tagging):
         (
             "architecture[1].layer",
             "BiLSTMLast",
-            "architecture[3].inputs: CRF expects B x T x D, but the input is B x 2.",
+            "architecture[3].inputs: CRF expects B x T x D, but the input is B x C.",
         ),
         ("inputs.tagging_scheme", "BOI", "Did you mean 'BIO'?"),
         ("inputs.tagging_scheme", None, "learned_tagging_scheme needs tagging_scheme"),
@@ -639,10 +641,10 @@ def test_labels_of_a_set_that_are_not_known(door, multi_label):
         (
             "inputs.dataset_type",
             "classification",
-            "loss.losses[0]: needs one number for each row (B x 1), but the layer gives B x 2. "
+            "loss.losses[0]: needs one number for each row (B x 1), but the layer gives B x C. "
             "For one score for each label take CrossEntropyLoss.",
         ),
-        ("architecture[4].inputs", ["states"], "architecture[4]: expects B x D, but the input is B x T x 2."),
+        ("architecture[4].inputs", ["states"], "architecture[4]: expects B x D, but the input is B x T x C."),
         ("inputs.labels", ["a", "b", "c"], "must give one score for each of the 3 labels, but gives 2."),
         ("inputs.threshold", "tunde", "Did you mean 'tuned'?"),
         ("inputs.threshold", 1.5, "inputs.threshold: must be below 1, got 1.5."),
@@ -1008,7 +1010,7 @@ def test_characters_and_a_feature_column_train_and_predict(door, task, char):
     assert f"B x T x {8 + 6 + 3}" in out
     assert door("train", "--conf_path", task.path)[0] == 0
     code, _, err = door("predict", "--model", task.run)
-    assert code == 0 and "37 rows, 0 without" in err
+    assert code == 0 and "37 rows, 0 bad" in err
     task.file("test.tsv", "cat runs\tup\tN V\ncat runs\tup\tN\n")
     code, _, err = door("predict", "--model", task.run)
     assert code == 0 and "test.tsv:2: text_postag has 1 features, but text has 2 tokens." in err

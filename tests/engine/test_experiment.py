@@ -29,6 +29,14 @@ def test_every_config_that_ships_checks_and_builds(path):
     assert "parameters" in summary(experiment)
 
 
+@pytest.mark.parametrize(
+    ("name", "entries"), [("classification", "words of the vocabulary"), ("tagging", "entries of each vocabulary")]
+)
+def test_the_summary_says_what_its_letters_count(name, entries):
+    path = ROOT / f"configs/demo/{name}.json"  # tagging has a vocabulary of characters, too
+    assert f"V {entries}, C labels)" in summary(checked(read_document(path), str(path), files=False))
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
     kept = checked(read_document(path), str(path), files=False).document()
@@ -58,6 +66,33 @@ def test_a_crf_without_its_loss_is_noticed():
     document = read_document(ROOT / "configs/demo/tagging.json", ["loss.losses[0].type=CrossEntropyLoss"])
     (notice,) = checked(document, "config.json", files=False).notices
     assert str(notice).startswith("loss.losses[0].inputs[0]: is a CRF, whose transitions learn nothing")
+
+
+def test_a_head_that_no_loss_reads_is_noticed(task):
+    layer = task.config["architecture"][4]
+    layer |= {"layer": "MultiHeadOutput", "conf": {"heads": ["gold", "extra"]}}
+    loss = task.config["loss"]["losses"][0]
+    assert notices(task.config) == []  # a loss on the answer teaches all heads
+    loss["inputs"] = [f"{layer['layer_id']}.gold", "label"]
+    assert notices(task.config) == ["loss.losses: no loss reads 'output.extra', so it learns nothing by itself."]
+
+
+def test_a_target_that_the_model_reads_or_that_no_loss_reads_is_noticed(task):
+    task.config["inputs"]["target"] = ["label", "text"]
+    assert notices(task.config) == [
+        "inputs.model_inputs.sentence: 'text' is a target, too: the model reads what it should answer.",
+        "inputs.target: no loss reads 'text', so nothing learns from it.",
+    ]
+
+
+def test_a_loss_that_names_the_target_first_hears_the_order(task):
+    task.config["loss"]["losses"][0]["inputs"].reverse()
+    assert findings(task.config) == ["loss.losses[0].inputs: the layer comes first, then the target column."]
+
+
+def test_a_loss_that_would_be_maximised_is_refused(task):
+    task.config["loss"]["losses"][0]["weight"] = -1
+    assert findings(task.config) == ["loss.losses[0].weight: must be at least 0, got -1."]
 
 
 def test_what_has_no_effect_is_noticed_with_its_place(task):

@@ -3,6 +3,7 @@ import torch
 
 import block_zoo  # noqa: F401  (fills the registry)
 from core.config import LayerConf
+from core.errors import UserError
 from core.types import Features, Spec
 from model_zoo.graph import Answered, Model, parameter_counts, trace
 
@@ -171,6 +172,18 @@ def test_what_no_answer_needs_is_left_out_and_noticed_unless_a_loss_reads_it():
     assert all(parameter.shape for parameter in model.parameters())
     graph = trace(layers, BRANCHES, THREE, also_used=["end"])
     assert graph.notices == [] and "end" in Model(graph)(texts())
+
+
+def test_a_text_that_a_layer_cannot_read_is_refused_with_the_name_of_the_layer():
+    layers = [
+        EMBEDDING,
+        layer("placed", "PositionEmbedding", ["question"], max_positions=1),
+        layer("vector", "Pooling", ["placed"]),
+        layer("output", "Linear", ["vector"], output=True, hidden_dim=3),
+    ]
+    model = Model(trace(layers, BRANCHES, THREE))
+    with pytest.raises(UserError, match=r"^layer 'placed' \(PositionEmbedding\): a text has \d tokens, but"):
+        model(texts())
 
 
 def test_one_unsound_layer_does_not_hide_another():

@@ -205,7 +205,7 @@ def test_a_config_of_neuronblocks_checks_trains_tests_and_predicts_as_it_is(door
     assert set(config["metrics"]) <= scores["validation"].keys() & scores["test"].keys()
 
     code, out, err = door("predict", "--conf_path", path)
-    assert code == 0 and " 0 without an answer" in err, err
+    assert code == 0 and " 0 bad;" in err, err
     outputs, inputs = config["outputs"], config["inputs"]
     source = inputs["data_paths"].get("predict_data_path") or inputs["data_paths"]["test_data_path"]
     before = Path(source).read_text("utf-8").splitlines()

@@ -39,6 +39,16 @@ def test_a_line_with_other_columns_makes_a_bad_row(tmp_path):
     assert [row.error for row in rows] == ["line 2 has 1 columns, but line 1 has 2.", ""]
 
 
+def test_a_bad_row_is_written_as_it_came(tmp_path):
+    text = "Oslo X O\n\na Y O\nb Z\n\nc\nd\n\ne X O more\n\n"
+    rows = read(tmp_path, text, {"words": 0, "tags": 2})
+    predictions = [Prediction(row, {"prediction": "" if row.error else "O"}) for row in rows]
+    with PredictionWriter(tmp_path / "out.conll", "conll", None) as writer:
+        writer.write(predictions)
+    expected = "Oslo X O O\n\na Y O\nb Z _\n\nc _ _\nd _ _\n\ne X O more\n\n"
+    assert (tmp_path / "out.conll").read_text() == expected
+
+
 def test_columns_must_have_an_index(tmp_path):
     for columns in ({}, {"words": "words"}):
         with pytest.raises(

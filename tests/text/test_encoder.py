@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import UserError
 from core.types import Row
 from text.encoder import InputEncoder, InputPlan
 from text.vocabulary import EOS, START, UNK
@@ -48,6 +49,14 @@ def test_texts_become_the_ids_of_their_words_and_unknown_words_unk():
     ids, errors = encoder.encode(rows_of("a b", "c new a <pad>"))
     assert ids["text"].values.tolist() == [5, 4, 6, UNK, 5, UNK]
     assert (ids["text"].offsets.tolist(), errors) == ([0, 2, 6], ["", ""])
+
+
+def test_a_vocabulary_of_rare_words_alone_is_refused():
+    with pytest.raises(UserError, match=r"min_word_frequency: nothing of cluster 'word' occurs in 3 training"):
+        fitted(replace(WORDS, min_word_frequency=3), rows_of("a b", "a b"))
+    assert (
+        len(fitted(replace(WORDS, min_word_frequency=3, extra_words=["c"]), rows_of("a b")).vocabularies["word"]) == 5
+    )
 
 
 def test_the_ids_while_growing_become_the_final_ones():

@@ -138,6 +138,15 @@ def test_a_jsonl_row_without_a_needed_key_is_bad_and_other_keys_are_kept(tmp_pat
         (3, {"text": "4", "b": "5", "c": "6"}, ""),
         (4, {"text": "7", "b": ""}, ""),
     ]
+    file = RowFile(path, {})
+    file.require(["b"])
+    assert [row.error for row in file] == ["", "", "", "key 'b' is missing."]
+
+
+def test_a_key_of_jsonl_that_is_called_as_a_column_is_this_column_wherever_it_stands(tmp_path):
+    path = put(tmp_path, "x.jsonl", '{"id": "7", "label": "1", "text": "a"}\n{"text": "b", "label": "0", "id": "8"}\n')
+    wanted = [(1, {"id": "7", "label": "1", "text": "a"}, ""), (2, {"id": "8", "label": "0", "text": "b"}, "")]
+    assert found(path, {"text": 0, "label": 1}) == wanted
 
 
 def test_parquet_values_come_as_text(tmp_path):
@@ -184,8 +193,8 @@ def test_two_readings_give_the_same_rows(tmp_path):
     [
         ("x.tsv", "a\tb\nc\n", TWO, {2: "1 column, but the config names 2 (text, label)."}),
         ("x.tsv", "a\nc\td\n", {"text": 0, "label": 3},
-         {1: "1 column, but the config asks for column 4 (text, label).",
-          2: "2 columns, but the config asks for column 4 (text, label)."}),
+         {1: "1 column, but the config asks for column 3 counted from 0 (text, label).",
+          2: "2 columns, but the config asks for column 3 counted from 0 (text, label)."}),
         ("x.tsv", "a\tb\nc\td\te\n", TWO, {2: "3 columns, but line 1 has 2."}),
         ("x.csv", "p,q\na,b\nc,d,e\n", {"text": "p"}, {3: "3 columns, but line 1 has 2."}),
         ("x.csv", "p,q\na\n", {"text": "p", "label": "q"}, {2: "1 column, but the config names 2 (text, label)."}),
@@ -198,7 +207,7 @@ def test_two_readings_give_the_same_rows(tmp_path):
          {2: "not valid UTF-8 (byte 0xe9 at position 11)."}),
         ("x.csv", "a,b\nc\rx,d\ne,f\n", TWO, {2: "not valid CSV: new-line character seen in unquoted field"}),
         ("x.csv", 'a,b\n"' + "long " * 30_000 + "\ne,f\n", TWO, {2: "not valid CSV: field larger than field limit (131072). Is a quote not closed?"}),
-        ("x.jsonl", '{"text": "a", "label": 1}\n{"text": }\n', TWO, {2: "not valid JSON: Expecting value: line 1 column 10 (char 9)."}),
+        ("x.jsonl", '{"text": "a", "label": 1}\n{"text": }\n', TWO, {2: "not valid JSON: Expecting value at character 10."}),
         ("x.jsonl", '{"text": "a", "label": 1}\n["a", 1]\n', TWO, {2: "not a JSON object; JSONL has one object per line."}),
         ("x.jsonl", '{"text": "a", "label": 1}\n{"text": "\\uD83d", "label": 1}\n{"text": "\\ud83d\\udc4d", "label": 1}\n', TWO,
          {2: "not valid Unicode (half of a surrogate pair)."}),

@@ -8,6 +8,7 @@ import math
 import random
 import re
 import resource
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -272,6 +273,11 @@ def test_a_new_folder_is_made_and_without_path_it_is_standard_output(tmp_path, c
     with PredictionWriter(None, "tsv", ["text"]) as writer:
         writer.write(rows)
     assert capfdbinary.readouterr().out == "text\tprediction\tconfidence\né\tup\t0.125\n".encode()
+
+
+def test_a_folder_that_takes_no_file_is_a_sentence():
+    with pytest.raises(UserError, match=r"^/proc/out\.tsv: cannot be written \(.*\)\.$"):
+        write(Path("/proc/out.tsv"), "tsv", ["text"], predictions([Row(1, {"text": "a"})]))
 
 
 def test_a_gzipped_source_is_written_plainly_in_its_format(tmp_path):
