@@ -132,6 +132,15 @@ class Features:
             parts={name: move(part) for name, part in self.parts.items()},
         )
 
+    def pinned(self) -> "Features":
+        """Everything but the lengths in memory from which copies to a GPU do not wait."""
+        return replace(
+            self,
+            values=self.values.pin_memory(),
+            mask=None if self.mask is None else self.mask.pin_memory(),
+            parts={name: part.pin_memory() for name, part in self.parts.items()},
+        )
+
     def twice(self) -> "Features":
         """All rows, then all of them again."""
 
@@ -178,6 +187,11 @@ class Batch:
         inputs = {name: features.to(device) for name, features in self.inputs.items()}
         targets = {name: target.to(device, non_blocking=True) for name, target in self.targets.items()}
         return Batch(self.lines, inputs, targets)
+
+    def pinned(self) -> "Batch":
+        """The batch in memory from which copies to a GPU do not wait."""
+        inputs = {name: features.pinned() for name, features in self.inputs.items()}
+        return Batch(self.lines, inputs, {name: target.pin_memory() for name, target in self.targets.items()})
 
     def twice(self) -> "Batch":
         """Every row two times: all rows, then all of them again."""

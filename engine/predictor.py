@@ -16,6 +16,7 @@ from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.encoder_vectors import EncoderVectors, learn_words
 from engine.experiment import cache_folder, checked, make_problem, reads_pieces, word_init
+from engine.prefetch import prefetched
 from engine.processes import Processes
 from model_zoo.graph import Model
 from problems.base import DecodedRows, Problem
@@ -101,7 +102,7 @@ class Predictor:
         together = self.processes if self.processes is not None and not self.processes.is_sharded else None
         mine = batches if together is None else batches[together.number :: together.count]
         with torch.inference_mode(), self._autocast():
-            parts = [self._answer(batch.to(self.device)) for batch in rows.batches(mine)]
+            parts = [self._answer(batch) for batch in prefetched(rows.batches(mine), self.device)]
         if together is not None:
             batches, parts = together.gathered(mine), together.gathered(parts)
         order = np.empty(len(rows.lengths), dtype=np.int64)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import core.conf
 from core.errors import UserError
 from core.types import Batch
+from engine.prefetch import prefetched
 from engine.processes import Processes
 from engine.trainers.base import TRAINERS, Report, Workplace
 
@@ -42,8 +43,9 @@ class Standard:
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
             shares = [place.processes.share(batch, place.groups) for batch in batches[progress.batch :]]
+            batches_made = place.rows.batches([rows for rows, _ in shares], place.objective.addresses)
             made = zip(
-                place.rows.batches([rows for rows, _ in shares], place.objective.addresses),
+                prefetched(batches_made, place.processes.accelerator.device),
                 [weight * place.processes.count for _, weight in shares],
                 strict=True,
             )
@@ -77,7 +79,6 @@ class Standard:
             group["lr"] = base * factor
         accelerator = place.processes.accelerator
         for number, (batch, weight) in enumerate(window):
-            batch = batch.to(accelerator.device)
             share = weight / len(window)
             loss = self._loss(batch)
             if number == 0:
