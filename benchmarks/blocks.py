@@ -19,7 +19,7 @@ import torch
 import core.conf
 from block_zoo import BLOCKS, CHAR_EMBEDDINGS, Block
 from block_zoo.masking import length_mask, zero_padding
-from core.types import Features, Spec
+from core.types import Features, Frames, Spec
 
 CONFS: dict[str, dict[str, Any]] = {
     "CNNCharEmbedding": {"dim": 128},
@@ -31,6 +31,17 @@ CONFS: dict[str, dict[str, Any]] = {
     "LSTMCharEmbedding": {"dim": 128},
     "MultiHeadAttention": {"num_heads": 4},
     "MultiHeadOutput": {"heads": ["labels", "teacher"], "hidden_dim": 20},
+    "PretrainedEncoder": {
+        "config": {
+            "model_type": "bert",
+            "hidden_size": 128,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "intermediate_size": 512,
+            "vocab_size": 10000,
+        },
+        "tokenizer": "any",
+    },
     "Transformer": {"num_layers": 1, "attention_conf": {"num_heads": 4}},
 }
 """Block -> its Conf, where the defaults do not do."""
@@ -67,9 +78,11 @@ def kinds(rows: int, tokens: int, dim: int) -> list[list[tuple[Spec, Features]]]
     words = Spec("BT", {"V": VOCABULARY}, ids=True)
     branch = Spec("BT", {}, {"words": words}, ids=True), Features(ids_BT, mask_BT, lengths, {"words": ids_BT})
     letters = Spec("BTK", {"V": 100}, ids=True), Features(letters_BTK, mask_BT, lengths)
+    pieces = Spec("BT", {"V": VOCABULARY}, ids=True, frames=Frames(((1,), (2,)))), Features(ids_BT, mask_BT, lengths)
     several = [[text] * 2, [text, vector], [vector] * 2]
     column = words, Features(ids_BT, mask_BT, lengths)
-    return [*several, [text], [vector], [matrix], [similarities], [branch], [letters], [text] * 4, [column] * 2]
+    one = [text, vector, matrix, similarities, branch, letters, pieces]
+    return [*several, *([input] for input in one), [text] * 4, [column] * 2]
 
 
 class Trial:

@@ -40,8 +40,7 @@ class PretrainedEncoder(Block):
     of layer i from 1. Only parts that somebody reads are computed.
     Masking: padding gets no attention; states are zero at padding and at what was cut.
     Errors: UserError where the model cannot be had, ValueError where its config or tokenizer does not fit.
-    `{"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": {"model": "bert-base-uncased", "pooling": "cls"},
-    "inputs": ["question", "answer"]}`
+    `{"layer": "PretrainedEncoder", "conf": {"model": "sentence-transformers/all-MiniLM-L6-v2"}, "inputs": ["text"]}`
     Reference: Devlin et al. 2019, BERT; layer mix: Peters et al. 2018, Deep contextualized word representations,
     equation 1.
     """

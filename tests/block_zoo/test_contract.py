@@ -9,7 +9,7 @@ import core.conf
 from block_zoo import BLOCKS, CHAR_EMBEDDINGS, Block
 from block_zoo.contract import check_contract, sample_inputs
 from block_zoo.masking import zero_padding
-from core.types import Features, Spec
+from core.types import Features, Frames, Spec
 
 SEQUENCE = Spec("BTD", {"D": 6})
 FIXED = Spec("BTD", {"T": 8, "D": 6})
@@ -27,11 +27,24 @@ CLUSTERS = {
     "char": {"cols": ["q_char"], "type": "LSTMCharEmbedding", "dim": 4},
     "pos": {"cols": ["q_pos"], "dim": 3},
 }
+PIECES = Spec("BT", {"V": 12}, ids=True, frames=Frames(((2,), (3,)), ((2,), (3, 3), (3,))))
+ENCODER = {
+    "config": {
+        "model_type": "bert", "vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    },
+    "tokenizer": "none",
+}  # fmt: skip
 HEADS = {"attention_conf": {"n_head": 3}}
 SAME = {"same_tokens": True}
 
 CASES = [
     ("Embedding", CLUSTERS, [QUESTION], {}),
+    *(
+        ("PretrainedEncoder", ENCODER | conf, inputs, {})
+        for conf in ({}, {"pooling": "mean"}, {"pooling": "attentive"}, {"pooling": "pretrained"}, {"layer_mix": True})
+        for inputs in ([PIECES], [PIECES, PIECES])
+    ),
     ("Embedding", {"word": {"cols": ["a"], "dim": 4, "fix_weight": True}}, [ANSWER], {}),
     ("Embedding", CLUSTERS | {"char": {"cols": ["q_char"], "type": "CNNCharEmbedding", "dim": [3, 2]}}, [QUESTION], {}),
     ("Embedding", CLUSTERS | {"ngram": {"cols": ["q"], "dim": 3, "buckets": 20}}, [QUESTION], {}),

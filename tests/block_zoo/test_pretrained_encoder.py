@@ -7,9 +7,8 @@ from tiny_encoders import KINDS, write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo import PretrainedEncoder
-from block_zoo.contract import check_contract
 from core.errors import UserError
-from core.types import Row, Spec
+from core.types import Row
 from text.encoder import InputEncoder
 from text.input_plan import InputPlan
 
@@ -138,16 +137,6 @@ def test_layers_that_are_kept_are_computed_and_no_others(folders, kind, layers, 
         expected = whole(framed.values, attention_mask=framed.real_mask()).last_hidden_state
         states = block(*inputs.values()).inner["tokens"]
     torch.testing.assert_close(states.values, expected * states.real_mask().unsqueeze(2))
-
-
-def test_the_contract_is_kept(folders):
-    _, specs = read(folders("bert"), first=FIRST, second=SECOND)
-    one, two = specs.values()
-    small = {name: Spec("BT", {"V": 12}, ids=True, frames=spec.frames) for name, spec in specs.items()}
-    one, two = small.values()
-    for conf in ({}, {"pooling": "mean"}, {"pooling": "attentive"}, {"layer_mix": True, "dropout": 0.0}):
-        check_contract(PretrainedEncoder.Conf(model=folders("bert"), **conf), [one])
-        check_contract(PretrainedEncoder.Conf(model=folders("bert"), **conf), [one, two])
 
 
 def test_what_is_frozen_gets_no_gradient(folders):
