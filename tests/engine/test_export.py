@@ -28,7 +28,7 @@ def classifier(task, kind, folder, head, **conf):
         {"layer_id": "dropped", "layer": "Dropout", "conf": {"dropout": 0.1}, "inputs": ["encoder"]},
         {"layer_id": "output", "layer": "Linear", "conf": head, "inputs": ["dropped"], "output_layer_flag": True},
     ]
-    task.config["training_params"]["max_epoch"] = 1
+    task.config["training_params"] |= {"max_epoch": 1, "precision": "fp32"}
 
 
 @pytest.mark.parametrize(
