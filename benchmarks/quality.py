@@ -85,7 +85,7 @@ def baselines(experiment: Experiment, seeds: Sequence[int]) -> Iterator[tuple[st
     rows = {"dev": data.valid, **_test_rows(experiment, data)}
     labels = len(data.problem.labels or ())
     metrics = experiment.conf.metrics or data.problem.default_metrics
-    if isinstance(data.problem, SequenceTagging):
+    if isinstance(data.problem, SequenceTagging) and not data.encoder.pieces:
         tags = {part: _tags_of_words(r, data) for part, r in rows.items()}
         yield (
             "word's tag",
@@ -140,11 +140,11 @@ def _test_rows(experiment: Experiment, data: Data) -> dict[str, EncodedRows]:
 
 
 def _words(rows: EncodedRows, data: Data) -> list[csr_matrix]:
-    """For each branch, which words a row has (N x V of 0 and 1); unknown words are none."""
-    found = []
+    """For each branch, which words or pieces a row has (N x V of 0 and 1); unknown words are none."""
+    found, known = [], {**data.encoder.vocabularies, **data.encoder.pieces}
     for names in rows.plan.branches.values():
         column = rows.columns[rows.plan.words_of[names[0]]]
-        size = len(data.encoder.vocabularies[rows.plan.cluster(names[0])])
+        size = len(known[rows.plan.cluster(names[0])])  # type: ignore[arg-type]
         ones = np.ones(len(column.values))
         counts = csr_matrix((ones, column.values, column.offsets), shape=(len(rows), size), copy=True)
         counts.sum_duplicates()
