@@ -298,7 +298,7 @@ class Embedding(Block):
 
     def by_basis(self, states_NH: Tensor) -> Tensor:
         """N x D, the vectors of words with these states."""
-        return states_NH @ self.basis[1:] + self.basis[0]
+        return states_NH.to(self.basis) @ self.basis[1:] + self.basis[0]
 
     def append(self, cluster: str, vectors_ND: Tensor) -> None:
         """More rows for the table of a cluster, with the next ids."""

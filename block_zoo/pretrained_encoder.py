@@ -109,12 +109,14 @@ class PretrainedEncoder(Block):
         def kept(self) -> list[int]:
             """The layers that are kept, from 0. ValueError where the encoder does not have them."""
             count = self.settings.num_hidden_layers
-            if self.layers == "every_other":
-                return list(range(1, count, 2))
-            wanted = list(range(1, self.layers + 1)) if isinstance(self.layers, int) else self.layers
-            kept = [number - 1 for number in wanted or range(1, count + 1)] if wanted != [] else []
-            if not kept or max(kept) >= count:
-                raise ValueError(f"keeps layers {self.layers}, but the encoder has 1 to {count}.")
+            if isinstance(self.layers, list):
+                kept = [number - 1 for number in self.layers]
+            elif self.layers == "every_other":
+                kept = list(range(1, count, 2))
+            else:
+                kept = list(range(count if self.layers is None else self.layers))
+            if not kept or max(kept) >= count or len(set(kept)) < len(kept):
+                raise ValueError(f"keeps layers {self.layers}, but the encoder has 1 to {count}, each once.")
             return kept
 
         def output_spec(self, first: Spec, second: Spec | None = None) -> Spec:
@@ -179,6 +181,8 @@ class PretrainedEncoder(Block):
         self.room = conf.room(*texts)
         self.parts = frozenset(conf.output_spec(*texts).parts)
         self.encoder = _made(conf)
+        layers = _layers(self.encoder)
+        self.stack = next((name for name, module in self.encoder.named_modules() if module is layers), "")
         size = Spec("BTD", {"D": conf.settings.hidden_size})
         self.attentive = AttentivePooling.Conf().build(size) if conf.pooling == "attentive" else None
         self.mix = nn.Parameter(torch.zeros(len(conf.kept) + 1)) if conf.layer_mix else None
@@ -188,15 +192,19 @@ class PretrainedEncoder(Block):
         return list(self.encoder.get_input_embeddings().parameters())
 
     def depth(self, weight: str) -> int:
-        """1 for the last layer, 2 for the one below, ..., one more for the embeddings; 0 for what stands above."""
+        """1 for the last layer, 2 for the one below, ..., one more for the embeddings; 0 for what stands above.
+
+        Always 0 where all layers share their weights.
+        """
         room, _, inside = weight.partition(".")
         if room != "encoder" or inside.startswith("pooler."):
             return 0
-        layers = _layers(self.encoder)
-        place = next(name for name, module in self.encoder.named_modules() if module is layers)
-        if not inside.startswith(f"{place}."):
-            return len(layers) + 1
-        return len(layers) - int(inside.removeprefix(f"{place}.").partition(".")[0])
+        if not self.stack:
+            return 0
+        count = len(self.conf.kept)
+        if not inside.startswith(f"{self.stack}."):
+            return count + 1
+        return count - int(inside.removeprefix(f"{self.stack}.").partition(".")[0])
 
     def load_pretrained(self) -> str | None:
         """Take over the weights of the model that the Conf names; a sentence that says so.
@@ -371,6 +379,8 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
         encoder = kind._from_config(settings, dtype=torch.float32, **implementation, **_pooler(conf))
     except (ValueError, ImportError) as error:  # an attention that the encoder or the machine does not have
         raise UserError(f"PretrainedEncoder: {_first_line(error)}.") from error
+    if not len(_layers(encoder)) and (conf.layers is not None or conf.freeze not in (None, "all")):
+        raise UserError(f"PretrainedEncoder: a {settings.model_type} has no layers of its own to keep or freeze.")
     _keep_layers(encoder, conf)
     if conf.gradient_checkpointing:
         encoder.gradient_checkpointing_enable({"use_reentrant": False})

@@ -33,7 +33,7 @@ from engine.objective import Term, trace_losses
 from engine.optimizers import check_optimizer
 from engine.trainers.base import TRAINERS
 from losses import LOSSES
-from model_zoo.graph import Answered, Graph, trace
+from model_zoo.graph import Answered, Graph, source_of, trace
 from problems import PROBLEMS
 from problems.base import Problem
 from text.encoder import InputPlan
@@ -219,13 +219,12 @@ class _Draft:
     @property
     def encoders(self) -> list[tuple[list[str], str, str]]:
         """Of each sound layer that reads pieces: its inputs, its tokenizer, its place in the config."""
-        confs = {layer.layer_id: layer for layer in reversed(self.layers) if layer is not None}
         found = []
         for index, layer in enumerate(self.layers):
-            source = layer
-            while source is not None and source.layer not in BLOCKS:
-                source = confs.get(source.layer) if source.layer != source.layer_id else None
-            if layer is None or source is None or not BLOCKS[source.layer].Conf.reads_pieces:  # type: ignore[attr-defined]
+            source = None if layer is None else source_of(self.layers, index, layer)
+            if layer is None or source is None or source.layer not in BLOCKS:
+                continue
+            if not BLOCKS[source.layer].Conf.reads_pieces:  # type: ignore[attr-defined]
                 continue
             with suppress(ValueError):  # as the graph will say
                 conf: Any = core.conf.read(BLOCKS[source.layer].Conf, source.conf or {})  # type: ignore[attr-defined]
@@ -313,7 +312,7 @@ def _input_notices(conf: InputsConf, draft: _Draft) -> Iterator[Finding]:
     idle = [*_idle_inputs(conf, draft), *((f"training_params.{key}", why) for key, why in _idle_settings(draft))]
     yield from (Finding(path, f"has no effect. {why}") for path, why in idle)
     for name, cluster in (draft.embedding.clusters if draft.embedding else {}).items():  # type: ignore[attr-defined]
-        if name == "word" and cluster.fix_weight and conf.data_paths.pre_trained_emb is None:
+        if name == "word" and cluster.fix_weight and cluster.init is None and conf.data_paths.pre_trained_emb is None:
             notice = "fixes random vectors: inputs.data_paths.pre_trained_emb names none."
             yield Finding("architecture[0].conf.word.fix_weight", notice)
 

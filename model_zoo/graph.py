@@ -128,7 +128,7 @@ def _read_layer(
     graph: Graph, confs: Sequence[LayerConf | None], index: int, conf: LayerConf
 ) -> tuple[Block.Conf, str | None] | None:
     """The block's Conf and the layer that it shares weights with."""
-    path, first = f"architecture[{index}]", _source(confs, index, conf)
+    path, first = f"architecture[{index}]", source_of(confs, index, conf)
     name, fields, shares = first.layer, first.conf or {}, None
     if first is not conf:
         shares = first.layer_id
@@ -150,7 +150,7 @@ def _read_layer(
     return read, shares
 
 
-def _source(confs: Sequence[LayerConf | None], index: int, conf: LayerConf) -> LayerConf:
+def source_of(confs: Sequence[LayerConf | None], index: int, conf: LayerConf) -> LayerConf:
     """The layer whose weights a layer has: itself, or where it names an earlier layer, that one's."""
     while conf.layer not in BLOCKS:
         named = [i for i, layer in enumerate(confs[:index]) if layer is not None and layer.layer_id == conf.layer]

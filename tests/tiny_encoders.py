@@ -21,6 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "electra": SMALL | {"embedding_size": 8},
     "deberta-v2": SMALL | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
     "modernbert": SMALL | {"local_attention": 6, "global_attn_every_n_layers": 2},
+    "albert": SMALL | {"embedding_size": 8},
     "distilbert": {"dim": 16, "n_layers": 4, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 40},
 }
 """Model type -> its settings."""

@@ -221,3 +221,12 @@ def test_a_hub_name_without_network_gets_three_ways_out(monkeypatch, tmp_path):
     core.pretrained.encoder_config.cache_clear()
     with pytest.raises(ValueError, match="nobody/nothing.*Three ways out"):
         PretrainedEncoder.Conf(model="nobody/nothing")
+
+
+def test_layers_that_share_their_weights_have_no_depth_and_cannot_be_dropped(folders):
+    _, specs = read(folders("albert"), first=FIRST)
+    block = built(folders("albert"), specs)
+    assert {block.depth(name) for name, _ in block.named_parameters()} == {0}
+    for conf in ({"layers": 2}, {"freeze": 1}):
+        with pytest.raises(UserError, match="has no layers of its own"):
+            built(folders("albert"), specs, **conf)

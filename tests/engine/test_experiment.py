@@ -244,3 +244,11 @@ def test_a_layer_called_as_a_column_that_losses_read_is_refused(task, column):
     assert f"loss.losses[0].inputs[0]: '{column}' is a column of the data and a layer" in "\n".join(
         findings(task.config)
     )
+
+
+def test_layers_that_share_the_weights_of_each_other_are_refused(task):
+    task.config["architecture"][1:1] = [
+        {"layer_id": "a", "layer": "b", "inputs": ["sentence"]},
+        {"layer_id": "b", "layer": "a", "inputs": ["sentence"]},
+    ]
+    assert any("no block and no earlier layer is called 'b'" in finding for finding in findings(task.config))
