@@ -291,6 +291,9 @@ def _check_inputs(draft: _Draft, problems: list[Finding], notices: list[Finding]
                 known = [*conf.file_header, *virtual]
                 hint = did_you_mean(column, known) or known_names(known)
                 refuse(path, f"file_header has no column '{column}'.{hint}")
+    word = draft.embedding.word if draft.embedding else None  # type: ignore[attr-defined]
+    if word is not None and word.init is not None and conf.data_paths.pre_trained_emb is not None:
+        refuse("data_paths.pre_trained_emb", "the Embedding takes its vectors from an encoder (init); leave one out.")
     if draft.is_read:
         for path, complaint in _encoder_problems(conf, draft):
             problems.append(Finding(path, complaint))
@@ -360,6 +363,10 @@ def _idle_settings(draft: _Draft) -> Iterator[tuple[str, str]]:
                     yield f"{key}.{name}", "No column of characters is read."
             elif name not in known:
                 yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
+    if plan and kinds == {"piece"} and not plan.aligned:
+        for key in ("tokenizer", "text_preprocessing"):
+            if getattr(training, key):
+                yield key, "The encoder's own tokenizer prepares and splits the texts."
     if plan and plan.aligned >= set(plan.words_of.values()):
         if training.tokenizer not in (None, "whitespace"):
             yield "tokenizer", "Words that have features or tags are split at spaces."

@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.encoder_vectors import EncoderVectors, learn_words
-from engine.experiment import cache_folder, checked, make_problem, reads_pieces, word_init
+from engine.experiment import checked, make_problem, reads_pieces, word_init
 from engine.prefetch import prefetched
 from engine.processes import Processes
 from model_zoo.graph import Model
@@ -88,7 +88,7 @@ class Predictor:
     def _learn_words_from(self, init: EncoderInit) -> None:
         """Words that training did not meet get vectors of the encoder, where it is at hand."""
         try:
-            source = EncoderVectors(init, cache_folder(self.conf))
+            source = EncoderVectors(init, None)  # the words of each file are others
         except UserError as error:
             self.notices.append(f"words that training did not meet are unknown: {error}")
             return

@@ -68,7 +68,12 @@ class Pieces:
 
         return Frames(around("a"), around("a", "a"))
 
-    def of_texts(self, texts: Sequence[str]) -> tuple[Ragged, np.ndarray]:
+    def of_texts(self, texts: Sequence[str]) -> Ragged:
+        """The ids of texts."""
+        encodings = self._splits.encode_batch_fast(texts, add_special_tokens=False)
+        return _ragged([encoding.ids for encoding in encodings])
+
+    def with_spans(self, texts: Sequence[str]) -> tuple[Ragged, np.ndarray]:
         """The ids of texts, and int32 of (number of pieces) x 2: each one's first character, and the one after it."""
         encodings = self._splits.encode_batch(texts, add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]

@@ -45,13 +45,15 @@ class TokenSplitter:
     def _as_pieces(self, column: str, rows: Sequence[Row], errors: list[str]) -> Tokens:
         """The pieces of one column; notes the rows that have none."""
         texts = ["" if errors[at] else row.cells.get(column) for at, row in enumerate(rows)]
-        index, spans = self._pieces[self.plan.cluster(column)].of_texts([text or "" for text in texts])
+        pieces, given = self._pieces[self.plan.cluster(column)], [text or "" for text in texts]
+        index, spans = pieces.with_spans(given) if column in self.plan.placed else (pieces.of_texts(given), None)
         for at in np.flatnonzero(index.lengths == 0).tolist():
             errors[at] = errors[at] or _nothing(column, texts[at])
         limit = self._cuts[column]
         if limit is not None:
-            index, spans = index.cut(limit), index.with_values(spans).cut(limit).values
-        return Tokens([], index, spans if column in self.plan.placed else None)
+            spans = None if spans is None else index.with_values(spans).cut(limit).values
+            index = index.cut(limit)
+        return Tokens([], index, spans)
 
     def _column(self, column: str, rows: Sequence[Row], errors: list[str]) -> list[list[str]]:
         """The tokens of one column; notes the rows that have none."""

@@ -90,6 +90,17 @@ def test_frequent_words_are_shorter_where_asked(words, door):
     assert (ratio.diff() > 0).all() and ratio[0] < 0.05
 
 
+def test_two_sources_of_vectors_are_refused(words, door):
+    words.config["inputs"]["data_paths"]["pre_trained_emb"] = words.file("glove.txt", "red 1 2 3 4 5 6\n")
+    code, _, err = door("train", "--conf_path", words.path, "--check")
+    assert code == 2 and "inputs.data_paths.pre_trained_emb: the Embedding takes its vectors from an encoder" in err
+
+
+def test_vectors_of_an_encoder_that_stay_fixed_are_no_random_ones(words, door):
+    code, _, err = door("train", "--conf_path", words.path, "--check")
+    assert code == 0 and "random vectors" not in err
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

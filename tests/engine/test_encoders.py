@@ -58,3 +58,20 @@ def test_texts_that_are_too_long_are_counted_and_said_once(encoder, door, task):
     longest = max(lengths) - 2
     said = f"training rows: {cut} of 120 are cut to the 4 pieces that layer 'encoder' reads (the longest has {longest})"
     assert out.count(said) == 1
+
+
+def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task):
+    task.config["architecture"] = [
+        {
+            "layer_id": "encoder",
+            "layer": "PretrainedEncoder",
+            "conf": {"model": str(encoder), "pooling": "cls"},
+            "inputs": ["sentence"],
+        },
+        {**task.config["architecture"][-1], "inputs": ["encoder"]},
+    ]
+    task.config["training_params"] |= {"tokenizer": "regex", "text_preprocessing": ["lowercase"]}
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 0, err
+    for key in ("tokenizer", "text_preprocessing"):
+        assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
