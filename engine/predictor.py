@@ -164,7 +164,7 @@ def pick_device(name: str) -> torch.device:
     """`auto` = CUDA where there is one. UserError where CUDA is asked for and absent.
 
     Numbers too small for full precision count as zero on a CPU from here on: saturated softmaxes are full of them, and
-    they make a step take four times as long.
+    they make a step take several times as long.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(

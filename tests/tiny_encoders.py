@@ -48,15 +48,7 @@ def _word_pieces() -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    return _fast(tokenizer, names, model_input_names=["input_ids", "token_type_ids", "attention_mask"])
 
 
 def _byte_pairs() -> PreTrainedTokenizerFast:
@@ -70,11 +62,18 @@ def _byte_pairs() -> PreTrainedTokenizerFast:
         trainers.BpeTrainer(vocab_size=320, special_tokens=names, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
     )
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return _fast(tokenizer, [names[1], names[3], names[0], names[2], names[4]])
+
+
+def _fast(tokenizer: Tokenizer, names: list[str], **settings: Any) -> PreTrainedTokenizerFast:
+    """`names` are those of padding, of what is unknown, of the first and the last piece, and of masked pieces."""
+    pad, unknown, first, last, mask = names
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        cls_token="<s>",
-        sep_token="</s>",
-        mask_token="<mask>",
+        pad_token=pad,
+        unk_token=unknown,
+        cls_token=first,
+        sep_token=last,
+        mask_token=mask,
+        **settings,
     )
