@@ -15,6 +15,8 @@ from core.config import OptimizerConf, ScheduleConf, TrainingConf
 from core.errors import Finding, did_you_mean, known_names
 
 PATH = "training_params.optimizer"
+FUSED = (torch.optim.Adam, torch.optim.AdamW)
+"""Those whose fused form can also train weights that are shared out between processes."""
 
 
 def _classes() -> dict[str, type[torch.optim.Optimizer]]:
@@ -58,7 +60,7 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
 
 
 def make_optimizer(conf: OptimizerConf, groups: Iterable[nn.Parameter | dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimizer of weights, or of groups of them; its fused form where torch has one, unless the config says
+    """The optimizer of weights, or of groups of them; Adam and AdamW in their fused form unless the config says
     otherwise.
     """
     return _made(_classes()[conf.name], conf.params, groups)
@@ -103,8 +105,7 @@ def _made(
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in params.items()
     }
-    accepted = inspect.signature(cls).parameters
-    if "fused" in accepted and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):
+    if cls in FUSED and not {"fused", "foreach", "differentiable", "capturable"} & set(arguments):
         arguments["fused"] = True
     trained: Any = [group for group in groups if isinstance(group, dict) or group.requires_grad]
     return cls(trained, **arguments)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import DistributedType, broadcast, gather_object
 from torch import Tensor, nn
 
 
@@ -61,10 +62,36 @@ class Processes:
         total: Tensor = self.accelerator.reduce(values, "sum") if self.count > 1 else values
         return total
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give each process what the first has counted, such as the running means of a batch norm."""
+        if self.count > 1:
+            broadcast(list(model.buffers()))
+
     def weights(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The weights of a model, whole, in the first process."""
         found: Mapping[str, Tensor] = self.accelerator.get_state_dict(model) if self.is_sharded else model.state_dict()
         return found
+
+    def state(self, model: nn.Module, optimizer: AcceleratedOptimizer) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The state of a model and of its optimizer, whole, in the first process."""
+        if not self.is_sharded:
+            return model.state_dict(), optimizer.state_dict()
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict  # late: costs a second
+
+        return get_state_dict(
+            model, optimizer.optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+        )
+
+    def restore(self, model: nn.Module, optimizer: AcceleratedOptimizer, weights: Any, moments: Any) -> None:
+        """Take over what `state` gave."""
+        if not self.is_sharded:
+            model.load_state_dict(weights)
+            optimizer.load_state_dict(moments)
+            return
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+
+        whole = StateDictOptions(full_state_dict=True)
+        set_state_dict(model, optimizer.optimizer, model_state_dict=weights, optim_state_dict=moments, options=whole)
 
     def own_random_numbers(self) -> None:
         """Let dropout differ between processes; the first keeps its numbers, as if it were alone."""

@@ -89,6 +89,7 @@ def _train(
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
     place = make_workplace(conf, model, terms, data.train, processes)
+    trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
@@ -101,32 +102,32 @@ def _train(
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path
             raise UserError(f"{run.path}: cannot resume, {path} gives another vocabulary or other labels than before.")
-        _restore(place, model, state)
+        _restore(place, trained, state)
         place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
-    best_model = model if place.average is None else cast(Model, place.average.module)
-    answering = cast(Model, place.model) if processes.is_sharded else best_model
+    best_model = trained if place.average is None else cast(Model, place.average.module)
     device = processes.accelerator.device
-    predictor = Predictor(conf, answering, data.problem, data.encoder, device, processes=processes)
+    predictor = Predictor(conf, best_model, data.problem, data.encoder, device, processes=processes)
     speaks = Reporter if processes.is_first else SilentReporter
     total = place.learning_rate.total_steps
     with _interruptible() as interrupted, speaks(run, total, place.progress.step, say) as reporter:
         for report in trainer.run():
             reporter.training(report)
             if report.validate:
+                processes.share_buffers(best_model)
                 scores = predictor.tuned_score(data.valid, metrics)
                 sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
                 best = _note_score(place.progress, scores[metrics[0]], sign, conf.training_params.early_stop_patience)
                 reporter.validation(report, scores, best)
                 if best:
-                    weights = processes.weights(answering)
+                    weights = processes.weights(best_model)
                     if processes.is_first:
                         run.write_weights(weights, data.problem.tuned)
                         run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
             stops = processes.agreed(interrupted())
-            if (report.validate or stops) and not processes.is_sharded:
-                now = _state(place, model)
+            if report.validate or stops:
+                now = _state(place, trained)
                 if processes.is_first:
                     run.write_state(now)
             if stops:
@@ -163,6 +164,8 @@ def make_workplace(
     trained = torch.compile(model.to(device), dynamic=True) if training.compile else model.to(device)
     prepared_model, prepared_optimizer = accelerator.prepare(trained, optimizer)
     average = None
+    if training.ema is not None and processes.is_sharded:
+        raise UserError("training_params.ema: an average needs whole weights, but FSDP shares them out. Leave it out.")
     if training.ema is not None:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema))  # type: ignore[no-untyped-call]
     return Workplace(
@@ -316,10 +319,11 @@ def _has_no_patience(progress: Progress, patience: int | None) -> bool:
 def _state(place: Workplace, model: Model) -> dict[str, Any]:
     """Everything that the rest of the training depends on."""
     scaler = place.processes.accelerator.scaler
+    weights, moments = place.processes.state(model, place.optimizer)
     return {
         "progress": asdict(place.progress),
-        "model": model.state_dict(),
-        "optimizer": place.optimizer.state_dict(),
+        "model": weights,
+        "optimizer": moments,
         "scaler": scaler.state_dict() if scaler is not None else {},
         "average": {} if place.average is None else place.average.state_dict(),
         "random": place.processes.gathered([torch.get_rng_state()]),
@@ -328,8 +332,7 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
 
 
 def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
-    model.load_state_dict(state["model"])
-    place.optimizer.load_state_dict(state["optimizer"])
+    place.processes.restore(model, place.optimizer, state["model"], state["optimizer"])
     if place.average is not None:
         place.average.load_state_dict(state["average"])
     if place.processes.accelerator.scaler is not None and state["scaler"]:
@@ -346,8 +349,6 @@ def _state_to_resume(run: RunFolder, document: JSON, processes: Processes) -> di
     """The kept state; UserError where the run was trained with another config (more epochs are allowed), or by another
     number of processes.
     """
-    if processes.is_sharded:
-        raise UserError(f"{run.path}: a training whose weights are shared out (FSDP) cannot be resumed.")
 
     def essence(config: JSON) -> dict[str, JSON]:
         training = {**config.get("training_params", {}), "max_epoch": None, "early_stop_patience": None}

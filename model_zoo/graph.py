@@ -409,6 +409,12 @@ class Model(nn.Module):
                 depth = self.blocks[layer].depth(inside)  # type: ignore[operator]
                 yield Weight(f"{layer.removesuffix(':')}.{inside}", depth, parameter)
 
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """The classes of the layers inside deep blocks, which FSDP gathers one by one; accelerate asks by this name."""
+        stacks = [module for module in self.modules() if isinstance(module, nn.ModuleList)]
+        return sorted({type(layer).__name__ for stack in stacks for layer in stack if any(layer.children())})
+
     def vectors(self) -> list[nn.Parameter]:
         """The vectors of words and pieces that the model looks up."""
         blocks = [module for module in self.modules() if isinstance(module, Block)]

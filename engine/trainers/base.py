@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -51,7 +52,7 @@ class Workplace:
     processes: Processes
     model: torch.nn.Module
     objective: Objective
-    optimizer: torch.optim.Optimizer
+    optimizer: AcceleratedOptimizer
     learning_rate: LearningRate
     rows: EncodedRows
     conf: TrainingConf

@@ -4,22 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
+from tiny_encoders import write_encoder
 
 from engine.processes import Processes
 
 
-def launched(task, count, *options):
+def launched(task, count, *options, script=ROOT / "train.py"):
     """Train with so many processes, as a user would."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
     finished = subprocess.run(
-        [*command, str(ROOT / "train.py"), "--conf_path", str(task.path), *options],
-        capture_output=True, text=True, timeout=300, cwd=task.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*command, str(script), "--conf_path", str(task.path), *options],
+        capture_output=True, text=True, timeout=300, cwd=task.folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
@@ -66,6 +69,48 @@ def test_two_processes_go_on_exactly_where_they_stopped(steady):
     steady.config["training_params"]["max_epoch"] = 2
     launched(steady, 2, "--resume")
     assert all(torch.equal(value, whole[name]) for name, value in weights(steady).items())
+
+
+def test_the_scores_are_those_of_the_model_that_is_kept_with_the_means_of_a_batch_norm_too(steady, door):
+    steady.config["architecture"][-1]["conf"] |= {"hidden_dim": [8, "#target#"], "batch_norm": True}
+    steady.config["metrics"] = ["auc", "log_loss"]
+    launched(steady, 2)
+    found = json.loads((steady.run / "scores.json").read_text())["validation"]
+    assert door("test", "--model", steady.run, "--input", steady.folder / "valid.tsv")[0] == 0
+    tested = json.loads((steady.run / "scores.json").read_text())["test"]
+    assert found == pytest.approx({name: tested[name] for name in found}, rel=1e-6)
+
+
+@pytest.fixture
+def sharded(steady, tmp_path):
+    """An encoder without dropout, and how to train it with its weights shared out."""
+    steady.config["architecture"] = [
+        {
+            "layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"],
+            "conf": {"model": str(write_encoder(tmp_path / "encoder")), "pooling": "cls", "dropout": 0.0},
+        },
+        {**steady.config["architecture"][-1], "inputs": ["encoder"]},
+    ]  # fmt: skip
+    optimizer = {"name": "SGD", "params": {"lr": 0.1, "momentum": 0.9}}  # Adam makes steps of rounding errors
+    steady.config["training_params"] |= {"precision": "fp32", "adversarial": 0.1, "optimizer": optimizer}
+    del steady.config["training_params"]["tokenizer"]
+    return lambda *options: launched(steady, 2, *options, script=Path(__file__).with_name("sharding_train.py"))
+
+
+def test_weights_that_are_shared_out_are_trained_as_whole_ones_and_go_on_where_they_stopped(steady, sharded, door):
+    assert door("train", "--conf_path", steady.path)[0] == 0
+    alone = weights(steady)
+    steady.config["training_params"]["batch_size"] = 8
+    sharded("--force")
+    together = weights(steady)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-5)
+    steady.config["training_params"]["max_epoch"] = 1
+    sharded("--force")
+    steady.config["training_params"]["max_epoch"] = 2
+    sharded("--resume")
+    assert all(torch.equal(value, together[name]) for name, value in weights(steady).items())
+    assert door("test", "--model", steady.run)[0] == 0
 
 
 class Alone:
