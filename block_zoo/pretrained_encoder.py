@@ -75,6 +75,8 @@ class PretrainedEncoder(Block):
         """Whether layers are computed twice to save memory."""
         attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
         """The implementation of attention; by default the best one that the encoder has."""
+        trust_remote_code: bool = False
+        """Whether the code that the model brings along may run, where transformers does not know its architecture."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -85,6 +87,8 @@ class PretrainedEncoder(Block):
                     object.__setattr__(self, "config", encoder_config(str(self.model)))
                 except UserError as error:
                     raise ValueError(f"model {error}") from error
+            if self.trust_remote_code and (self.model is None or "auto_map" not in (self.config or {})):
+                raise ValueError("brings no code of its own: leave out trust_remote_code.")
             if self.tokenizer is None:
                 if self.model is None:
                     raise ValueError("names no tokenizer, and no model whose tokenizer it could be.")
@@ -98,9 +102,13 @@ class PretrainedEncoder(Block):
 
             assert self.config is not None
             try:
+                if self.trust_remote_code:
+                    _register_code(str(self.model), self.config)
                 settings = AutoConfig.for_model(**self.config)
             except Exception as error:  # its checks raise all kinds of errors
-                raise ValueError(f"config is refused by transformers: {_first_line(error)}.") from error
+                own = "auto_map" in self.config and not self.trust_remote_code
+                hint = " The model brings code of its own, which trust_remote_code lets run." if own else ""
+                raise ValueError(f"config is refused by transformers: {_first_line(error)}.{hint}") from error
             if type(settings) not in MODEL_MAPPING or settings.is_encoder_decoder:
                 raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
             return settings
@@ -362,6 +370,18 @@ def _at(states_BSD: Tensor, place_BT: Tensor) -> Tensor:
     """The states at these places; any where a place is not one."""
     place_BT = place_BT.clamp(0, states_BSD.shape[1] - 1)
     return states_BSD.gather(1, place_BT.unsqueeze(2).expand(-1, -1, states_BSD.shape[2]))
+
+
+def _register_code(model: str, config: dict[str, Any]) -> None:
+    """Run the code that a model brings along, so that transformers knows its architecture."""
+    from transformers import AutoConfig, AutoModel
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    settings, encoder = (
+        get_class_from_dynamic_module(config["auto_map"][name], model) for name in ("AutoConfig", "AutoModel")
+    )
+    AutoConfig.register(config["model_type"], settings, exist_ok=True)
+    AutoModel.register(settings, encoder, exist_ok=True)
 
 
 def _made(conf: PretrainedEncoder.Conf) -> Any:

@@ -102,7 +102,7 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     files    whether data files must exist
     plugins  the modules that may be imported; None = those that the document names
     """
-    problems = _import_plugins(document, plugins)
+    problems = _import_plugins(document, plugins) + _untrusted_code(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = _Draft.read(document, problems)
     notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
@@ -264,6 +264,20 @@ def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Fin
             importlib.import_module(str(name))
         except Exception as error:  # a plugin may fail in any way; whatever it says is the user's to mend
             problems.append(Finding(f"plugins[{index}]", f"cannot import '{name}': {type(error).__name__}: {error}."))
+    return problems
+
+
+def _untrusted_code(document: JSON, trusted: Collection[str] | None) -> list[Finding]:
+    """The layers that would run the code of a model, where the user has not asked for it."""
+    if trusted is None or not isinstance(document, dict) or not _is_list(document.get("architecture")):
+        return []
+    confs = [layer.get("conf") if isinstance(layer, dict) else None for layer in document["architecture"]]
+    problems = []
+    for index, conf in enumerate(confs):
+        if isinstance(conf, dict) and conf.get("trust_remote_code") and conf.get("model") not in trusted:
+            model = conf.get("model")
+            sentence = f"the code of '{model}' is not run for a run unless you ask for it: --plugins {model}."
+            problems.append(Finding(f"architecture[{index}].conf.trust_remote_code", sentence))
     return problems
 
 

@@ -75,3 +75,47 @@ def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task
     assert code == 0, err
     for key in ("tokenizer", "text_preprocessing"):
         assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch) -> Path:
+    """An encoder whose architecture transformers does not know, and that brings its code along."""
+    folder = write_encoder(tmp_path / "own", "bert")
+    settings = json.loads((folder / "config.json").read_text()) | {
+        "model_type": "ours",
+        "auto_map": {"AutoConfig": "code_of_ours.OurConfig", "AutoModel": "code_of_ours.OurModel"},
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "code_of_ours.py").write_text(
+        "from transformers import BertConfig, BertModel\n"
+        "class OurConfig(BertConfig):\n    model_type = 'ours'\n"
+        "class OurModel(BertModel):\n    config_class = OurConfig\n"
+    )
+    modules = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
+    monkeypatch.syspath_prepend(modules)
+    return folder
+
+
+def test_code_that_a_model_brings_along_runs_only_where_it_is_trusted(own_code, door, task, monkeypatch):
+    conf: dict[str, object] = {"model": str(own_code), "pooling": "cls"}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    code, _, err = door("train", "--conf_path", task.path)
+    assert code == 2 and "brings code of its own, which trust_remote_code lets run" in err
+    conf["trust_remote_code"] = True
+    code, out, err = door("train", "--conf_path", task.path)
+    assert code == 0 and f"weights of {own_code}: 4 of 4 layers" in out, err
+    with monkeypatch.context() as patch:
+        patch.setattr("block_zoo.pretrained_encoder._register_code", lambda *_: pytest.fail("ran the code"))
+        code, _, err = door("test", "--model", task.run)
+    assert code == 2 and f"is not run for a run unless you ask for it: --plugins {own_code}." in err
+    assert door("test", "--model", task.run, "--plugins", own_code)[0] == 0
+
+
+def test_a_model_without_code_of_its_own_has_none_to_trust(encoder, door, task):
+    conf = {"model": str(encoder), "pooling": "cls", "trust_remote_code": True}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2 and "brings no code of its own: leave out trust_remote_code" in err
