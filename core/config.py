@@ -219,7 +219,8 @@ class TrainingConf(Conf):
     adversarial: NonNegativeFloat = 0.0
     """Norm of the step against which embeddings are trained too (FGM), in a second pass; 0 = none."""
     compile: bool = False
-    """Whether torch.compile translates the model: the first steps take minutes, the others less."""
+    """Whether torch.compile translates the layers of deep blocks (PretrainedEncoder, Transformer): the first steps take
+    longer, on a GPU the others less."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto = the best the device has: on CUDA bf16, else fp16; on a CPU fp32, but bf16 for a pretrained
     encoder where the CPU has matrix units for it (AMX)."""

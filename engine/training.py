@@ -79,6 +79,8 @@ def _train(
     if conf.inputs.positive_label is None and positive not in (None, "1"):
         say(f"positive label of metrics: {positive}; inputs.positive_label names another one")
     model = Model(graph)
+    if conf.training_params.compile:
+        say(f"compiled: {len(model.inner_layers())} layers inside of blocks")
     load_pretrained(conf, model, data.encoder, say)
     for line in model.load_pretrained() if state is None else ():
         say(line)
@@ -161,8 +163,9 @@ def make_workplace(
         return grouped_batches(rows.lengths, groups, size, training.seed, epoch)
 
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
-    trained = torch.compile(model.to(device), dynamic=True) if training.compile else model.to(device)
-    prepared_model, prepared_optimizer = accelerator.prepare(trained, optimizer)
+    for layer in model.inner_layers() if training.compile else ():
+        layer.compile(dynamic=True)
+    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     average = None
     if training.ema is not None and processes.is_sharded:
         raise UserError("training_params.ema: an average needs whole weights, but FSDP shares them out. Leave it out.")

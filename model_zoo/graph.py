@@ -409,11 +409,16 @@ class Model(nn.Module):
                 depth = self.blocks[layer].depth(inside)  # type: ignore[operator]
                 yield Weight(f"{layer.removesuffix(':')}.{inside}", depth, parameter)
 
+    def inner_layers(self) -> list[nn.Module]:
+        """The layers of which deep blocks are stacks, recurrent ones aside: these run in kernels of their own."""
+        stacks = [module for module in self.modules() if isinstance(module, nn.ModuleList)]
+        layers = [layer for stack in stacks for layer in stack if any(layer.children())]
+        return [layer for layer in layers if not any(isinstance(part, nn.RNNBase) for part in layer.modules())]
+
     @property
     def _no_split_modules(self) -> list[str]:
-        """The classes of the layers inside deep blocks, which FSDP gathers one by one; accelerate asks by this name."""
-        stacks = [module for module in self.modules() if isinstance(module, nn.ModuleList)]
-        return sorted({type(layer).__name__ for stack in stacks for layer in stack if any(layer.children())})
+        """Their classes, by the name that accelerate asks for: FSDP gathers the weights of one such layer at a time."""
+        return sorted({type(layer).__name__ for layer in self.inner_layers()})
 
     def vectors(self) -> list[nn.Parameter]:
         """The vectors of words and pieces that the model looks up."""

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
+from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
 from engine.predictor import Predictor
@@ -119,3 +121,19 @@ def test_a_model_without_code_of_its_own_has_none_to_trust(encoder, door, task):
     task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
     code, _, err = door("train", "--conf_path", task.path, "--check")
     assert code == 2 and "brings no code of its own: leave out trust_remote_code" in err
+
+
+@pytest.mark.slow
+def test_layers_that_are_compiled_learn_what_others_do(encoder, door, task):
+    conf = {"model": str(encoder), "pooling": "cls", "dropout": 0.0}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    optimizer = {"name": "SGD", "params": {"lr": 0.1}}
+    task.config["training_params"] |= {"optimizer": optimizer, "precision": "fp32", "max_epoch": 1}
+    assert door("train", "--conf_path", task.path)[0] == 0
+    plain = load_file(task.run / "weights.safetensors")
+    task.config["training_params"]["compile"] = True
+    code, out, err = door("train", "--conf_path", task.path, "--force")
+    assert code == 0 and "compiled: 4 layers inside of blocks" in out, err
+    for name, value in load_file(task.run / "weights.safetensors").items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
