@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types unit schema docs benchmark clean
+.PHONY: demo test test-slow test-gpu lint types unit schema docs benchmark clean
 
 demo: $(VENV)/.installed
 	sh demo.sh $(BIN)/python
@@ -35,6 +35,9 @@ unit: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m gpu
 
 benchmark: $(VENV)/.installed
 	for part in speed tagging blocks startup vectors scale; do $(BIN)/python -m benchmarks.$$part || exit 1; done

@@ -403,7 +403,8 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
         raise UserError(f"PretrainedEncoder: a {settings.model_type} has no layers of its own to keep or freeze.")
     _keep_layers(encoder, conf)
     if conf.gradient_checkpointing:
-        encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        newer = getattr(encoder, "activation_checkpointing_enable", None)  # its name in later versions of transformers
+        (newer or encoder.gradient_checkpointing_enable)({"use_reentrant": False})
     if conf.freeze is not None:
         frozen = len(conf.kept) if conf.freeze == "all" else conf.freeze
         encoder.requires_grad_(False)

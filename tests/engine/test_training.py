@@ -49,10 +49,17 @@ class Stop(Exception):
     """Ends a training in the middle, as a kill would."""
 
 
-@pytest.mark.parametrize(("name", "stop_at"), [("task", 3), ("task", 8), ("task", 9), ("task", 20), ("ranking", 25)])
-def test_a_resumed_training_ends_in_exactly_the_weights_of_an_uninterrupted_one(request, monkeypatch, name, stop_at):
+@pytest.mark.parametrize(
+    ("name", "stop_at", "precision"),
+    [(*case, "fp32") for case in (("task", 3), ("task", 8), ("task", 9), ("task", 20), ("ranking", 25))]
+    + [("task", 20, "bf16")],
+)
+def test_a_resumed_training_ends_in_exactly_the_weights_of_an_uninterrupted_one(
+    request, monkeypatch, name, stop_at, precision
+):
     task = request.getfixturevalue(name)
     overrides = (
+        f"training_params.precision={precision}",
         "training_params.max_epoch=3",
         "training_params.steps_per_validation=3",
         "training_params.lr_decay=0.5",
