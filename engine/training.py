@@ -81,12 +81,8 @@ def _train(
     model = Model(graph)
     if conf.training_params.compile:
         say(f"compiled: {len(model.inner_layers())} layers inside of blocks")
-    load_pretrained(conf, model, data.encoder, say)
-    for line in model.load_pretrained() if state is None else ():
-        say(line)
-    if state is None and conf.inputs.data_paths.pretrained_model_path is not None:
-        for line in start_from(Path(conf.inputs.data_paths.pretrained_model_path), model, data.encoder, data.problem):
-            say(line)
+    if state is None:
+        load_pretrained(conf, model, data, say)
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
@@ -265,22 +261,27 @@ def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[
     return list(conf.metrics) or list(problem.default_metrics)
 
 
-def load_pretrained(conf: ExperimentConf, model: Model, encoder: InputEncoder, say: Callable[[str], None]) -> None:
-    """Put pretrained word vectors into the embedding, if the config names some."""
+def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callable[[str], None]) -> None:
+    """Put into a new model what it starts from: vectors of words, weights of encoders, those of an earlier run."""
+    paths, encoder = conf.inputs.data_paths, data.encoder
     if (init := word_init(conf)) is not None:
         vocabulary = encoder.vocabularies["word"]
         embedding = cast(Embedding, model.embedding)
         give_vectors(embedding, vocabulary.words, len(vocabulary.specials), EncoderVectors(init, cache_folder(conf)))
         say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
-    if conf.inputs.data_paths.pre_trained_emb is None or "word" not in encoder.vocabularies:
-        return
-    path, kind, binary = _vector_source(conf)
-    vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
-    say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")
-    try:
-        model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator, union-attr]
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    if paths.pre_trained_emb is not None and "word" in encoder.vocabularies:
+        path, kind, binary = _vector_source(conf)
+        vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
+        say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")
+        try:
+            model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator, union-attr]
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+    for line in model.load_pretrained():
+        say(line)
+    if paths.pretrained_model_path is not None:
+        for line in start_from(Path(paths.pretrained_model_path), model, encoder, data.problem):
+            say(line)
 
 
 def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
