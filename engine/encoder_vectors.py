@@ -53,8 +53,9 @@ class EncoderVectors:
         """Words of like length together."""
         if self.block is None:
             spec = Spec("BT", {"V": len(self.pieces)}, ids=True, frames=self.pieces.frames)
-            block = PretrainedEncoder.Conf(model=self.conf.encoder).build(spec)
-            block.load_pretrained()
+            with torch.random.fork_rng():  # a training takes the same random numbers where the states are cached
+                block = PretrainedEncoder.Conf(model=self.conf.encoder).build(spec)
+                block.load_pretrained()
             self.block = block.eval()  # type: ignore[assignment]
         assert self.block is not None
         split, table = self.pieces.of_words(words), self.block.encoder.get_input_embeddings()

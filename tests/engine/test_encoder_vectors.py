@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 from tiny_encoders import write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo.embedding import EncoderInit
+from engine.checkpoint import RunFolder
 from engine.encoder_vectors import EncoderVectors
 from engine.predictor import Predictor
 
@@ -57,12 +57,12 @@ def test_vectors_are_the_principal_components_of_the_vocabulary(words, folder, d
 
 def test_a_training_that_goes_on_has_its_vectors_from_where_it_stopped(words, door, monkeypatch):
     assert door("train", "--conf_path", words.path)[0] == 0
-    whole = load_file(words.run / "weights.safetensors")
+    whole = RunFolder(words.run).read_state()["model"]
     assert door("train", "--conf_path", words.path, "--force", "--set", "training_params.max_epoch=1")[0] == 0
     monkeypatch.setattr("engine.training.give_vectors", lambda *_: pytest.fail("made them again"))
     code, _, err = door("train", "--conf_path", words.path, "--resume")
     assert code == 0, err
-    assert all(torch.equal(value, whole[name]) for name, value in load_file(words.run / "weights.safetensors").items())
+    assert all(torch.equal(value, whole[name]) for name, value in RunFolder(words.run).read_state()["model"].items())
 
 
 def test_words_that_training_did_not_meet_get_their_vectors_when_they_come(words, folder, door, monkeypatch):
