@@ -297,6 +297,8 @@ def make_accelerator(conf: ExperimentConf) -> Accelerator:
     precision = pick_precision(conf, device)
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError("training_params.precision: this CUDA device has no bf16. Use fp16, fp32 or auto.")
     AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 

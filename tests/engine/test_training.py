@@ -195,6 +195,13 @@ def test_fp16_on_a_cpu_is_refused(task):
         trained(task, "training_params.precision=fp16", "training_params.device=cpu")
 
 
+def test_bf16_on_a_device_without_it_is_refused(task, monkeypatch):
+    monkeypatch.setattr("engine.training.pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: False)
+    with pytest.raises(UserError, match="this CUDA device has no bf16"):
+        trained(task, "training_params.precision=bf16")
+
+
 def test_bf16_on_a_cpu_trains(task):
     assert math.isfinite(trained(task, "training_params.precision=bf16", "training_params.device=cpu")["accuracy"])
 
