@@ -27,7 +27,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
-from engine.experiment import Experiment, cache_folder, load_experiment, make_problem
+from engine.draft import make_problem
+from engine.experiment import Experiment, cache_folder, load_experiment
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
 from engine.training import Data, read_data, row_file, train

@@ -14,8 +14,9 @@ from core.document import overridden
 from core.errors import UserError
 from core.types import Batch, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
+from engine.draft import make_problem, reads_pieces, word_init
 from engine.encoder_vectors import EncoderVectors, learn_words
-from engine.experiment import checked, make_problem, reads_pieces, word_init
+from engine.experiment import checked
 from engine.prefetch import prefetched
 from engine.processes import Processes
 from model_zoo.graph import Model

@@ -3,7 +3,9 @@
 from dataclasses import astuple, dataclass
 
 from core.types import Spec
-from engine.experiment import UNFITTED_SIZE, Experiment, make_plan, make_problem, unfitted_branches
+from engine.draft import make_plan, make_problem, unfitted_branches
+from engine.experiment import Experiment
+from engine.tracing import UNFITTED_SIZE
 from model_zoo.graph import parameter_counts
 
 

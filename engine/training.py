@@ -24,8 +24,9 @@ from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
 from core.types import Scores
 from engine.checkpoint import SCORES, RunFolder
+from engine.draft import make_plan, make_problem, word_init
 from engine.encoder_vectors import EncoderVectors, give_vectors
-from engine.experiment import Experiment, cache_folder, make_plan, make_problem, score_problems, word_init
+from engine.experiment import Experiment, cache_folder, score_problems
 from engine.objective import Objective, Term
 from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups

@@ -12,7 +12,8 @@ from torch import Tensor
 from block_zoo.contract import sample_inputs
 from core.document import read_architecture, read_document
 from core.types import Features
-from engine.experiment import checked, make_plan, make_problem, unfitted_branches
+from engine.draft import make_plan, make_problem, unfitted_branches
+from engine.experiment import checked
 from model_zoo.graph import Model
 
 ZOO = ROOT / "model_zoo"
