@@ -13,6 +13,7 @@ from core.types import Features, Row, Spec
 from problems import metrics
 from problems.base import PROBLEMS, Problem, words_column
 from problems.labels import LabelledProblem
+from problems.measures import right_texts
 from problems.tags import Scheme, Tags, parse, retagged, types_of
 from text.ragged import Ragged
 from text.token_splitter import at_spaces
@@ -118,7 +119,7 @@ class SequenceTagging(LabelledProblem):
     def right_rows(self, decoded: DecodedTags, targets: Mapping[str, Any]) -> np.ndarray:
         """Which texts have the right label at every token."""
         right = targets[self.target_columns[0]]
-        return metrics.right_texts(right.values, decoded.tags.values, right.firsts)
+        return right_texts(right.values, decoded.tags.values, right.firsts)
 
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Ragged:
         """Label ids; no label in rows with an error."""
