@@ -14,6 +14,7 @@ import numpy as np
 from core.errors import did_you_mean, known_names
 from problems.answer_texts import answer_scores
 from problems.measures import (
+    NAN,
     Ranking,
     accuracy,
     auc,
@@ -34,8 +35,6 @@ from problems.measures import (
     spearman,
 )
 from problems.tags import Spans, Tags, spans
-
-NAN = float("nan")
 
 
 class Scorable(Protocol):

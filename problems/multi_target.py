@@ -14,6 +14,7 @@ from core.errors import did_you_mean, known_names
 from core.types import Features, Row, Scores, Spec
 from problems import metrics
 from problems.base import PROBLEMS, DecodedRows, Problem
+from problems.measures import NAN
 from text.tokens import Tokens
 
 
@@ -223,7 +224,7 @@ class MultiTarget(Problem):
             scores |= {f"{column}.{name}": score for name, score in found.items()}
         for name in self.own_metrics.keys() & names:
             right_N = self.right_rows(decoded, targets)
-            scores[name] = self.own_metrics[name].function(right_N, -1) if len(right_N) else metrics.NAN
+            scores[name] = self.own_metrics[name].function(right_N, -1) if len(right_N) else NAN
         return {name: scores[name] for name in names}
 
     def right_rows(self, decoded: DecodedTargets, targets: Mapping[str, Any]) -> np.ndarray:
