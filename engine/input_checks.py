@@ -109,6 +109,8 @@ def _idle_settings(draft: Draft) -> Iterator[tuple[str, str]]:
                     yield f"{key}.{name}", "No column of characters is read."
             elif name not in known:
                 yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
+    if plan and training.optimizer.layer_decay is not None and "piece" not in kinds:
+        yield "optimizer.layer_decay", "No layer is a pretrained encoder."
     if plan and kinds == {"piece"} and not plan.aligned:
         for key in ("tokenizer", "text_preprocessing"):
             if getattr(training, key):

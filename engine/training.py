@@ -87,7 +87,7 @@ def _train(
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
-    place = make_workplace(conf, model, terms, data.train, processes)
+    place = make_workplace(conf, model, terms, data.train, processes, experiment.source)
     trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
@@ -141,11 +141,16 @@ def _train(
 
 
 def make_workplace(
-    conf: ExperimentConf, model: Model, terms: Sequence[Term], rows: EncodedRows, processes: Processes
+    conf: ExperimentConf,
+    model: Model,
+    terms: Sequence[Term],
+    rows: EncodedRows,
+    processes: Processes,
+    source: str = "",
 ) -> Workplace:
-    """What the trainer of a config works with, at the start of a training."""
+    """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups."""
     training, accelerator = conf.training_params, processes.accelerator
-    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights()))
+    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights(), source))
     group_by = next((term.group_by for term in terms if term.group_by is not None), None)
     groups = None if group_by is None else rows.targets[group_by]
     device = accelerator.device
