@@ -1,6 +1,7 @@
 """Pieces: the tokenizer of a pretrained encoder, which splits texts into pieces of words that have ids already."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -17,6 +18,8 @@ from text.ragged import Ragged
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Pieces:
@@ -70,18 +73,27 @@ class Pieces:
 
     def of_texts(self, texts: Sequence[str]) -> Ragged:
         """The ids of texts."""
-        encodings = self._splits.encode_batch_fast(texts, add_special_tokens=False)
+        encodings = self._splits.encode_batch_fast(_encodable(texts), add_special_tokens=False)
         return _ragged([encoding.ids for encoding in encodings])
 
     def with_spans(self, texts: Sequence[str]) -> tuple[Ragged, np.ndarray]:
-        """The ids of texts, and int32 of (number of pieces) x 2: each one's first character, and the one after it."""
-        encodings = self._splits.encode_batch(texts, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
-        spans = np.array([*chain.from_iterable(encoding.offsets for encoding in encodings)], np.int32)
-        return _ragged(ids), spans.reshape(-1, 2)
+        """The ids of texts, and int32 of (number of pieces) x 2: each one's first character, and the one after it.
+
+        The space before a word is left out, also where it belongs to the word's first piece.
+        """
+        encodings = self._splits.encode_batch(_encodable(texts), add_special_tokens=False)
+        ids = _ragged([encoding.ids for encoding in encodings])
+        offsets = np.array([*chain.from_iterable(encoding.offsets for encoding in encodings)], np.int32)
+        spans = offsets.reshape(-1, 2)
+        signs = np.frombuffer(f"{''.join(texts)}.".encode("utf-32-le", "surrogatepass"), np.uint32)
+        before = np.cumsum([0, *map(len, texts)])[:-1]  # of each text, the signs of those before it
+        is_space = signs[np.repeat(before, ids.lengths) + spans[:, 0]] == ord(" ")
+        spans[:, 0] += is_space & (spans[:, 1] - spans[:, 0] > 1)
+        return ids, spans
 
     def of_words(self, words: Sequence[str]) -> Ragged:
         """The ids of each word as it would be within a text, one at least."""
+        words = _encodable(words)
         if self._marks_spaces:
             encodings = self._splits.encode_batch_fast([f" {word}" for word in words], add_special_tokens=False)
         else:
@@ -113,6 +125,11 @@ class Pieces:
         named: Any = self.settings.get("unk_token", "")
         name = named.get("content", "") if isinstance(named, Mapping) else named
         return self._splits.token_to_id(str(name)) or 0
+
+
+def _encodable(texts: Sequence[str]) -> list[str]:
+    """The texts without the halves of surrogate pairs that JSON lets through: a sign for what is broken instead."""
+    return [_LONE_SURROGATE.sub("\ufffd", text) for text in texts]
 
 
 def _ragged(ids: Sequence[Sequence[int]]) -> Ragged:
