@@ -8,6 +8,7 @@ from tiny_encoders import write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo.embedding import EncoderInit
+from core.errors import UserError
 from engine.checkpoint import RunFolder
 from engine.encoder_vectors import EncoderVectors
 from engine.predictor import Predictor
@@ -41,6 +42,14 @@ def test_a_word_is_the_mean_over_its_pieces(folder, source, tmp_path):
                 else (encoder.get_input_embeddings()(ids)[0, 1:-1])
             )
         torch.testing.assert_close(state, pieces.mean(0))
+
+
+@pytest.mark.parametrize(("source", "size"), [("states", 16), ("table", 8)])
+def test_a_table_may_be_narrower_than_the_states(tmp_path, source, size):
+    folder = write_encoder(tmp_path / "electra", "electra")
+    assert EncoderVectors(EncoderInit(encoder=str(folder), source=source), None).states(["red"]).shape == (1, size)
+    with pytest.raises(UserError, match=f"has {size} features there, not 5"):
+        EncoderVectors(EncoderInit(encoder=str(folder), source=source, features=5), None).states(["red"])
 
 
 def test_vectors_are_the_principal_components_of_the_vocabulary(words, folder, door):
