@@ -155,7 +155,7 @@ def _encoder_problems(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str
     for branches, tokenizer, path in draft.encoders:
         for branch in branches:
             for column in conf.model_inputs.get(branch, ()):
-                way = "Give the encoder a branch with a column of its own; file_header may name one twice."
+                way = "Give the encoder a branch with a column of its own, such as a copy in the file."
                 if column in of_words:
                     sentence = (
                         f"'{branch}' has column '{column}', which cluster {of_words[column]} of the Embedding has."
