@@ -132,3 +132,19 @@ def test_an_init_that_cannot_be_is_refused_with_its_place(words, door, change, s
     words.config["architecture"][0]["conf"]["word"] |= change
     code, _, err = door("train", "--conf_path", words.path, "--check")
     assert code == 2 and "architecture[0].conf" in err and said in err
+
+
+def test_vectors_that_no_branch_reads_are_not_made(words, folder, door):
+    encoder = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["pieces"]}
+    encoder["conf"] = {"model": str(folder), "pooling": "cls"}
+    for name in ("train", "valid", "test"):
+        rows = [line.split("\t") for line in (words.folder / f"{name}.tsv").read_text().splitlines()]
+        words.file(f"{name}.tsv", "".join(f"{text}\t{label}\t{text}\n" for text, label in rows))
+    words.config["inputs"]["file_header"] = {"text": 0, "label": 1, "again": 2}
+    words.config["architecture"][1:4] = [encoder]
+    words.config["architecture"][2]["inputs"] = ["encoder"]
+    for branches in ({"pieces": ["again"]}, {"pieces": ["again"], "sentence": ["text"]}):
+        words.config["inputs"]["model_inputs"] = branches
+        code, _, err = door("train", "--conf_path", words.path, "--force")
+        assert code == 0 and "has no effect" in err, err
+        assert door("test", "--model", words.run)[0] == 0
