@@ -137,6 +137,12 @@ def _untrusted_code(document: JSON, trusted: Collection[str] | None) -> list[Fin
     return problems
 
 
+def models_with_code(conf: ExperimentConf) -> list[str]:
+    """The models whose own code a config lets run."""
+    confs = [layer.conf or {} for layer in conf.architecture]
+    return [settings["model"] for settings in confs if settings.get("trust_remote_code")]
+
+
 def _texts(value: JSON) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 

@@ -76,6 +76,10 @@ def _idle_inputs(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str]]:
     yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
     problem: type[Problem] = PROBLEMS[conf.dataset_type]
     yield from ((f"inputs.{key}", why) for key, why in problem.idle(conf).items())
+    if conf.add_start_end_for_seq and "add_start_end" not in settled and draft.is_read:
+        plan = make_plan(draft)
+        if all(plan.kinds[column] == "piece" for column in plan.words_of):
+            yield "inputs.add_start_end_for_seq", "An encoder's tokenizer puts its own signs around texts."
     clusters = draft.clusters
     if conf.data_paths.pre_trained_emb is None:
         if conf.involve_all_words_in_pretrained_emb:

@@ -73,8 +73,10 @@ def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task
         {**task.config["architecture"][-1], "inputs": ["encoder"]},
     ]
     task.config["training_params"] |= {"tokenizer": "regex", "text_preprocessing": ["lowercase"]}
+    task.config["inputs"]["add_start_end_for_seq"] = True
     code, _, err = door("train", "--conf_path", task.path, "--check")
     assert code == 0, err
+    assert "inputs.add_start_end_for_seq: has no effect. An encoder's tokenizer puts its own signs around texts." in err
     for key in ("tokenizer", "text_preprocessing"):
         assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
 
@@ -113,6 +115,7 @@ def test_code_that_a_model_brings_along_runs_only_where_it_is_trusted(own_code, 
         code, _, err = door("test", "--model", task.run)
     assert code == 2 and f"is not run for a run unless you ask for it: --plugins {own_code}." in err
     assert door("test", "--model", task.run, "--plugins", own_code)[0] == 0
+    assert door("test", "--conf_path", task.path)[0] == 0  # the user's own config asks for it
 
 
 def test_a_model_without_code_of_its_own_has_none_to_trust(encoder, door, task):
