@@ -11,7 +11,7 @@ from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding, EncoderInit
 from block_zoo.masking import masked_mean
 from core.errors import UserError
-from core.pretrained import WEIGHTS, pretrained_folder
+from core.pretrained import WEIGHTS, encoder_config, pretrained_folder
 from core.types import Features, Spec
 from text import store
 from text.encoder import InputEncoder
@@ -39,7 +39,8 @@ class EncoderVectors:
         if self.cache is None:
             return self._computed(words)
         weights = [store.content_key(path) for path in self.weights]
-        name = store.key("states of words", self.conf.source, self.pieces.key, weights, list(words))
+        settings = encoder_config(self.conf.encoder)
+        name = store.key("states of words", self.conf.source, self.pieces.key, settings, weights, list(words))
         found = store.open_store(self.cache / name)
         if found is not None:
             return torch.tensor(found.arrays["states"])

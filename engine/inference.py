@@ -31,9 +31,9 @@ def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
     folder, plugins, overrides = options.model, list(options.plugins), options.overrides
     if folder is None:
         document = read_document(options.conf_path, options.overrides)
-        conf = checked(document, str(options.conf_path), files=False).conf
-        folder = conf.outputs.save_base_dir
-        plugins += [*conf.plugins, *models_with_code(conf)]
+        experiment = checked(document, str(options.conf_path), files=False)
+        folder = experiment.conf.outputs.save_base_dir
+        plugins += [*experiment.conf.plugins, *(model for _, model in models_with_code(experiment.document()))]
         overrides = [*_asked_now(document), *overrides]
     predictor = Predictor.load(folder, options.device, options.batch_size, overrides, plugins)
     return RunFolder(Path(folder)), predictor

@@ -160,7 +160,10 @@ def test_a_norm_behind_the_last_layer_is_no_deeper_than_it_and_stays_trained(fol
 @pytest.mark.parametrize("kind", POSITIONS_BEHIND_PADDING)
 def test_encoders_that_number_positions_from_behind_padding_read_as_many_pieces_as_they_have(folders, kind):
     sizes = KINDS["bert"] | {"max_position_embeddings": 14, "vocab_size": 330, "pad_token_id": 1}
-    own = {"longformer": {"attention_window": 4}, "xmod": {"languages": ["en_XX"], "default_language": "en_XX"}}
+    own: dict[str, dict[str, object]] = {
+        "longformer": {"attention_window": 4},
+        "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
+    }
     config = {"model_type": kind, "type_vocab_size": 1, **sizes, **own.get(kind, {})}
     inputs, specs = read(folders("roberta"), first=FIRST)
     block = PretrainedEncoder.Conf(config=config, tokenizer=folders("roberta")).build(*specs.values()).eval()
@@ -172,7 +175,7 @@ def test_encoders_that_number_positions_from_behind_padding_read_as_many_pieces_
 def test_a_config_cannot_name_code_that_computes_attention(folders):
     config = {"model_type": "bert", **KINDS["bert"], "attn_implementation": "somebody/attention"}
     _, specs = read(folders("bert"), first=FIRST)
-    block = PretrainedEncoder.Conf(config=config, tokenizer=folders("bert")).build(*specs.values())
+    block = built(None, specs, config=config, tokenizer=folders("bert"))
     assert block.encoder.config._attn_implementation == "sdpa"
 
 

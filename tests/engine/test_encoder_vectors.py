@@ -135,8 +135,8 @@ def test_an_init_that_cannot_be_is_refused_with_its_place(words, door, change, s
 
 
 def test_vectors_that_no_branch_reads_are_not_made(words, folder, door):
-    encoder = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["pieces"]}
-    encoder["conf"] = {"model": str(folder), "pooling": "cls"}
+    conf = {"model": str(folder), "pooling": "cls"}
+    encoder = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["pieces"], "conf": conf}
     for name in ("train", "valid", "test"):
         rows = [line.split("\t") for line in (words.folder / f"{name}.tsv").read_text().splitlines()]
         words.file(f"{name}.tsv", "".join(f"{text}\t{label}\t{text}\n" for text, label in rows))

@@ -116,6 +116,12 @@ def test_code_that_a_model_brings_along_runs_only_where_it_is_trusted(own_code, 
     assert code == 2 and f"is not run for a run unless you ask for it: --plugins {own_code}." in err
     assert door("test", "--model", task.run, "--plugins", own_code)[0] == 0
     assert door("test", "--conf_path", task.path)[0] == 0  # the user's own config asks for it
+    kept = json.loads((task.run / "config.json").read_text())
+    kept["architecture"][0]["conf"]["config"]["auto_map"]["AutoModel"] = "some/body--code.Model"
+    (task.run / "config.json").write_text(json.dumps(kept))
+    for asked in (("--model", task.run, "--plugins", own_code), ("--conf_path", task.path)):
+        code, _, err = door("test", *asked)
+        assert code == 2 and "is not run for a run unless you ask for it: --plugins some/body." in err
 
 
 def test_a_model_without_code_of_its_own_has_none_to_trust(encoder, door, task):
