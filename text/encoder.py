@@ -135,7 +135,7 @@ class InputEncoder:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The encoder whose `state` this was."""
         vocabularies = {cluster: Vocabulary.from_state(part) for cluster, part in state["vocabularies"].items()}
-        pieces = {cluster: Pieces(**part) for cluster, part in state.get("pieces", {}).items()}
+        pieces = {cluster: Pieces.from_state(part) for cluster, part in state.get("pieces", {}).items()}
         return cls(InputPlan.from_state(state["plan"]), {**vocabularies, **pieces})
 
     def _by_row(self, column: str, views: Mapping[str, Tokens], tokens: Mapping[str, Tokens]) -> Tokens:

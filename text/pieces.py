@@ -34,16 +34,24 @@ class Pieces:
         """That of a folder or a hub name. UserError where there is none."""
         folder = pretrained_folder(name, TOKENIZER, [TOKENIZER_CONFIG])
         settings = read_foreign_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).exists() else {}
-        pieces = cls(read_foreign_json(folder / TOKENIZER), settings)
         try:
-            pieces._splits  # noqa: B018
-        except Exception as error:  # the library raises bare Exceptions
-            raise UserError(f"{folder / TOKENIZER}: is not a tokenizer ({error}).") from error
-        return pieces
+            return cls.from_state({"tokenizer": read_foreign_json(folder / TOKENIZER), "settings": settings})
+        except ValueError as error:
+            raise UserError(f"{folder / TOKENIZER}: {error}") from error
 
     def state(self) -> dict[str, JSON]:
         """As JSON."""
         return {"tokenizer": self.tokenizer, "settings": self.settings}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, JSON]) -> Self:
+        """Those whose `state` this was. ValueError where the tokenizers library cannot read it."""
+        pieces = cls(state["tokenizer"], state["settings"])
+        try:
+            pieces._splits  # noqa: B018
+        except Exception as error:  # the library raises bare Exceptions
+            raise ValueError(f"is not a tokenizer that can be read here ({error}).") from error
+        return pieces
 
     @cached_property
     def key(self) -> str:

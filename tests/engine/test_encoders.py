@@ -81,6 +81,19 @@ def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task
         assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
 
 
+def test_a_tokenizer_that_cannot_be_read_is_one_sentence(encoder, door, task):
+    conf = {"model": str(encoder), "pooling": "cls"}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    task.config["training_params"]["max_epoch"] = 1
+    assert door("train", "--conf_path", task.path)[0] == 0
+    kept = json.loads((task.run / "problem.json").read_text())
+    kept["inputs"]["pieces"][str(encoder)]["tokenizer"]["model"]["type"] = "OfTomorrow"
+    (task.run / "problem.json").write_text(json.dumps(kept))
+    code, _, err = door("test", "--model", task.run)
+    assert code == 2 and "problem.json: damaged" in err and "is not a tokenizer that can be read here" in err
+
+
 @pytest.fixture
 def own_code(tmp_path, monkeypatch) -> Path:
     """An encoder whose architecture transformers does not know, and that brings its code along."""
