@@ -45,7 +45,12 @@ class EncoderInit(core.conf.Conf):
                 config = encoder_config(self.encoder)
             except UserError as error:
                 raise ValueError(f"init: encoder {error}") from error
-            object.__setattr__(self, "features", config.get("hidden_size") or config.get("dim"))
+            found = config.get("hidden_size") or config.get("dim")
+            if self.source == "table":
+                found = config.get("embedding_size") or found  # ELECTRA and ALBERT widen what they look up
+            if found is None:
+                raise ValueError(f"init: encoder {self.encoder} does not say its hidden_size; set features.")
+            object.__setattr__(self, "features", found)
 
 
 class FeatureCluster(core.conf.Conf):

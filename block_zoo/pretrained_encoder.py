@@ -18,8 +18,13 @@ from core.errors import UserError
 from core.pretrained import CONFIG, WEIGHTS, WEIGHTS_INDEX, encoder_config, pretrained_folder
 from core.types import Features, Spec
 
-POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+POSITIONS_BEHIND_PADDING = (
+    "roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "xmod", "data2vec-text",
+    "longformer", "ibert", "luke",
+)  # fmt: skip
 """Encoders whose first position has the number behind the id of padding."""
+NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+"""What the settings of every encoder of texts say."""
 HEADS = ("classifier", "qa", "seq_classif", "summary", "pooler")
 """What the names of settings begin with that concern no layer of the encoder."""
 ANY = 1 << 30
@@ -93,6 +98,10 @@ class PretrainedEncoder(Block):
                 if self.model is None:
                     raise ValueError("names no tokenizer, and no model whose tokenizer it could be.")
                 object.__setattr__(self, "tokenizer", self.model)
+            if self.layer_mix and self.pooling == "pretrained":
+                raise ValueError(
+                    "has a pooler that reads the last layer alone (pooling pretrained): leave out layer_mix."
+                )
             self.settings  # noqa: B018
 
         @cached_property
@@ -104,12 +113,15 @@ class PretrainedEncoder(Block):
             try:
                 if self.trust_remote_code:
                     _register_code(str(self.model), self.config)
-                settings = AutoConfig.for_model(**self.config)
+                # How attention is computed is the Conf's to say: a config may name code on the hub for it.
+                told = {key: value for key, value in self.config.items() if "attn_implementation" not in key}
+                settings = AutoConfig.for_model(**told)
             except Exception as error:  # its checks raise all kinds of errors
                 own = "auto_map" in self.config and not self.trust_remote_code
                 hint = " The model brings code of its own, which trust_remote_code lets run." if own else ""
                 raise ValueError(f"config is refused by transformers: {_first_line(error)}.{hint}") from error
-            if type(settings) not in MODEL_MAPPING or settings.is_encoder_decoder:
+            is_of_texts = type(settings) in MODEL_MAPPING and all(hasattr(settings, name) for name in NEEDED)
+            if not is_of_texts or settings.is_encoder_decoder:
                 raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
             return settings
 
@@ -191,10 +203,11 @@ class PretrainedEncoder(Block):
         self.encoder = _made(conf)
         layers = _layers(self.encoder)
         self.stack = next((name for name, module in self.encoder.named_modules() if module is layers), "")
+        self.above = _above(self.encoder)
         size = Spec("BTD", {"D": conf.settings.hidden_size})
         self.attentive = AttentivePooling.Conf().build(size) if conf.pooling == "attentive" else None
         self.mix = nn.Parameter(torch.zeros(len(conf.kept) + 1)) if conf.layer_mix else None
-        self.has_segments = second is not None and getattr(conf.settings, "type_vocab_size", None) == 2
+        self.has_segments = second is not None and (getattr(conf.settings, "type_vocab_size", 0) or 0) > 1
 
     def vectors(self) -> list[nn.Parameter]:
         return list(self.encoder.get_input_embeddings().parameters())
@@ -205,9 +218,7 @@ class PretrainedEncoder(Block):
         Always 0 where all layers share their weights.
         """
         room, _, inside = weight.partition(".")
-        if room != "encoder" or inside.startswith("pooler."):
-            return 0
-        if not self.stack:
+        if room != "encoder" or not self.stack or inside.partition(".")[0] in self.above:
             return 0
         count = len(self.conf.kept)
         if not inside.startswith(f"{self.stack}."):
@@ -386,19 +397,17 @@ def _register_code(model: str, config: dict[str, Any]) -> None:
 
 def _made(conf: PretrainedEncoder.Conf) -> Any:
     """The encoder with random weights."""
-    from transformers import MODEL_MAPPING
-
     settings = deepcopy(conf.settings)
-    kind: Any = MODEL_MAPPING[type(settings)]
     if conf.dropout is not None:
         for name in settings.to_dict():
             if "drop" in name and not name.startswith(HEADS):
                 setattr(settings, name, conf.dropout)
     implementation = {"attn_implementation": conf.attention} if conf.attention else {}
     try:
-        encoder = kind._from_config(settings, dtype=torch.float32, **implementation, **_pooler(conf))
-    except (ValueError, ImportError) as error:  # an attention that the encoder or the machine does not have
-        raise UserError(f"PretrainedEncoder: {_first_line(error)}.") from error
+        encoder = _class_of(settings)._from_config(settings, dtype=torch.float32, **implementation, **_pooler(conf))
+    except Exception as error:  # an attention that is not there, sizes that do not fit: all kinds of errors
+        sentence = f"transformers cannot make a {settings.model_type} of these settings ({_first_line(error)})."
+        raise UserError(f"PretrainedEncoder: {sentence}") from error
     if not len(_layers(encoder)) and (conf.layers is not None or conf.freeze not in (None, "all")):
         raise UserError(f"PretrainedEncoder: a {settings.model_type} has no layers of its own to keep or freeze.")
     _keep_layers(encoder, conf)
@@ -410,8 +419,8 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
         encoder.requires_grad_(False)
         for layer in _layers(encoder)[frozen:]:
             layer.requires_grad_(True)
-        if conf.freeze != "all" and getattr(encoder, "pooler", None) is not None:
-            encoder.pooler.requires_grad_(True)
+        for name in _above(encoder) if conf.freeze != "all" else ():
+            encoder.get_submodule(name).requires_grad_(True)
     return encoder
 
 
@@ -424,10 +433,15 @@ def _pooler(conf: PretrainedEncoder.Conf) -> dict[str, bool]:
 
 def _arguments(settings: Any) -> Collection[str]:
     """The names of what the class of an encoder with these settings is made from."""
+    return inspect.signature(_class_of(settings).__init__).parameters
+
+
+def _class_of(settings: Any) -> Any:
+    """The class of an encoder with these settings."""
     from transformers import MODEL_MAPPING
 
-    kind: Any = MODEL_MAPPING[type(settings)]
-    return inspect.signature(kind.__init__).parameters
+    found = MODEL_MAPPING[type(settings)]
+    return found[0] if isinstance(found, tuple) else found
 
 
 def _keep_layers(encoder: Any, conf: PretrainedEncoder.Conf) -> None:
@@ -445,6 +459,13 @@ def _layers(encoder: Any) -> nn.ModuleList:
     count = encoder.config.num_hidden_layers
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
     return lists[0] if lists else nn.ModuleList()
+
+
+def _above(encoder: Any) -> list[str]:
+    """The names of what stands above the layers of an encoder: a pooler, a last norm."""
+    layers = _layers(encoder)
+    holds = [any(module is layers for module in part.modules()) for part in encoder.children()]
+    return [name for at, (name, _) in enumerate(encoder.named_children()) if any(holds[:at])]
 
 
 def _be_quiet() -> None:

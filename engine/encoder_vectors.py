@@ -10,7 +10,8 @@ from torch import Tensor
 from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding, EncoderInit
 from block_zoo.masking import masked_mean
-from core.pretrained import WEIGHTS, pretrained_folder
+from core.errors import UserError
+from core.pretrained import WEIGHTS, encoder_config, pretrained_folder
 from core.types import Features, Spec
 from text import store
 from text.encoder import InputEncoder
@@ -38,7 +39,8 @@ class EncoderVectors:
         if self.cache is None:
             return self._computed(words)
         weights = [store.content_key(path) for path in self.weights]
-        name = store.key("states of words", self.conf.source, self.pieces.key, weights, list(words))
+        settings = encoder_config(self.conf.encoder)
+        name = store.key("states of words", self.conf.source, self.pieces.key, settings, weights, list(words))
         found = store.open_store(self.cache / name)
         if found is not None:
             return torch.tensor(found.arrays["states"])
@@ -56,10 +58,12 @@ class EncoderVectors:
             with torch.random.fork_rng():  # a training takes the same random numbers where the states are cached
                 block = PretrainedEncoder.Conf(model=self.conf.encoder).build(spec)
                 block.load_pretrained()
+            block.wanted = frozenset()  # its states alone
             self.block = block.eval()  # type: ignore[assignment]
         assert self.block is not None
         split, table = self.pieces.of_words(words), self.block.encoder.get_input_embeddings()
-        states_NH = torch.empty(len(words), self.conf.features or 0)
+        assert self.conf.features is not None
+        states_NH = torch.empty(len(words), self.conf.features)
         order = np.argsort(split.lengths, kind="stable")
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
@@ -68,6 +72,9 @@ class EncoderVectors:
                 pieces_BTH = table(ids_BT)
             else:
                 pieces_BTH = self.block(Features(ids_BT, mask_BT, mask_BT.sum(1))).values
+            if (found := pieces_BTH.shape[2]) != self.conf.features:
+                sentence = f"the encoder has {found} features there, not {self.conf.features}. Leave it out."
+                raise UserError(f"architecture[0].conf.word.init.features: {sentence}")
             states_NH[rows] = masked_mean(pieces_BTH, mask_BT)
         return states_NH
 

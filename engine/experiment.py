@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,16 +125,31 @@ def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Fin
 
 def _untrusted_code(document: JSON, trusted: Collection[str] | None) -> list[Finding]:
     """The layers that would run the code of a model, where the user has not asked for it."""
-    if trusted is None or not isinstance(document, dict) or not isinstance(document.get("architecture"), list):
+    if trusted is None:
         return []
-    confs = [layer.get("conf") if isinstance(layer, dict) else None for layer in document["architecture"]]
     problems = []
-    for index, conf in enumerate(confs):
-        if isinstance(conf, dict) and conf.get("trust_remote_code") and conf.get("model") not in trusted:
-            model = conf.get("model")
+    for index, model in models_with_code(document):
+        if model not in trusted:
             sentence = f"the code of '{model}' is not run for a run unless you ask for it: --plugins {model}."
             problems.append(Finding(f"architecture[{index}].conf.trust_remote_code", sentence))
     return problems
+
+
+def models_with_code(document: JSON) -> Iterator[tuple[int, str]]:
+    """The models whose own code a config lets run, each with the index of its layer.
+
+    A model may point to the code of another one: `owner/name--file.Class`.
+    """
+    layers = document.get("architecture") if isinstance(document, dict) else None
+    for index, layer in enumerate(layers if isinstance(layers, list) else []):
+        conf = layer.get("conf") if isinstance(layer, dict) else None
+        if not isinstance(conf, dict) or not conf.get("trust_remote_code"):
+            continue
+        config = conf.get("config")
+        named = config.get("auto_map") if isinstance(config, dict) else None
+        classes = named.values() if isinstance(named, dict) else ()
+        others = (name.rpartition("--")[0] for name in classes if isinstance(name, str) and "--" in name)
+        yield from ((index, model) for model in dict.fromkeys([str(conf.get("model")), *others]))
 
 
 def _texts(value: JSON) -> list[str]:

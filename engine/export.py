@@ -48,13 +48,18 @@ def export_transformers(predictor: Predictor, folder: Path) -> str:
     encoder = next(block for block in model.blocks.values() if isinstance(block, PretrainedEncoder))
     theirs = _model_of_transformers(encoder, predictor)
     _load(theirs.base_model, encoder.encoder.state_dict())
-    head = [module for block in model.blocks.values() if block is not encoder for module in block.modules()]
-    _copy_head([module for module in head if isinstance(module, nn.Linear)], theirs)
+    head = nn.ModuleList([block for block in model.blocks.values() if block is not encoder])
+    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    _copy_head(linear, theirs)
     difference = _difference(model, encoder, layers[0].inputs, theirs.eval(), problem.name)
     if difference > TOLERANCE:
         raise UserError(
             f"{type(theirs).__name__} gives other logits (by {difference:.2g} of the largest): its head is another. "
             f"It is made of {_described(theirs)}; build the same above the encoder."
+        )
+    if {*head.parameters()} != {weight for module in linear for weight in module.parameters()}:
+        raise UserError(
+            "a model of transformers has Linear layers only above its encoder; this run learnt more (as a CRF)."
         )
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)

@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.files import written_aside
 from core.types import Prediction, Scores
 from engine.checkpoint import SCORES, RunFolder, json_text
-from engine.experiment import cache_folder, checked
+from engine.experiment import cache_folder, checked, models_with_code
 from engine.predictor import Predictor
 from engine.training import checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
@@ -26,14 +26,14 @@ def load_run(options: Namespace) -> tuple[RunFolder, Predictor]:
     """The run that the arguments of a door name.
 
     Of a config of the user's own, what it says now of files to read, metrics and predictions counts, and the plugins
-    that it names are trusted.
+    and models whose code it runs are trusted.
     """
     folder, plugins, overrides = options.model, list(options.plugins), options.overrides
     if folder is None:
         document = read_document(options.conf_path, options.overrides)
-        conf = checked(document, str(options.conf_path), files=False).conf
-        folder = conf.outputs.save_base_dir
-        plugins += conf.plugins
+        experiment = checked(document, str(options.conf_path), files=False)
+        folder = experiment.conf.outputs.save_base_dir
+        plugins += [*experiment.conf.plugins, *(model for _, model in models_with_code(experiment.document()))]
         overrides = [*_asked_now(document), *overrides]
     predictor = Predictor.load(folder, options.device, options.batch_size, overrides, plugins)
     return RunFolder(Path(folder)), predictor

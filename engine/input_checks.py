@@ -76,6 +76,10 @@ def _idle_inputs(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str]]:
     yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
     problem: type[Problem] = PROBLEMS[conf.dataset_type]
     yield from ((f"inputs.{key}", why) for key, why in problem.idle(conf).items())
+    if conf.add_start_end_for_seq and "add_start_end" not in settled and draft.is_read:
+        plan = make_plan(draft)
+        if all(plan.kinds[column] == "piece" for column in plan.words_of):
+            yield "inputs.add_start_end_for_seq", "An encoder's tokenizer puts its own signs around texts."
     clusters = draft.clusters
     if conf.data_paths.pre_trained_emb is None:
         if conf.involve_all_words_in_pretrained_emb:
@@ -109,6 +113,8 @@ def _idle_settings(draft: Draft) -> Iterator[tuple[str, str]]:
                     yield f"{key}.{name}", "No column of characters is read."
             elif name not in known:
                 yield f"{key}.{name}", f"No branch or column is called so.{did_you_mean(name, known)}"
+    if plan and training.optimizer.layer_decay is not None and "piece" not in kinds:
+        yield "optimizer.layer_decay", "No layer is a pretrained encoder."
     if plan and kinds == {"piece"} and not plan.aligned:
         for key in ("tokenizer", "text_preprocessing"):
             if getattr(training, key):
@@ -153,7 +159,7 @@ def _encoder_problems(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str
     for branches, tokenizer, path in draft.encoders:
         for branch in branches:
             for column in conf.model_inputs.get(branch, ()):
-                way = "Give the encoder a branch with a column of its own; file_header may name one twice."
+                way = "Give the encoder a branch with a column of its own, such as a copy in the file."
                 if column in of_words:
                     sentence = (
                         f"'{branch}' has column '{column}', which cluster {of_words[column]} of the Embedding has."

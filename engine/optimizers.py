@@ -33,30 +33,48 @@ def check_optimizer(conf: OptimizerConf) -> list[Finding]:
     if conf.name not in classes:
         hint = did_you_mean(conf.name, classes) or known_names(classes)
         return [Finding(f"{PATH}.name", f"torch.optim has no optimizer '{conf.name}'.{hint}")]
-    arguments = inspect.signature(classes[conf.name]).parameters
+    cls = classes[conf.name]
+    if wrong := _wrong_arguments(cls, conf.params, f"{PATH}.params"):
+        return wrong
+    if reason := _trial(cls, {}):
+        return [Finding(f"{PATH}.name", f"{conf.name} cannot train a model here: {reason}.")]
+    if reason := _trial(cls, conf.params):
+        return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {reason}.")]
+    findings = []
+    for index, group in enumerate(conf.groups):
+        path = f"{PATH}.groups[{index}].params"
+        if wrong := _wrong_arguments(cls, group.params, path):
+            findings += wrong
+        elif reason := _trial(cls, {**conf.params, **group.params}):
+            findings.append(Finding(path, f"{conf.name} refuses them: {reason}."))
+    return findings
+
+
+def _wrong_arguments(cls: type[torch.optim.Optimizer], params: Mapping[str, JSON], path: str) -> list[Finding]:
+    """The arguments that an optimizer does not know, or else those of the wrong kind."""
+    arguments = inspect.signature(cls).parameters
     accepted = set(arguments) - {"params"}
-    unknown = [name for name in conf.params if name not in accepted]
+    unknown = [name for name in params if name not in accepted]
     if unknown:
         return [
             Finding(
-                f"{PATH}.params.{name}",
-                f"unknown argument of {conf.name}.{did_you_mean(name, accepted) or known_names(accepted)}",
+                f"{path}.{name}",
+                f"unknown argument of {cls.__name__}.{did_you_mean(name, accepted) or known_names(accepted)}",
             )
             for name in unknown
         ]
-    kinds = {name: _kind(value, arguments[name].default) for name, value in conf.params.items()}
-    wrong = [
-        Finding(f"{PATH}.params.{name}", f"must be {kind}, got {json.dumps(conf.params[name])}.")
+    kinds = {name: _kind(value, arguments[name].default) for name, value in params.items()}
+    return [
+        Finding(f"{path}.{name}", f"must be {kind}, got {json.dumps(params[name])}.")
         for name, kind in kinds.items()
         if kind
     ]
-    if wrong:
-        return wrong
-    if reason := _trial(classes[conf.name], {}):
-        return [Finding(f"{PATH}.name", f"{conf.name} cannot train a model here: {reason}.")]
-    if reason := _trial(classes[conf.name], conf.params):
-        return [Finding(f"{PATH}.params", f"{conf.name} refuses them: {reason}.")]
-    return []
+
+
+def arguments_of(conf: OptimizerConf) -> dict[str, Any]:
+    """The arguments of an optimizer, those that the config leaves out included."""
+    parameters = inspect.signature(_classes()[conf.name]).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name != "params"} | conf.params
 
 
 def make_optimizer(conf: OptimizerConf, groups: Iterable[nn.Parameter | dict[str, Any]]) -> torch.optim.Optimizer:

@@ -82,7 +82,7 @@ class Predictor:
             raise UserError(f"{folder / WEIGHTS}: does not fit the run's config: {reason}") from error
         where = pick_device(device or experiment.conf.training_params.device)
         predictor = cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
-        if (init := word_init(experiment.conf)) is not None:
+        if (init := word_init(experiment.conf)) is not None and "word" in model.rows_by_id().values():
             predictor._learn_words_from(init)
         return predictor
 

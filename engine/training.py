@@ -87,7 +87,7 @@ def _train(
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
-    place = make_workplace(conf, model, terms, data.train, processes)
+    place = make_workplace(conf, model, terms, data.train, processes, experiment.source)
     trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
@@ -141,11 +141,16 @@ def _train(
 
 
 def make_workplace(
-    conf: ExperimentConf, model: Model, terms: Sequence[Term], rows: EncodedRows, processes: Processes
+    conf: ExperimentConf,
+    model: Model,
+    terms: Sequence[Term],
+    rows: EncodedRows,
+    processes: Processes,
+    source: str = "",
 ) -> Workplace:
-    """What the trainer of a config works with, at the start of a training."""
+    """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups."""
     training, accelerator = conf.training_params, processes.accelerator
-    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights()))
+    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights(), source))
     group_by = next((term.group_by for term in terms if term.group_by is not None), None)
     groups = None if group_by is None else rows.targets[group_by]
     device = accelerator.device
@@ -210,7 +215,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         cache_folder(conf),
         inputs.on_bad_row,
     )
-    if word_init(conf) is not None:
+    if word_init(conf) is not None and "word" in encoder.vocabularies:
         encoder.learn = encoder.vocabularies["word"].add
     valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
     encoder.learn = None
@@ -265,12 +270,13 @@ def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[
 def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callable[[str], None]) -> None:
     """Put into a new model what it starts from: vectors of words, weights of encoders, those of an earlier run."""
     paths, encoder = conf.inputs.data_paths, data.encoder
-    if (init := word_init(conf)) is not None:
+    has_words = "word" in model.rows_by_id().values()
+    if has_words and (init := word_init(conf)) is not None:
         vocabulary = encoder.vocabularies["word"]
         embedding = cast(Embedding, model.embedding)
         give_vectors(embedding, vocabulary.words, len(vocabulary.specials), EncoderVectors(init, cache_folder(conf)))
         say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
-    if paths.pre_trained_emb is not None and "word" in encoder.vocabularies:
+    if has_words and paths.pre_trained_emb is not None:
         path, kind, binary = _vector_source(conf)
         vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
         say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")

@@ -18,6 +18,7 @@ SMALL: dict[str, Any] = {
 KINDS: dict[str, dict[str, Any]] = {
     "bert": SMALL,
     "roberta": SMALL | {"max_position_embeddings": 42, "type_vocab_size": 1},
+    "ernie": SMALL | {"type_vocab_size": 4},
     "electra": SMALL | {"embedding_size": 8},
     "deberta-v2": SMALL | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
     "modernbert": SMALL | {"local_attention": 6, "global_attn_every_n_layers": 2},

@@ -41,7 +41,12 @@ class InputEncoder:
         self.vocabularies = {cluster: words for cluster, words in kinds if isinstance(words, Vocabulary)}
         """Cluster -> its vocabulary."""
         begun = {branch: self.pieces.get(plan.cluster(plan.branches[branch][0])) for branch in plan.begun}
-        starts = {branch: pieces.frames.one[0][0] for branch, pieces in begun.items() if pieces is not None}
+        firsts = {branch: pieces.frames.one[0] for branch, pieces in begun.items() if pieces is not None}
+        for branch, ids in firsts.items():
+            if not ids:
+                sentence = "its tokenizer puts nothing before a text, where the place of no answer could be."
+                raise UserError(f"model_inputs.{branch}: {sentence}")
+        starts = {branch: ids[0] for branch, ids in firsts.items()}
         self.plan = replace(plan, starts=starts)
         self.splitter = TokenSplitter(plan, self.pieces)
         self.learn: Callable[[list[str]], None] | None = None
@@ -130,7 +135,7 @@ class InputEncoder:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The encoder whose `state` this was."""
         vocabularies = {cluster: Vocabulary.from_state(part) for cluster, part in state["vocabularies"].items()}
-        pieces = {cluster: Pieces(**part) for cluster, part in state.get("pieces", {}).items()}
+        pieces = {cluster: Pieces.from_state(part) for cluster, part in state.get("pieces", {}).items()}
         return cls(InputPlan.from_state(state["plan"]), {**vocabularies, **pieces})
 
     def _by_row(self, column: str, views: Mapping[str, Tokens], tokens: Mapping[str, Tokens]) -> Tokens:

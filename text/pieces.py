@@ -1,6 +1,7 @@
 """Pieces: the tokenizer of a pretrained encoder, which splits texts into pieces of words that have ids already."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -18,6 +19,8 @@ from text.ragged import Ragged
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 class Pieces:
     """A fast tokenizer (tokenizer.json) with its settings (tokenizer_config.json), as JSON."""
@@ -31,16 +34,24 @@ class Pieces:
         """That of a folder or a hub name. UserError where there is none."""
         folder = pretrained_folder(name, TOKENIZER, [TOKENIZER_CONFIG])
         settings = read_foreign_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).exists() else {}
-        pieces = cls(read_foreign_json(folder / TOKENIZER), settings)
         try:
-            pieces._splits  # noqa: B018
-        except Exception as error:  # the library raises bare Exceptions
-            raise UserError(f"{folder / TOKENIZER}: is not a tokenizer ({error}).") from error
-        return pieces
+            return cls.from_state({"tokenizer": read_foreign_json(folder / TOKENIZER), "settings": settings})
+        except ValueError as error:
+            raise UserError(f"{folder / TOKENIZER}: {error}") from error
 
     def state(self) -> dict[str, JSON]:
         """As JSON."""
         return {"tokenizer": self.tokenizer, "settings": self.settings}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, JSON]) -> Self:
+        """Those whose `state` this was. ValueError where the tokenizers library cannot read it."""
+        pieces = cls(state["tokenizer"], state["settings"])
+        try:
+            pieces._splits  # noqa: B018
+        except Exception as error:  # the library raises bare Exceptions
+            raise ValueError(f"is not a tokenizer that can be read here ({error}).") from error
+        return pieces
 
     @cached_property
     def key(self) -> str:
@@ -70,18 +81,27 @@ class Pieces:
 
     def of_texts(self, texts: Sequence[str]) -> Ragged:
         """The ids of texts."""
-        encodings = self._splits.encode_batch_fast(texts, add_special_tokens=False)
+        encodings = self._splits.encode_batch_fast(_encodable(texts), add_special_tokens=False)
         return _ragged([encoding.ids for encoding in encodings])
 
     def with_spans(self, texts: Sequence[str]) -> tuple[Ragged, np.ndarray]:
-        """The ids of texts, and int32 of (number of pieces) x 2: each one's first character, and the one after it."""
-        encodings = self._splits.encode_batch(texts, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
-        spans = np.array([*chain.from_iterable(encoding.offsets for encoding in encodings)], np.int32)
-        return _ragged(ids), spans.reshape(-1, 2)
+        """The ids of texts, and int32 of (number of pieces) x 2: each one's first character, and the one after it.
+
+        The space before a word is left out, also where it belongs to the word's first piece.
+        """
+        encodings = self._splits.encode_batch(_encodable(texts), add_special_tokens=False)
+        ids = _ragged([encoding.ids for encoding in encodings])
+        offsets = np.array([*chain.from_iterable(encoding.offsets for encoding in encodings)], np.int32)
+        spans = offsets.reshape(-1, 2)
+        signs = np.frombuffer(f"{''.join(texts)}.".encode("utf-32-le", "surrogatepass"), np.uint32)
+        before = np.cumsum([0, *map(len, texts)])[:-1]  # of each text, the signs of those before it
+        is_space = signs[np.repeat(before, ids.lengths) + spans[:, 0]] == ord(" ")
+        spans[:, 0] += is_space & (spans[:, 1] - spans[:, 0] > 1)
+        return ids, spans
 
     def of_words(self, words: Sequence[str]) -> Ragged:
         """The ids of each word as it would be within a text, one at least."""
+        words = _encodable(words)
         if self._marks_spaces:
             encodings = self._splits.encode_batch_fast([f" {word}" for word in words], add_special_tokens=False)
         else:
@@ -113,6 +133,11 @@ class Pieces:
         named: Any = self.settings.get("unk_token", "")
         name = named.get("content", "") if isinstance(named, Mapping) else named
         return self._splits.token_to_id(str(name)) or 0
+
+
+def _encodable(texts: Sequence[str]) -> list[str]:
+    """The texts without the halves of surrogate pairs that JSON lets through: a sign for what is broken instead."""
+    return [_LONE_SURROGATE.sub("\ufffd", text) for text in texts]
 
 
 def _ragged(ids: Sequence[Sequence[int]]) -> Ragged:

@@ -23,7 +23,7 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 
-VERSION = 4
+VERSION = 5
 """Of this layout and of what its users write into it: entries of another version are never found."""
 _MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 22

@@ -7,6 +7,7 @@ from tiny_encoders import KINDS, write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo import PretrainedEncoder
+from block_zoo.pretrained_encoder import POSITIONS_BEHIND_PADDING
 from core.errors import UserError
 from core.types import Row
 from text.encoder import InputEncoder
@@ -148,6 +149,43 @@ def test_what_is_frozen_gets_no_gradient(folders):
         assert any("embeddings" in name for name in names) == (freeze is None)
 
 
+def test_a_norm_behind_the_last_layer_is_no_deeper_than_it_and_stays_trained(folders):
+    _, specs = read(folders("modernbert"), first=FIRST)
+    block = built(folders("modernbert"), specs, freeze=3)
+    depths = {name: block.depth(name) for name, _ in block.named_parameters()}
+    assert depths["encoder.final_norm.weight"] == 0 and depths["encoder.embeddings.norm.weight"] == 5
+    assert block.encoder.final_norm.weight.requires_grad
+
+
+@pytest.mark.parametrize("kind", POSITIONS_BEHIND_PADDING)
+def test_encoders_that_number_positions_from_behind_padding_read_as_many_pieces_as_they_have(folders, kind):
+    sizes = KINDS["bert"] | {"max_position_embeddings": 14, "vocab_size": 330, "pad_token_id": 1}
+    own: dict[str, dict[str, object]] = {
+        "longformer": {"attention_window": 4},
+        "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
+    }
+    config = {"model_type": kind, "type_vocab_size": 1, **sizes, **own.get(kind, {})}
+    inputs, specs = read(folders("roberta"), first=FIRST)
+    block = PretrainedEncoder.Conf(config=config, tokenizer=folders("roberta")).build(*specs.values()).eval()
+    with torch.no_grad():
+        tokens = block(*inputs.values()).inner["tokens"]
+    assert tokens.real_mask().sum(1).max() == 12
+
+
+def test_a_config_cannot_name_code_that_computes_attention(folders):
+    config = {"model_type": "bert", **KINDS["bert"], "attn_implementation": "somebody/attention"}
+    _, specs = read(folders("bert"), first=FIRST)
+    block = built(None, specs, config=config, tokenizer=folders("bert"))
+    assert block.encoder.config._attn_implementation == "sdpa"
+
+
+def test_a_config_that_transformers_cannot_build_is_refused_in_one_sentence(folders):
+    config = {"model_type": "bert", **KINDS["bert"], "hidden_act": "gelo"}
+    _, specs = read(folders("bert"), first=FIRST)
+    with pytest.raises(UserError, match="cannot make a bert of these settings"):
+        PretrainedEncoder.Conf(config=config, tokenizer=folders("bert")).build(*specs.values())
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_with_what_is_wrong(folders, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -175,6 +213,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_is_wrong(folders, t
         ({"config": {"model_type": "bert"}}, "names no tokenizer"),
         ({"config": {"model_type": "birt"}, "tokenizer": "x"}, "refused by transformers"),
         ({"config": {"model_type": "t5"}, "tokenizer": "x"}, "no encoder of texts"),
+        ({"config": {"model_type": "vit"}, "tokenizer": "x"}, "no encoder of texts"),
+        ({"config": {"model_type": "clip"}, "tokenizer": "x"}, "no encoder of texts"),
+        (
+            {"config": {"model_type": "bert"}, "tokenizer": "x", "pooling": "pretrained", "layer_mix": True},
+            "reads the last layer alone",
+        ),
         ({"model": "./nowhere"}, "./nowhere: no such folder"),
     ],
 )

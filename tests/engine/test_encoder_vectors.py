@@ -8,6 +8,7 @@ from tiny_encoders import write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo.embedding import EncoderInit
+from core.errors import UserError
 from engine.checkpoint import RunFolder
 from engine.encoder_vectors import EncoderVectors
 from engine.predictor import Predictor
@@ -41,6 +42,14 @@ def test_a_word_is_the_mean_over_its_pieces(folder, source, tmp_path):
                 else (encoder.get_input_embeddings()(ids)[0, 1:-1])
             )
         torch.testing.assert_close(state, pieces.mean(0))
+
+
+@pytest.mark.parametrize(("source", "size"), [("states", 16), ("table", 8)])
+def test_a_table_may_be_narrower_than_the_states(tmp_path, source, size):
+    folder = write_encoder(tmp_path / "electra", "electra")
+    assert EncoderVectors(EncoderInit(encoder=str(folder), source=source), None).states(["red"]).shape == (1, size)
+    with pytest.raises(UserError, match=f"has {size} features there, not 5"):
+        EncoderVectors(EncoderInit(encoder=str(folder), source=source, features=5), None).states(["red"])
 
 
 def test_vectors_are_the_principal_components_of_the_vocabulary(words, folder, door):
@@ -123,3 +132,19 @@ def test_an_init_that_cannot_be_is_refused_with_its_place(words, door, change, s
     words.config["architecture"][0]["conf"]["word"] |= change
     code, _, err = door("train", "--conf_path", words.path, "--check")
     assert code == 2 and "architecture[0].conf" in err and said in err
+
+
+def test_vectors_that_no_branch_reads_are_not_made(words, folder, door):
+    conf = {"model": str(folder), "pooling": "cls"}
+    encoder = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["pieces"], "conf": conf}
+    for name in ("train", "valid", "test"):
+        rows = [line.split("\t") for line in (words.folder / f"{name}.tsv").read_text().splitlines()]
+        words.file(f"{name}.tsv", "".join(f"{text}\t{label}\t{text}\n" for text, label in rows))
+    words.config["inputs"]["file_header"] = {"text": 0, "label": 1, "again": 2}
+    words.config["architecture"][1:4] = [encoder]
+    words.config["architecture"][2]["inputs"] = ["encoder"]
+    for branches in ({"pieces": ["again"]}, {"pieces": ["again"], "sentence": ["text"]}):
+        words.config["inputs"]["model_inputs"] = branches
+        code, _, err = door("train", "--conf_path", words.path, "--force")
+        assert code == 0 and "has no effect" in err, err
+        assert door("test", "--model", words.run)[0] == 0

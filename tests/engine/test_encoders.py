@@ -73,10 +73,25 @@ def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task
         {**task.config["architecture"][-1], "inputs": ["encoder"]},
     ]
     task.config["training_params"] |= {"tokenizer": "regex", "text_preprocessing": ["lowercase"]}
+    task.config["inputs"]["add_start_end_for_seq"] = True
     code, _, err = door("train", "--conf_path", task.path, "--check")
     assert code == 0, err
+    assert "inputs.add_start_end_for_seq: has no effect. An encoder's tokenizer puts its own signs around texts." in err
     for key in ("tokenizer", "text_preprocessing"):
         assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
+
+
+def test_a_tokenizer_that_cannot_be_read_is_one_sentence(encoder, door, task):
+    conf = {"model": str(encoder), "pooling": "cls"}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    task.config["training_params"]["max_epoch"] = 1
+    assert door("train", "--conf_path", task.path)[0] == 0
+    kept = json.loads((task.run / "problem.json").read_text())
+    kept["inputs"]["pieces"][str(encoder)]["tokenizer"]["model"]["type"] = "OfTomorrow"
+    (task.run / "problem.json").write_text(json.dumps(kept))
+    code, _, err = door("test", "--model", task.run)
+    assert code == 2 and "problem.json: damaged" in err and "is not a tokenizer that can be read here" in err
 
 
 @pytest.fixture
@@ -113,6 +128,13 @@ def test_code_that_a_model_brings_along_runs_only_where_it_is_trusted(own_code, 
         code, _, err = door("test", "--model", task.run)
     assert code == 2 and f"is not run for a run unless you ask for it: --plugins {own_code}." in err
     assert door("test", "--model", task.run, "--plugins", own_code)[0] == 0
+    assert door("test", "--conf_path", task.path)[0] == 0  # the user's own config asks for it
+    kept = json.loads((task.run / "config.json").read_text())
+    kept["architecture"][0]["conf"]["config"]["auto_map"]["AutoModel"] = "some/body--code.Model"
+    (task.run / "config.json").write_text(json.dumps(kept))
+    for asked in (("--model", task.run, "--plugins", own_code), ("--conf_path", task.path)):
+        code, _, err = door("test", *asked)
+        assert code == 2 and "is not run for a run unless you ask for it: --plugins some/body." in err
 
 
 def test_a_model_without_code_of_its_own_has_none_to_trust(encoder, door, task):

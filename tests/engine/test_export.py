@@ -85,3 +85,22 @@ def test_taggers_and_readers_load_there(config, door, tmp_path, monkeypatch):
     assert code == 0, err
     kind = AutoModelForTokenClassification if config == "tagging" else AutoModelForQuestionAnswering
     assert type(kind.from_pretrained(tmp_path / "out")).__name__ in out
+
+
+def test_transitions_of_a_crf_are_not_left_behind(door, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    encoder = write_encoder(tmp_path / "encoder", max_position_embeddings=256)
+    conf = {"model": str(encoder)}
+    scores = {"hidden_dim": "#target#", "last_hidden_activation": False}
+    layers = [
+        {"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": conf, "inputs": ["sentence"]},
+        {"layer_id": "scores", "layer": "Linear", "conf": scores, "inputs": ["encoder"]},
+        {"layer_id": "output", "layer": "CRF", "inputs": ["scores"], "output_layer_flag": True},
+    ]
+    changes = [f"architecture={json.dumps(layers)}", f"outputs.save_base_dir={tmp_path / 'run'}"]
+    changes += ['loss={"losses": [{"type": "CRFLoss", "inputs": ["output", "tags"]}]}', "training_params.max_epoch=1"]
+    code, _, err = door("train", "--conf_path", "configs/encoder/tagging.json", *(f"--set={c}" for c in changes))
+    assert code == 0, err
+    code, _, err = door("export", "--model", tmp_path / "run", "--export_transformers", tmp_path / "out")
+    assert code == 2 and "has Linear layers only" in err
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+import core.conf
 from core.config import OptimizerConf, ScheduleConf, TrainingConf
 from engine.optimizers import LearningRate, check_optimizer, make_optimizer
 
@@ -99,10 +100,22 @@ def test_the_fused_form_is_used_where_torch_has_one_and_gives_the_same_weights()
             {"name": "LBFGS", "params": {"lr": 0.1}},
             "training_params.optimizer.name: LBFGS cannot train a model here: it computes the loss several times",
         ),
+        (
+            {"name": "AdamW", "groups": [{"match": ["output"], "params": {"learning_rate": 0.1}}]},
+            "training_params.optimizer.groups[0].params.learning_rate: unknown argument of AdamW.",
+        ),
+        (
+            {"name": "AdamW", "groups": [{"match": ["output"], "params": {"lr": "fast"}}]},
+            'training_params.optimizer.groups[0].params.lr: must be a number, got "fast".',
+        ),
+        (
+            {"name": "AdamW", "groups": [{"match": ["output"], "params": {"lr": -1}}]},
+            "training_params.optimizer.groups[0].params: AdamW refuses them: Invalid",
+        ),
     ],
 )
 def test_a_wrong_optimizer_is_refused(conf, expected):
-    (finding,) = check_optimizer(OptimizerConf(**conf))
+    (finding,) = check_optimizer(core.conf.read(OptimizerConf, conf))
     assert str(finding).startswith(expected)
 
 

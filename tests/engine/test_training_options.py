@@ -58,10 +58,34 @@ def test_a_weight_has_the_arguments_of_the_first_group_that_matches_it(model):
         assert rates[id(parameter)] == wanted, name
 
 
+@pytest.mark.parametrize("name", ["AdamW", "NAdam", "SGD"])
+def test_arguments_that_the_config_leaves_out_are_those_of_the_optimizer(model, name):
+    defaults = getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(1))]).defaults
+    conf = OptimizerConf(name=name, layer_decay=0.5)
+    optimizer = make_optimizer(conf, parameter_groups(conf, model.weights()))
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    for _, depth, parameter in model.weights():
+        decay = 0.0 if parameter.ndim < 2 else defaults["weight_decay"]
+        assert found[id(parameter)] == pytest.approx((defaults["lr"] * 0.5**depth, decay))
+
+
 def test_a_group_that_matches_nothing_is_refused_with_the_layers(model):
-    conf = OptimizerConf(name="SGD", groups=[ParameterGroupConf(match=["encodr"], params={"lr": 1.0})])
-    with pytest.raises(ConfigError, match=r"groups\[0\].match: no trained weight is called encodr. Did you mean 'enc"):
-        parameter_groups(conf, model.weights(), "a.json")
+    groups = [
+        ParameterGroupConf(match=["output", "encodr"], params={"lr": 1.0}),
+        ParameterGroupConf(match=["output.*"], params={"lr": 2.0}),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        parameter_groups(OptimizerConf(name="SGD", groups=groups), model.weights(), "a.json")
+    assert "groups[0].match: no trained weight is called encodr. Did you mean 'encoder'?" in str(caught.value)
+    assert "groups[1].match: names no weight that is not in an earlier group." in str(caught.value)
+
+
+def test_groups_and_decay_that_have_no_effect_are_told_with_their_place(door, task):
+    task.config["training_params"]["optimizer"] |= {"layer_decay": 0.9, "groups": [{"match": ["outptu"], "params": {}}]}
+    code, _, err = door("train", "--conf_path", task.path)
+    assert code == 2
+    assert "training_params.optimizer.layer_decay: has no effect. No layer is a pretrained encoder." in err
+    assert f"{task.path}: 1 problem" in err and "training_params.optimizer.groups[0].match: no trained" in err
 
 
 def test_disagreement_is_the_divergence_both_ways_and_ignores_padding():
