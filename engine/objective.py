@@ -136,6 +136,11 @@ class Objective(nn.Module):
         read = {address for term in self.terms for address in term.inputs}
         return read | {term.group_by for term in self.terms if term.group_by is not None}
 
+    @property
+    def layers(self) -> set[str]:
+        """The layers whose outputs they need; what else a model computes teaches it nothing."""
+        return {address.partition(".")[0] for address in self.addresses}
+
     def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
         """A scalar in float32."""
         total: Tensor | None = None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
@@ -167,6 +168,9 @@ def make_workplace(
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
     for layer in model.inner_layers() if training.compile else ():
         layer.compile(dynamic=True)
+    objective = Objective(terms).to(device)
+    if not model.all_learn_from(objective.addresses):
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     average = None
     if training.ema is not None and processes.is_sharded:
@@ -176,7 +180,7 @@ def make_workplace(
     return Workplace(
         processes=processes,
         model=prepared_model,
-        objective=Objective(terms).to(device),
+        objective=objective,
         optimizer=prepared_optimizer,
         learning_rate=LearningRate.of(
             training, optimizer.defaults["lr"], training.max_epoch and updates * training.max_epoch

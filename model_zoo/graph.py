@@ -366,8 +366,8 @@ class Model(nn.Module):
         for name, block in self.blocks.items():
             block.wanted = frozenset(parts[name])  # type: ignore[assignment]
 
-    def forward(self, inputs: Mapping[str, Features]) -> dict[str, Features]:
-        """Branch -> ids (Features with one part per column) to address -> Features."""
+    def forward(self, inputs: Mapping[str, Features], wanted: Collection[str] | None = None) -> dict[str, Features]:
+        """Branch -> ids (Features with one part per column) to layer or branch -> Features, all or those wanted."""
         outputs = {branch: inputs[branch] for branch in self.pieces}
         if self.embedding is not None:
             outputs |= {branch: self.embedding(inputs[branch]) for branch in self.embedded}
@@ -380,7 +380,7 @@ class Model(nn.Module):
             except Exception as error:
                 error.add_note(f"in layer '{layer.id}' ({layer.block})")
                 raise
-        return outputs
+        return outputs if wanted is None else {name: outputs[name] for name in outputs if name in wanted}
 
     def rows_by_id(self) -> dict[str, str]:
         """Weights whose rows belong to the ids of a vocabulary, with the cluster of these ids."""
@@ -408,6 +408,15 @@ class Model(nn.Module):
                 layer, _, inside = inside.partition(".")
                 depth = self.blocks[layer].depth(inside)  # type: ignore[operator]
                 yield Weight(f"{layer.removesuffix(':')}.{inside}", depth, parameter)
+
+    def all_learn_from(self, addresses: Collection[str]) -> bool:
+        """Whether every layer is read as a whole by those who end at these addresses, so that all weights learn."""
+        read = {*addresses}
+        for layer in reversed(self.steps):
+            if layer.id not in read:
+                return False
+            read |= {*layer.inputs}
+        return read.issuperset(self.embedded)
 
     def inner_layers(self) -> list[nn.Module]:
         """The layers of which deep blocks are stacks, recurrent ones aside: these run in kernels of their own."""

@@ -99,9 +99,9 @@ class Standard:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
         place = self.place
         if not place.conf.r_drop:
-            return place.objective(place.model(batch.inputs), batch)
+            return place.objective(place.model(batch.inputs, place.objective.layers), batch)
         batch = batch.twice()
-        outputs = place.model(batch.inputs)
+        outputs = place.model(batch.inputs, place.objective.layers)
         return place.objective(outputs, batch) + place.conf.r_drop / 4 * place.objective.disagreement(outputs)
 
 

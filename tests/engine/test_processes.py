@@ -113,6 +113,18 @@ def test_weights_that_are_shared_out_are_trained_as_whole_ones_and_go_on_where_t
     assert door("test", "--model", steady.run)[0] == 0
 
 
+def test_weights_that_nothing_is_learnt_from_do_not_stop_several_processes(steady, tmp_path):
+    encoder = {
+        "layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"],
+        "conf": {"model": str(write_encoder(tmp_path / "encoder"))},
+    }  # fmt: skip
+    vector = {"layer_id": "vector", "layer": "Pooling", "conf": {"pool_type": "max"}, "inputs": ["encoder.hidden.2"]}
+    steady.config["architecture"] = [encoder, vector, {**steady.config["architecture"][-1], "inputs": ["vector"]}]
+    del steady.config["training_params"]["tokenizer"]
+    said = launched(steady, 2)
+    assert "best accuracy" in said
+
+
 class Alone:
     """As many processes as one likes, of which this one is `process_index`."""
 
