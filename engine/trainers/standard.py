@@ -32,6 +32,7 @@ class Standard:
     def __init__(self, conf: Conf, place: Workplace) -> None:
         self.place = place
         self.base_rates = [group["lr"] for group in place.optimizer.param_groups]
+        self.read = place.objective.layers
         self.waiting = _Waiting()
 
     def run(self) -> Iterator[Report]:
@@ -99,9 +100,9 @@ class Standard:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
         place = self.place
         if not place.conf.r_drop:
-            return place.objective(place.model(batch.inputs, place.objective.layers), batch)
+            return place.objective(place.model(batch.inputs, self.read), batch)
         batch = batch.twice()
-        outputs = place.model(batch.inputs, place.objective.layers)
+        outputs = place.model(batch.inputs, self.read)
         return place.objective(outputs, batch) + place.conf.r_drop / 4 * place.objective.disagreement(outputs)
 
 
