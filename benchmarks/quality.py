@@ -3,7 +3,8 @@
     python -m benchmarks.quality --conf_path configs/wikiqa/bilstm.json configs/wikiqa/cnn.json --seeds 1 2 3
     python -m benchmarks.quality --conf_path configs/glue/sst2_bilstm.json --set training_params.max_epoch=3
 
-Each seed is a training of its own, in a run folder below --runs; a finished one is not trained again without --force.
+Each seed is a training of its own, in a run folder below --runs; a finished one is not trained again
+without --force, an interrupted one goes on where it was.
 The dev scores are those of the best model, the test scores what it gets on the test file, where the config names one.
 
 Baselines, fitted on the training rows with the words of the config:
@@ -26,7 +27,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Scores
-from engine.checkpoint import SCORES, RunFolder
+from engine.checkpoint import SCORES, STATE, RunFolder
 from engine.draft import make_problem
 from engine.experiment import Experiment, cache_folder, load_experiment
 from engine.inference import keep_scores, test
@@ -65,7 +66,8 @@ def trained(experiment: Experiment, force: bool) -> Parts:
     run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
     done = (run / SCORES).exists() and "finished" in run.read_json(SCORES)
     if force or not done:
-        train(experiment, lambda _: None, force=True)
+        begun = (run / STATE).exists() and not force
+        train(experiment, lambda _: None, force=not begun, resume=begun)
         if experiment.conf.inputs.data_paths.test_data_path is not None:
             scores, rows, file = test(Predictor.load(run.path), None)
             keep_scores(run, scores, file, len(rows), None)
