@@ -39,6 +39,13 @@ class Chain:
         """The chain that a CRF layer gave."""
         return cls(features.values, features.real_mask(), *(features.parts[name] for name in PARTS))
 
+    def divided(self, temperature: float) -> "Chain":
+        """The chain with all scores divided."""
+        emissions, transitions, start, end = (
+            scores / temperature for scores in (self.emissions, self.transitions, self.start, self.end)
+        )
+        return Chain(emissions, self.mask, transitions, start, end)
+
     def last_token(self) -> Tensor:
         """The place of the last token; 0 for an empty text."""
         return (self.mask.sum(1) - 1).clamp(min=0)
@@ -61,6 +68,16 @@ def path_score(chain: Chain, tags_BT: Tensor) -> Tensor:
     ends_B = chain.start.float()[tags_BT[:, 0]] + chain.end.float()[last_B]
     inside_B = (emitted_BT * mask_BT).sum(1) + (moved_BT * mask_BT[:, 1:]).sum(1)
     return inside_B + ends_B * mask_BT[:, 0]
+
+
+def expected_score(chain: Chain, probabilities_BTC: Tensor) -> Tensor:
+    """The mean score of B in float32 of paths whose tags are drawn one by one with these probabilities."""
+    drawn_BTC = probabilities_BTC.float() * chain.mask.unsqueeze(2)
+    emitted_B = (drawn_BTC * chain.emissions.float()).sum((1, 2))
+    moved_B = ((drawn_BTC[:, :-1] @ chain.transitions.float()) * drawn_BTC[:, 1:]).sum((1, 2))
+    rows_B = torch.arange(len(drawn_BTC), device=drawn_BTC.device)
+    ends_B = drawn_BTC[:, 0] @ chain.start.float() + drawn_BTC[rows_B, chain.last_token()] @ chain.end.float()
+    return emitted_B + moved_B + ends_B
 
 
 def best_path(chain: Chain) -> Tensor:

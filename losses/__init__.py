@@ -9,6 +9,8 @@ from losses.margin import MultiMarginLoss
 from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
 from losses.ranking import LambdaLoss, ListNetLoss, PairwiseHingeLoss, RankNetLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
+from losses.soft_target import SoftTargetLoss
+from losses.teacher_scores import LogitCosineLoss, LogitMSELoss, ScoreMSELoss
 
 __all__ = [
     "LOSSES",
@@ -21,6 +23,8 @@ __all__ = [
     "L1Loss",
     "LambdaLoss",
     "ListNetLoss",
+    "LogitCosineLoss",
+    "LogitMSELoss",
     "Loss",
     "MSELoss",
     "MultiLabelMarginLoss",
@@ -30,6 +34,8 @@ __all__ = [
     "PairwiseHingeLoss",
     "PoissonNLLLoss",
     "RankNetLoss",
+    "ScoreMSELoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
+    "SoftTargetLoss",
 ]
