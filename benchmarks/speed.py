@@ -32,6 +32,7 @@ from core.seeding import seed_everything
 from core.types import Batch
 from engine.checkpoint import RunFolder
 from engine.experiment import Experiment, load_experiment
+from engine.objective import Objective
 from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter
@@ -67,7 +68,8 @@ def taken(rows: EncodedRows, indices: np.ndarray) -> EncodedRows:
 def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, run: Path) -> Iterator[Report]:
     """The training of engine.training.train without validation: each item ends an epoch."""
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
-    place = make_workplace(experiment.conf, Model(graph), terms, rows, Processes(make_accelerator(experiment.conf)))
+    processes = Processes(make_accelerator(experiment.conf))
+    place = make_workplace(experiment.conf, Model(graph), Objective(terms), rows, processes)
     run.mkdir()
     with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
         for report in Standard(Standard.Conf(), place).run():

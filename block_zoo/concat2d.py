@@ -19,7 +19,7 @@ class Concat2D(Block):
     """
 
     class Conf(Block.Conf):
-        concat2D_axis: Literal[1] = 1  # noqa: N815 (the key that configs write)
+        concat2D_axis: Literal[1] = 1
         """The axis that grows: 1 = features."""
 
         def output_spec(self, *inputs: Spec) -> Spec:

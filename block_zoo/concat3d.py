@@ -21,7 +21,7 @@ class Concat3D(Block):
     """
 
     class Conf(Block.Conf):
-        concat3D_axis: Literal[1, 2] = 2  # noqa: N815 (the key that configs write)
+        concat3D_axis: Literal[1, 2] = 2
         """The axis that grows: 1 = tokens, 2 = features."""
 
         def output_spec(self, *inputs: Spec) -> Spec:

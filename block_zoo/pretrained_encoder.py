@@ -280,8 +280,9 @@ class PretrainedEncoder(Block):
                 inner[name] = over_pieces(output.hidden_states[int(number)])
             elif kind == "attention":
                 read_BATS = output.attentions[int(number) - 1]
-                reads_BT = framed.mask
-                inner[name] = Features(read_BATS if reads_BT is None else read_BATS * reads_BT[:, None, :, None])
+                if framed.mask is not None:
+                    read_BATS = read_BATS * framed.mask[:, None, :, None]
+                inner[name] = tokens.with_values(read_BATS)
             elif kind == "pooled":
                 inner[name] = Features(self._pooled(tokens, output))
             else:

@@ -202,6 +202,9 @@ def _notices(annotation: Any, value: JSON, path: str) -> Iterator[tuple[str, str
     elif origin is list and isinstance(value, list):
         for index, item in enumerate(value):
             yield from _notices(args[0], item, f"{path}[{index}]")
+    elif origin is dict and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _notices(args[1], item, f"{path}.{key}")
     elif isinstance(annotation, type) and issubclass(annotation, Conf) and isinstance(value, Mapping):
         yield from notices(annotation, value, path)
 

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Annotated, Any, ClassVar, Literal
 
 from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, Rate
+from core.ramp import Ramp
 
 AUTOMATIC = "It is chosen automatically."
 DataFormat = Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
@@ -265,8 +266,9 @@ class LossConf(Conf):
     conf: dict[str, Any] = field(default_factory=dict)
     """Its settings."""
     inputs: list[str]
-    """Addresses: the id of a layer, then a target column."""
-    weight: NonNegativeFloat = 1.0
+    """Addresses: that of a layer, then a target column, or what a teacher gives: `big`, `big.encoder.hidden.2`;
+    `teachers` is what all of them give, weighted."""
+    weight: NonNegativeFloat | Ramp = 1.0
     """Factor on this loss in the sum."""
 
 
@@ -288,6 +290,30 @@ class TrainerConf(Conf):
 
     type: str = "Standard"
     """A trainer."""
+    conf: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+
+
+class TeacherConf(Conf):
+    """Whom the student learns from."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="type", registry="teacher")
+
+    type: str
+    """A kind of teacher."""
+    conf: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+    online: bool = False
+    """Whether it answers anew in every step, instead of once for each row."""
+
+
+class WeightingConf(Conf):
+    """How much each of several teachers counts for a row."""
+
+    choice: ClassVar[Choice | None] = Choice(tag="type", registry="weighting")
+
+    type: str = "Uniform"
+    """A way to weigh teachers."""
     conf: dict[str, Any] = field(default_factory=dict)
     """Its settings."""
 
@@ -317,6 +343,10 @@ class ExperimentConf(Conf):
     """The layers; the first is the Embedding."""
     loss: LossesConf | None = None
     """What training minimises."""
+    teachers: dict[str, TeacherConf] = field(default_factory=dict)
+    """Name -> a teacher, whose answers and inner states losses read."""
+    weighting: WeightingConf = field(default_factory=WeightingConf)
+    """How much each teacher counts for a row, where a loss reads `teachers`."""
     trainer: TrainerConf = field(default_factory=TrainerConf)
     """What drives the training."""
     metrics: list[str] = field(default_factory=list)

@@ -88,8 +88,8 @@ class Spec:
 class Features:
     """What flows between blocks: values, which of them are real, and inner states by name.
 
-    mask     bool over the leading axes of `values`, True = a real token; padding is always on the right.
-             None where nothing is padded.
+    mask     bool over the tokens of each row, True = a real token; padding is always on the right. Where rows have no
+             tokens, bool over the rows, True = there is a value. None where all are real.
     lengths  int64 of B, the number of real tokens, always in host memory: packing needs it there without a sync.
     parts    inner states over the same tokens, by name; `layer.part` is their address.
     inner    those that run over other tokens.
@@ -172,12 +172,14 @@ def lookup(outputs: Outputs, address: str) -> Features:
 class Batch:
     """Rows made to tensors: one Features per branch (`parts` = ids by column), one tensor per target column.
 
-    `lines` are the line numbers of the rows in their file, in the order of the batch.
+    `lines` are the line numbers of the rows in their file, in the order of the batch; `teachers` is what teachers gave
+    for them, by address (`big`, `big.encoder.hidden.2`). Rows without an answer have a mask of False, or no token.
     """
 
     lines: np.ndarray
     inputs: Mapping[str, Features]
     targets: Mapping[str, Tensor]
+    teachers: Outputs = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -186,18 +188,20 @@ class Batch:
         """The batch with its tensors on `device`."""
         inputs = {name: features.to(device) for name, features in self.inputs.items()}
         targets = {name: target.to(device, non_blocking=True) for name, target in self.targets.items()}
-        return Batch(self.lines, inputs, targets)
+        return Batch(self.lines, inputs, targets, {name: given.to(device) for name, given in self.teachers.items()})
 
     def pinned(self) -> "Batch":
         """The batch in memory from which copies to a GPU do not wait."""
         inputs = {name: features.pinned() for name, features in self.inputs.items()}
-        return Batch(self.lines, inputs, {name: target.pin_memory() for name, target in self.targets.items()})
+        targets = {name: target.pin_memory() for name, target in self.targets.items()}
+        return Batch(self.lines, inputs, targets, {name: given.pinned() for name, given in self.teachers.items()})
 
     def twice(self) -> "Batch":
         """Every row two times: all rows, then all of them again."""
         inputs = {name: features.twice() for name, features in self.inputs.items()}
         targets = {name: torch.cat([target, target]) for name, target in self.targets.items()}
-        return Batch(np.concatenate([self.lines, self.lines]), inputs, targets)
+        teachers = {name: given.twice() for name, given in self.teachers.items()}
+        return Batch(np.concatenate([self.lines, self.lines]), inputs, targets, teachers)
 
 
 class Prediction(NamedTuple):

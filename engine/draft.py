@@ -17,7 +17,9 @@ from core.config import (
     LossesConf,
     OptimizerConf,
     OutputsConf,
+    TeacherConf,
     TrainingConf,
+    WeightingConf,
 )
 from core.errors import Finding
 from core.types import Spec
@@ -39,6 +41,8 @@ class Draft:
     layer_ids: list[str | None]
     loss: LossesConf | None
     losses: list[LossConf | None]
+    teachers: dict[str, TeacherConf | None]
+    weighting: WeightingConf | None
 
     @classmethod
     def of(cls, conf: ExperimentConf) -> "Draft":
@@ -47,14 +51,14 @@ class Draft:
         losses: list[LossConf | None] = [*conf.loss.losses] if conf.loss else []
         return cls(
             conf.language, conf.inputs, conf.outputs, conf.training_params, layers, [None] * len(layers), conf.loss,
-            losses,
+            losses, {**conf.teachers}, conf.weighting,
         )  # fmt: skip
 
     @classmethod
     def read(cls, document: JSON, problems: list[Finding]) -> "Draft":
         """The parts of a document that no problem lies in."""
         if not isinstance(document, dict):
-            return cls("english", None, None, None, [], [], None, [])
+            return cls("english", None, None, None, [], [], None, [], {}, None)
 
         refused = [problem.path for problem in problems]
 
@@ -82,6 +86,8 @@ class Draft:
             places = {f"{path}[{i}]": value for i, value in enumerate(values if _is_list(values) else [])}
             return [read(kind, value, place) if is_sound(place) else None for place, value in places.items()]
 
+        teachers: JSON = document.get("teachers")
+        weighting: JSON = document.get("weighting") or {}
         layers: JSON = document.get("architecture")
         loss: JSON = document.get("loss")
         losses = loss.get("losses") if isinstance(loss, dict) else None
@@ -95,6 +101,11 @@ class Draft:
             [_text(layer, "layer_id") for layer in layers] if _is_list(layers) else [],
             section(LossesConf, "loss") if is_sound("loss.losses") else None,
             parts(LossConf, losses, "loss.losses"),
+            {
+                name: read(TeacherConf, value, f"teachers.{name}") if is_sound(f"teachers.{name}") else None
+                for name, value in (teachers.items() if isinstance(teachers, dict) else ())
+            },
+            read(WeightingConf, weighting, "weighting") if is_sound("weighting") else None,
         )
 
     @property

@@ -15,10 +15,12 @@ from core.document import read_document
 from core.errors import ConfigError, Finding
 from core.registry import Registry
 from core.types import Spec
+from distillation import TEACHERS, WEIGHTINGS
 from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
-from engine.objective import Term
 from engine.optimizers import check_optimizer
+from engine.teachers import make_teachers
+from engine.terms import Teachers, Term
 from engine.tracing import trace_all, trace_more, trace_unfitted
 from engine.trainers.base import TRAINERS
 from losses import LOSSES
@@ -27,7 +29,7 @@ from problems import PROBLEMS
 from problems.base import Problem
 
 REGISTRIES: Mapping[str, Registry] = {
-    registry.kind: registry for registry in (BLOCKS, CHAR_EMBEDDINGS, LOSSES, PROBLEMS, TRAINERS)
+    registry.kind: registry for registry in (BLOCKS, CHAR_EMBEDDINGS, LOSSES, PROBLEMS, TEACHERS, TRAINERS, WEIGHTINGS)
 }
 
 
@@ -51,14 +53,31 @@ class Experiment:
             loss["conf"] = _filled(LOSSES, loss["type"], loss["conf"])
         trainer = document["trainer"]
         trainer["conf"] = _filled(TRAINERS, trainer["type"], trainer["conf"])
+        for teacher in document["teachers"].values():
+            teacher["conf"] = _filled(TEACHERS, teacher["type"], teacher["conf"])
+        weighting = document["weighting"]
+        weighting["conf"] = _filled(WEIGHTINGS, weighting["type"], weighting["conf"])
         return document
 
-    def trace(self, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
-        """Graph and losses for fitted data. ConfigError where the data does not suit the config."""
-        graph, terms = trace_all(Draft.of(self.conf), branches, problem)
+    def trace(
+        self, branches: Mapping[str, Spec], problem: Problem, teachers: Teachers | None = None
+    ) -> tuple[Graph, list[Term]]:
+        """Graph and losses for fitted data; without teachers, losses on them are left out.
+
+        ConfigError where the data does not suit the config.
+        """
+        graph, terms = trace_all(Draft.of(self.conf), branches, problem, teachers)
         if graph.findings:
             raise ConfigError(self.source, graph.findings)
         return graph, terms
+
+    def teachers(self, problem: Problem) -> Teachers:
+        """The teachers of a student whose problem is fitted. ConfigError where they do not suit it."""
+        problems: list[Finding] = []
+        teachers = make_teachers(Draft.of(self.conf), problem, problems)
+        if problems:
+            raise ConfigError(self.source, problems)
+        return teachers
 
     def trace_sizes(self, branches: Mapping[str, Spec], problem: Problem, more: int) -> Graph:
         """The graph as it would be with so many more labels of each target whose labels are not known yet."""
@@ -95,7 +114,9 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
         problems.append(Finding("architecture", "names no layer."))
     problem = _sound_problem(draft, problems)
     if draft.inputs:
-        graph = trace_unfitted(draft, problem, any(p.path.startswith("inputs.model_inputs") for p in problems))
+        teachers = make_teachers(draft, problem, problems) if files and problem is not None else None
+        unsound = any(p.path.startswith("inputs.model_inputs") for p in problems)
+        graph = trace_unfitted(draft, problem, unsound, teachers)
         problems += graph.findings
         notices += graph.notices
     if problem:

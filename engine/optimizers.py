@@ -147,6 +147,10 @@ class LearningRate:
         floor = min(1.0, conf.minimum_lr / base) if base > 0 else 0.0
         return cls(conf.schedule, total_steps, conf.lr_decay, max(1, conf.epoch_start_lr_decay), floor)
 
+    def progress(self, step: int) -> float:
+        """The share of the training that is done before the update `step`; 0 where nobody knows how long it is."""
+        return step / self.total_steps if self.total_steps else 0.0
+
     def factor(self, step: int, epoch: int) -> float:
         """For the update `step` (from 0) in `epoch` (from 0)."""
         decays = max(0, epoch - self.decay_from + 1)

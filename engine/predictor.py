@@ -12,14 +12,14 @@ from block_zoo.embedding import Embedding, EncoderInit
 from core.config import ExperimentConf
 from core.document import overridden
 from core.errors import UserError
-from core.types import Batch, Prediction, Row, Scores
+from core.types import Batch, Outputs, Prediction, Row, Scores
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.draft import make_problem, reads_pieces, word_init
 from engine.encoder_vectors import EncoderVectors, learn_words
-from engine.experiment import checked
+from engine.experiment import Experiment, checked
 from engine.prefetch import prefetched
 from engine.processes import Processes
-from model_zoo.graph import Model
+from model_zoo.graph import Graph, Model
 from problems.base import DecodedRows, Problem
 from text.batching import prediction_batches
 from text.encoded import EncodedRows
@@ -56,24 +56,18 @@ class Predictor:
         batch_size: int | None = None,
         overrides: Sequence[str] = (),
         plugins: Collection[str] = (),
+        also: Collection[str] = (),
     ) -> Self:
         """The predictor of a run folder. Runs no code that the folder may hold. UserError where it is damaged.
 
         overrides  `path=value`, laid over the config of the run, such as `metrics=["auc"]`
         plugins    modules that the run may import; one that names others is refused
+        also       addresses that are computed beside those of the answers
         """
         folder = RunFolder(Path(run))
-        document = overridden(folder.read_config(), overrides)
-        experiment = checked(document, f"{folder / CONFIG}", files=False, plugins=plugins)
-        state = folder.read_problem()
-        problem = make_problem(experiment.conf.inputs)
-        try:
-            encoder = InputEncoder.from_state(state["inputs"])
-            problem.restore(state["target"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{folder / PROBLEM}: damaged ({error!r}).") from error
-        graph, _ = experiment.trace(encoder.specs(), problem)
+        experiment, problem, encoder, graph = opened(folder, overrides, plugins)
         model = Model(graph)
+        model.restrict({*graph.outputs, *also})
         weights, problem.tuned = folder.read_weights()
         try:
             model.load_state_dict(weights)
@@ -117,6 +111,12 @@ class Predictor:
         dtype = types.get(pick_precision(self.conf, self.device))
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
+    def outputs(self, batch: Batch) -> Outputs:
+        """What the layers give for a batch on the device, in the arithmetic of the training."""
+        self.model.eval()
+        with self._autocast():
+            return self.model(batch.inputs)
+
     def _answer(self, batch: Batch) -> DecodedRows:
         outputs = self.model(batch.inputs)
         return self.problem.decode({column: outputs[layer] for layer, column in self.model.outputs.items()})
@@ -153,6 +153,23 @@ class Predictor:
         blank = dict.fromkeys(fields, "")
         for row, error in zip(window, errors, strict=True):
             yield Prediction(row._replace(error=error), blank) if error else next(answers)
+
+
+def opened(
+    folder: RunFolder, overrides: Sequence[str] = (), plugins: Collection[str] = ()
+) -> tuple[Experiment, Problem, InputEncoder, Graph]:
+    """What a run folder says of its model, without the weights. UserError where it is damaged."""
+    document = overridden(folder.read_config(), overrides)
+    experiment = checked(document, f"{folder / CONFIG}", files=False, plugins=plugins)
+    state = folder.read_problem()
+    problem = make_problem(experiment.conf.inputs)
+    try:
+        encoder = InputEncoder.from_state(state["inputs"])
+        problem.restore(state["target"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / PROBLEM}: damaged ({error!r}).") from error
+    graph, _ = experiment.trace(encoder.specs(), problem)
+    return experiment, problem, encoder, graph
 
 
 def _as_row(number: int, cells: Mapping[str, Any]) -> Row:

@@ -1,6 +1,6 @@
 """The processes that train together: what each of them reads, and what they tell each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,10 @@ class Processes:
         """The items of all processes, in the order of the processes, in each of them."""
         return list(gather_object(list(items))) if self.count > 1 else list(items)
 
+    def wait(self) -> None:
+        """Until all are here."""
+        self.accelerator.wait_for_everyone()
+
     def agreed(self, said: bool) -> bool:
         """Whether any process says so."""
         return any(self.gathered([said])) if self.count > 1 else said
@@ -61,6 +65,12 @@ class Processes:
         """The sum of the values of all processes."""
         total: Tensor = self.accelerator.reduce(values, "sum") if self.count > 1 else values
         return total
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give all processes the mean of their gradients, for weights outside of the model that they train together."""
+        for parameter in parameters if self.count > 1 else ():
+            if parameter.grad is not None:
+                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give each process what the first has counted, such as the running means of a batch norm."""

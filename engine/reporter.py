@@ -41,6 +41,7 @@ class Reporter:
             "loss": report.loss,
             "learning_rate": report.learning_rate,
             "rows_per_second": round(report.rows_per_second, 1),
+            **report.more,
         }
         self._record("train", report, values)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from core.errors import Finding
 from core.types import Spec
 from engine.draft import Draft, make_plan, unfitted_branches
-from engine.objective import Term, trace_losses
+from engine.terms import Teachers, Term, trace_losses
 from model_zoo.graph import Answered, Graph, trace
 from problems.base import Problem
 
@@ -21,12 +21,14 @@ class _Unfitted(int):
         return "C"
 
 
-def trace_all(draft: Draft, branches: Mapping[str, Spec], problem: Problem) -> tuple[Graph, list[Term]]:
-    """Graph and losses with every problem in `graph.findings`."""
+def trace_all(
+    draft: Draft, branches: Mapping[str, Spec], problem: Problem, teachers: Teachers | None = None
+) -> tuple[Graph, list[Term]]:
+    """Graph and losses with every problem in `graph.findings`. Without teachers, losses on them are left out."""
     answered, unclear = _answered(draft, problem)
     graph = trace(draft.layers, branches, answered, _read_by_losses(draft), draft.layer_ids)
     targets = problem.target_specs()
-    terms = trace_losses(draft.losses, draft.loss, graph, targets, problem.group_by)
+    terms = trace_losses(draft, graph, targets, problem.group_by, teachers)
     if not draft.losses:
         graph.refuse("loss", "names no loss.")
     if draft.training and draft.training.batch_tokens and any(term.group_by for term in terms):
@@ -42,7 +44,9 @@ def trace_all(draft: Draft, branches: Mapping[str, Spec], problem: Problem) -> t
     return graph, terms
 
 
-def trace_unfitted(draft: Draft, problem: Problem | None, are_branches_unsound: bool) -> Graph:
+def trace_unfitted(
+    draft: Draft, problem: Problem | None, are_branches_unsound: bool, teachers: Teachers | None = None
+) -> Graph:
     """The graph before any data is read, of what is sound."""
     assert draft.inputs is not None
     if draft.is_read and not are_branches_unsound:
@@ -57,7 +61,7 @@ def trace_unfitted(draft: Draft, problem: Problem | None, are_branches_unsound: 
             dict.fromkeys(columns, UNFITTED_SIZE), {layer: columns[0] for layer in draft.layer_ids if layer}
         )
         return trace(draft.layers, branches, any_target, _read_by_losses(draft), draft.layer_ids)
-    return trace_all(draft, branches, problem)[0]
+    return trace_all(draft, branches, problem, teachers)[0]
 
 
 def _answered(draft: Draft, problem: Problem, more: int = 0) -> tuple[Answered, list[Finding]]:

@@ -23,17 +23,20 @@ from core.conf import JSON
 from core.config import ExperimentConf
 from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
-from core.types import Scores
+from core.types import Batch, Scores
 from engine.checkpoint import SCORES, RunFolder
-from engine.draft import make_plan, make_problem, word_init
+from engine.draft import Draft, make_plan, make_problem, word_init
 from engine.encoder_vectors import EncoderVectors, give_vectors
 from engine.experiment import Experiment, cache_folder, score_problems
-from engine.objective import Objective, Term
+from engine.objective import Objective
 from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups
 from engine.predictor import Predictor, pick_device, pick_precision
+from engine.prefetch import prefetched
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter
+from engine.teachers import NOBODY, Teaching, prepare
+from engine.terms import Term
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from engine.warm_start import start_from
@@ -74,7 +77,8 @@ def _train(
     with processes.accelerator.main_process_first():  # the others find the data encoded
         data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
-    graph, terms = experiment.trace(data.encoder.specs(), data.problem)
+    teachers = experiment.teachers(data.problem)
+    graph, terms = experiment.trace(data.encoder.specs(), data.problem, teachers)
     refuse_equal_groups(terms, data.train, conf.inputs.data_paths.train_data_path)
     metrics = checked_scores(conf, data.problem, experiment.source)
     positive = data.problem.positive_label
@@ -88,7 +92,11 @@ def _train(
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
-    place = make_workplace(conf, model, terms, data.train, processes, experiment.source)
+    objective = Objective(terms)
+    file, folder = row_file(conf, conf.inputs.data_paths.train_data_path or ""), cache_folder(conf)
+    wanted = objective.addresses
+    teaching = prepare(Draft.of(conf), teachers, wanted, file, data.train, folder, processes, say)
+    place = make_workplace(conf, model, objective, data.train, processes, experiment.source, teaching)
     trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
@@ -144,17 +152,19 @@ def _train(
 def make_workplace(
     conf: ExperimentConf,
     model: Model,
-    terms: Sequence[Term],
+    objective: Objective,
     rows: EncodedRows,
     processes: Processes,
     source: str = "",
+    teaching: Teaching = NOBODY,
 ) -> Workplace:
     """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups."""
     training, accelerator = conf.training_params, processes.accelerator
-    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, model.weights(), source))
-    group_by = next((term.group_by for term in terms if term.group_by is not None), None)
+    weights = [*model.weights(), *objective.learned()]
+    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, weights, source))
+    group_by = next((term.group_by for term in objective.terms if term.group_by is not None), None)
     groups = None if group_by is None else rows.targets[group_by]
-    device = accelerator.device
+    device, addresses = accelerator.device, objective.addresses
 
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
@@ -165,10 +175,16 @@ def make_workplace(
             return training_batches(rows.lengths, size, training.seed, epoch)
         return grouped_batches(rows.lengths, groups, size, training.seed, epoch)
 
+    def batches(examples: Sequence[np.ndarray]) -> Iterator[Batch]:
+        made = zip(rows.batches(examples, addresses), examples, strict=True)
+        with_stored = (teaching.before(batch, these) for batch, these in made)
+        for batch, these in zip(prefetched(with_stored, device), examples, strict=True):
+            yield teaching.after(batch, these)
+
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
     for layer in model.inner_layers() if training.compile else ():
         layer.compile(dynamic=True)
-    objective = Objective(terms).to(device)
+    objective = objective.to(device)
     if not model.all_learn_from(objective.addresses):
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
@@ -185,7 +201,7 @@ def make_workplace(
         learning_rate=LearningRate.of(
             training, optimizer.defaults["lr"], training.max_epoch and updates * training.max_epoch
         ),
-        rows=rows,
+        batches=batches,
         conf=training,
         batches_of=batches_of,
         groups=groups,
@@ -341,6 +357,7 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
         "progress": asdict(place.progress),
         "model": weights,
         "optimizer": moments,
+        "objective": place.objective.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
         "average": {} if place.average is None else place.average.state_dict(),
         "random": place.processes.gathered([torch.get_rng_state()]),
@@ -350,6 +367,7 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
 
 def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
     place.processes.restore(model, place.optimizer, state["model"], state["optimizer"])
+    place.objective.load_state_dict(state["objective"])
     if place.average is not None:
         place.average.load_state_dict(state["average"])
     if place.processes.accelerator.scaler is not None and state["scaler"]:

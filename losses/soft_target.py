@@ -26,7 +26,7 @@ class ScoresConf(Loss.Conf):
 
     def check(self, student: Spec, teacher: Spec) -> None:
         check_answers(student, teacher)
-        if self.standardized and teacher.labels is None:
+        if self.standardized and teacher.axes == "B":
             raise ValueError("standardized needs a teacher that scores labels; this one gives a number.")
 
 
@@ -85,7 +85,7 @@ class SoftTargetLoss(ScoresLoss):
 
         def check(self, student: Spec, teacher: Spec) -> None:
             super().check(student, teacher)
-            if teacher.labels is None and not teacher.places:
+            if teacher.axes == "B":
                 raise ValueError("needs a teacher that scores labels; this one gives a number. Take ScoreMSELoss.")
             if set(PARTS) <= set(student.parts) and (self.divergence not in ("kl", "ce") or self.standardized):
                 raise ValueError("of a CRF knows the divergences kl and ce, and takes scores as they are.")

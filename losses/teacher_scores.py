@@ -59,7 +59,7 @@ class ScoreMSELoss(ScoresLoss):
 
     def __init__(self, conf: Conf, student: Spec, teacher: Spec) -> None:
         super().__init__(conf, student, teacher)
-        self.is_number = teacher.labels is None
+        self.is_number = teacher.axes == "B"
 
     def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
         both = self.answers(student, teacher)

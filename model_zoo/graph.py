@@ -357,12 +357,27 @@ class Model(nn.Module):
         for layer in graph.layers:
             if layer.shares is None:
                 self.blocks[_key(layer.id)] = layer.conf.build(*layer.input_specs)
+        self._compute(graph.read)
+
+    def restrict(self, addresses: Collection[str]) -> None:
+        """Compute only what gives these addresses; all weights stay."""
+        read, needed = {*addresses}, []
+        for layer in reversed(self.steps):
+            if any(address.partition(".")[0] == layer.id for address in read):
+                needed.append(layer)
+                read |= {*layer.inputs}
+        branches = {address.partition(".")[0] for address in read}
+        self.steps = needed[::-1]
+        self.embedded = tuple(branch for branch in self.embedded if branch in branches)
+        self.pieces = [branch for branch in self.pieces if branch in branches]
+        self._compute(read)
+
+    def _compute(self, read: Collection[str]) -> None:
+        """Tell blocks which of their inner states somebody reads."""
         parts: dict[str, set[str]] = {name: set() for name in self.blocks}
-        for layer in graph.layers:
+        for layer in self.steps:
             starts = f"{layer.id}."
-            parts[_key(layer.shares or layer.id)] |= {
-                a.removeprefix(starts) for a in graph.read if a.startswith(starts)
-            }
+            parts[_key(layer.shares or layer.id)] |= {a.removeprefix(starts) for a in read if a.startswith(starts)}
         for name, block in self.blocks.items():
             block.wanted = frozenset(parts[name])  # type: ignore[assignment]
 

@@ -14,6 +14,8 @@ from text.ragged import Ragged
 from text.vocabulary import START
 from text.windows import Windows
 
+_LONGEST_BITS = 24
+"""No text has more than 2 to this power tokens."""
 _TOGETHER = 16
 """Batches that are made together."""
 
@@ -63,6 +65,13 @@ class EncodedRows:
     def rows_with_examples(self) -> int:
         """How many rows have an example; after `taught` it may be less than all."""
         return len(self) if self.windows is None else len(np.unique(self.windows.rows))
+
+    @property
+    def keys(self) -> np.ndarray:
+        """int64, for each example the line of its row and the token at which its window begins, in one number."""
+        if self.windows is None:
+            return row_keys(self.lines)
+        return row_keys(self.lines[self.windows.rows]) + self.windows.firsts
 
     def lengths_of(self, branches: Collection[str]) -> np.ndarray:
         """int64, for each example the tokens that it has in these branches together."""
@@ -179,6 +188,11 @@ class EncodedRows:
             inside &= (places[column] >= 0) & (places[column] < lengths)
         begun = {column: branch in self.plan.begun for column, branch in self.plan.positions.items()}
         return {c: np.where(inside, at + begun[c], 0 if begun[c] else NO_TARGET) for c, at in places.items()}
+
+
+def row_keys(lines: np.ndarray) -> np.ndarray:
+    """The keys of rows that are read whole."""
+    return lines << _LONGEST_BITS
 
 
 def _begun(ids: np.ndarray, first: int) -> np.ndarray:

@@ -33,6 +33,31 @@ def pad_inner(
     return _rectangle(ragged.inner, starts_BT, lengths_BT * mask_BT, inner_size)
 
 
+def pad_vectors(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """B x T x ... and the mask (True = real) of these rows, whose items begin at `offsets` of `values`."""
+    starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+    steps = np.arange(lengths.max(initial=0))
+    mask = steps < lengths[:, None]
+    padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
+    padded[mask] = values[(starts[:, None] + steps)[mask]]
+    return padded, mask
+
+
+def pad_maps(values: np.ndarray, offsets: np.ndarray, heads: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """B x A x T x T of these rows, whose A maps of L x L begin at `offsets` of `values`; the mask of their tokens."""
+    starts, sizes = offsets[rows], offsets[rows + 1] - offsets[rows]
+    lengths = np.sqrt(sizes // heads).round().astype(np.int64)
+    steps = np.arange(lengths.max(initial=0))
+    mask = steps < lengths[:, None]
+    real = np.broadcast_to((mask[:, :, None] & mask[:, None])[:, None], (len(rows), heads, len(steps), len(steps)))
+    head, token = np.arange(heads)[:, None, None], steps[:, None]
+    lengths = lengths[:, None, None, None]
+    index = starts[:, None, None, None] + (head * lengths + token) * lengths + steps
+    padded = np.zeros(real.shape, values.dtype)
+    padded[real] = values[index[real]]
+    return padded, mask
+
+
 def _spans(ragged: Ragged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     starts = ragged.offsets[rows]
     return starts, ragged.offsets[rows + 1] - starts

@@ -112,6 +112,13 @@ class RowFile:
             records.close()
         self._pending = None if stream is None else chain([first], records)
 
+    def renamed(self, names: Mapping[str, str]) -> "RowFile":
+        """The same file, where columns that have a name in `names` are called by it."""
+        columns = {names.get(column, column): place for column, place in self.columns.items()}
+        columns |= {new: old for old, new in names.items() if old not in self.columns}
+        needed = [names.get(column, column) for column in self._needed]
+        return RowFile(self.path, columns, self._has_header, self.format, needed)
+
     def settings(self) -> list[Any]:
         """What decides, beside the file itself, which rows come out; as JSON."""
         return [self.format, self.columns, self._needed, self._has_header]

@@ -1,6 +1,6 @@
 """What a trainer is given and what it gives back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from core.config import TrainingConf
 from core.registry import Registry
+from core.types import Batch
 from engine.objective import Objective
 from engine.optimizers import LearningRate
 from engine.processes import Processes
-from text.encoded import EncodedRows
 
 TRAINERS = Registry("trainer")
 
@@ -43,6 +43,8 @@ class Report:
     learning_rate: float
     rows_per_second: float
     validate: bool = False
+    more: Mapping[str, float] = field(default_factory=dict)
+    """What else is worth a record, by name."""
 
 
 @dataclass
@@ -54,7 +56,8 @@ class Workplace:
     objective: Objective
     optimizer: AcceleratedOptimizer
     learning_rate: LearningRate
-    rows: EncodedRows
+    batches: Callable[[Sequence[np.ndarray]], Iterator[Batch]]
+    """Lists of rows -> their batches on the device, with all that the objective reads."""
     conf: TrainingConf
     batches_of: Callable[[int], list[np.ndarray]]
     """Epoch -> its batches of all processes as arrays of row indices, a pure function of seed and epoch."""

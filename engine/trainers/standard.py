@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 import core.conf
 from core.errors import UserError
 from core.types import Batch
-from engine.prefetch import prefetched
 from engine.processes import Processes
 from engine.trainers.base import TRAINERS, Report, Workplace
 
@@ -44,9 +44,8 @@ class Standard:
             batches = place.batches_of(epoch)
             stops = _validation_stops(len(batches), conf.valid_times_per_epoch)
             shares = [place.processes.share(batch, place.groups) for batch in batches[progress.batch :]]
-            batches_made = place.rows.batches([rows for rows, _ in shares], place.objective.addresses)
             made = zip(
-                prefetched(batches_made, place.processes.accelerator.device),
+                place.batches([rows for rows, _ in shares]),
                 [weight * place.processes.count for _, weight in shares],
                 strict=True,
             )
@@ -62,7 +61,8 @@ class Standard:
                 by_steps = conf.steps_per_validation and progress.step % conf.steps_per_validation == 0
                 validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
                 if validate or progress.step % conf.batch_num_to_show_results == 0:
-                    yield self.waiting.report(place.processes, progress.step, epoch, rate, validate)
+                    report = self.waiting.report(place.processes, progress.step, epoch, rate, validate)
+                    yield replace(report, more=place.objective.told())
                     if progress.finished:
                         return
                     self.waiting = _Waiting()
@@ -78,6 +78,7 @@ class Standard:
         factor = place.learning_rate.factor(place.progress.step, epoch)
         for group, base in zip(place.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
+        place.objective.move_to(place.learning_rate.progress(place.progress.step))
         accelerator = place.processes.accelerator
         for number, (batch, weight) in enumerate(window):
             share = weight / len(window)
@@ -89,8 +90,10 @@ class Standard:
                 with attacked(place.vectors, place.conf.adversarial):
                     accelerator.backward(self._loss(batch) * share)
             self.waiting.add(loss * weight, batch.lines, place.progress.step + 1)
+        place.processes.average_gradients(place.objective.parameters())
         if place.conf.clip_grad_norm_max_norm > 0:
-            accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
+            learned = [*place.model.parameters(), *place.objective.parameters()]
+            accelerator.clip_grad_norm_(learned, place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:
             place.average.update_parameters(accelerator.unwrap_model(place.model))

@@ -1,0 +1,9 @@
+"""The catalogue of teachers and of the ways to weigh them: importing it registers them all."""
+
+from distillation.base import TEACHERS, Teacher
+from distillation.ensemble import Ensemble
+from distillation.run import Run
+from distillation.scores import Scores
+from distillation.weighting import WEIGHTINGS, Weighting
+
+__all__ = ["TEACHERS", "WEIGHTINGS", "Ensemble", "Run", "Scores", "Teacher", "Weighting"]

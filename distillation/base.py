@@ -1,0 +1,141 @@
+"""What every teacher is: something that answers for rows, by address; and what its answer to a target looks like."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import core.conf
+from core.conf import JSON
+from core.linear_chain import PARTS, Chain, marginals
+from core.registry import Registry
+from core.types import Features, Spec
+from losses.row_loss import logits_of
+from losses.teacher_loss import two_sided
+from text.readers import RowFile
+
+TEACHERS = Registry("teacher")
+ALL = "teachers"
+"""The name of all teachers together in an address: `teachers` are their answers, weighted."""
+
+
+def answer_spec(target: Spec) -> Spec:
+    """The scores that answer a target: one for each label, of a row or of each token; a number; a score per place."""
+    if target.places:
+        return Spec("BT", places=True)
+    if not target.ids and target.axes == "B":
+        return Spec("B")
+    sizes = {} if target.labels is None else {"C" if target.axes == "BC" else "D": len(target.labels)}
+    return Spec({"B": "BD", "BT": "BTD", "BC": "BC"}[target.axes], sizes, labels=target.labels)
+
+
+def answer_of(output: Features, target: Spec) -> Features:
+    """The scores that the output layer of a model gives for a target, in the form of `answer_spec`.
+
+    A single score becomes one for each of two labels; a CRF gives the logarithms of the tags' probabilities.
+    """
+    if set(PARTS) <= set(output.parts):
+        probabilities_BTC = marginals(Chain.of(output)).clamp(min=torch.finfo(torch.float16).tiny)
+        return output.with_values(probabilities_BTC.log())
+    logits = logits_of(output)
+    if target.places:
+        return output.with_values(logits.squeeze(-1) if logits.dim() == 3 else logits)
+    if not target.ids and target.axes == "B":
+        return Features(logits.reshape(-1))
+    if target.axes == "B":
+        return Features(two_sided(logits.reshape(len(logits), -1)))
+    return output.with_values(logits)
+
+
+def label_order(theirs: Sequence[str] | None, ours: Sequence[str] | None) -> list[int]:
+    """For each of our labels its place among those of a teacher. ValueError where they are not the same labels."""
+    if theirs is None or ours is None:
+        return []
+    if set(theirs) != set(ours):
+        raise ValueError(f"knows the labels {', '.join(theirs)}, but those here are {', '.join(ours)}.")
+    return [list(theirs).index(label) for label in ours]
+
+
+class TeacherRows(Protocol):
+    """The rows of a file as a teacher reads them; those that it cannot read are not among them."""
+
+    @property
+    def keys(self) -> np.ndarray:
+        """int64, which row each is, in numbers that are the same for everybody who reads the file, and rise."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64, of each row what it costs: those of like length are answered together."""
+
+
+class Teacher:
+    """Answers for rows. Making one reads what it can be asked for; what takes time waits until it is asked.
+
+    Either it reads rows itself (`read`, `answer`), or its answers are made of those of its `members` (`combined`).
+    """
+
+    class Conf(core.conf.Conf):
+        """Its settings in the config."""
+
+        def build(self, classroom: "Classroom") -> "Teacher":
+            """The teacher. ValueError where it cannot teach what the student learns, UserError where it is damaged."""
+            teacher: Teacher = self.owner(self, classroom)
+            return teacher
+
+    specs: Mapping[str, Spec]
+    """Address -> what stands there: "" is the answer, `output` what a layer gives, `encoder.hidden.2` a state."""
+    members: Sequence[str] = ()
+    """The teachers whose answers its own are made of."""
+
+    def canonical(self, address: str) -> str:
+        """The one address of what may have several: `output` is the answer."""
+        return "" if address == "output" else address
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        """Hear what it will be asked for, before it reads anything large."""
+
+    def key(self) -> JSON:
+        """What its answers depend on, beside the rows."""
+        raise NotImplementedError
+
+    def read(self, file: RowFile, cache_dir: Path | None) -> TeacherRows:
+        """The rows of a file as it reads them. UserError where it cannot read the file."""
+        raise NotImplementedError
+
+    def answer(self, rows: Any, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
+        """What it gives at these addresses for the rows at these places, in their order, without gradient."""
+        raise NotImplementedError
+
+    def combined(self, answers: Sequence[Features]) -> Features:
+        """Its answer for rows from those of its members."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder, read but for its weights.
+
+    specs    address -> spec of each layer and its inner states
+    outputs  output layer -> the target column that it answers
+    targets  target column -> its spec, labels in the order of their ids
+    key      what tells one trained model from another
+    load     gives the model that computes these addresses
+    """
+
+    specs: Mapping[str, Spec]
+    outputs: Mapping[str, str]
+    targets: Mapping[str, Spec]
+    key: JSON
+    load: Callable[[Iterable[str]], Any]
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """What a teacher is told: the targets of the student, how to open a run, the teachers before it."""
+
+    targets: Mapping[str, Spec]
+    open_run: Callable[[Path, Sequence[str]], OpenRun]
+    others: Mapping[str, Teacher]

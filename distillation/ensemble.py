@@ -1,0 +1,76 @@
+"""Ensemble: several teachers who answer as one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from core.conf import NonNegativeFloat
+from core.errors import known_names
+from core.types import Features
+from distillation.base import TEACHERS, Classroom, Teacher, answer_spec
+from losses.teacher_loss import answered, two_sided
+
+
+@TEACHERS.register
+class Ensemble(Teacher):
+    """The mean of what other teachers answer: of their probabilities, or of their numbers.
+
+    It answers where one of them does; then the mean is over those that do.
+
+        {"all": {"type": "Ensemble", "conf": {"teachers": ["bert", "roberta"]}}}
+
+    Reference: Hinton et al. 2015, Distilling the Knowledge in a Neural Network, section 1; the one average teacher of
+    Yang et al. 2020 (1avg-o-1).
+    """
+
+    class Conf(Teacher.Conf):
+        teachers: list[str]
+        """Names of teachers that stand before it."""
+        weights: list[NonNegativeFloat] | None = None
+        """One weight for each; null = all alike."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if len(self.teachers) < 2 or len(set(self.teachers)) < len(self.teachers):
+                raise ValueError("teachers must name two or more, none twice.")
+            if self.weights is not None and (len(self.weights) != len(self.teachers) or not any(self.weights)):
+                raise ValueError(f"weights must be {len(self.teachers)} numbers, not all 0, got {self.weights}.")
+
+    def __init__(self, conf: Conf, classroom: Classroom) -> None:
+        for name in conf.teachers:
+            if name not in classroom.others:
+                raise ValueError(f"no teacher before it is called '{name}'.{known_names(classroom.others)}")
+        specs = [classroom.others[name].specs.get("") for name in conf.teachers]
+        self.target = next(iter(classroom.targets.values()))
+        if None in specs or self.target.places:
+            raise ValueError("averages teachers with one answer each, of labels or a number.")
+        self.members = conf.teachers
+        self.shares = conf.weights or [1.0] * len(conf.teachers)
+        self.specs = {"": answer_spec(self.target)}
+
+    def combined(self, answers: Sequence[Features]) -> Features:
+        """The mean over those that are there, over the tokens that all of them read."""
+        present_KB = torch.stack([answered(answer) for answer in answers])
+        weights_KB = present_KB * torch.tensor(self.shares)[:, None]
+        weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
+        mask = present_KB.any(0)
+        values = [answer.values.float() for answer in answers]
+        if self.specs[""].axes == "BTD":
+            tokens = min(scores.shape[1] for scores in values)
+            values = [scores[:, :tokens] for scores in values]
+            read_KBT = torch.stack([answer.real_mask()[:, :tokens] for answer in answers])
+            mask = (read_KBT | ~present_KB[:, :, None]).all(0) & mask[:, None]
+        each = torch.stack(values)
+        return Features(self._mean(each, weights_KB.view(*weights_KB.shape, *[1] * (each.dim() - 2))), mask)
+
+    def _mean(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Over the first axis: of numbers, or of probabilities, whose logits come out."""
+        axes = self.specs[""].axes
+        if axes == "B":
+            return (weights * values).sum(0)
+        if axes == "BC":
+            values = two_sided(values.unsqueeze(-1))
+            weights = weights.unsqueeze(-1)
+        logs = (values.log_softmax(-1) + weights.log()).logsumexp(0).clamp(min=torch.finfo(torch.float16).min)
+        return logs[..., 1] - logs[..., 0] if axes == "BC" else logs

@@ -1,0 +1,214 @@
+"""Scores: answers that lie in a file, as somebody's model once gave them."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from core.conf import JSON
+from core.errors import UserError, did_you_mean, known_names
+from core.types import Features, Row
+from distillation.base import TEACHERS, Classroom, Teacher, answer_spec
+from text import store
+from text.encoded_rows import row_keys
+from text.readers import RowFile
+
+SURE = 1e-6
+"""Probabilities this near to 0 or 1 have the logit of this one."""
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The rows that have scores: line numbers, and scores in the form of an answer."""
+
+    lines: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def keys(self) -> np.ndarray:
+        """The lines."""
+        return row_keys(self.lines)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """All cost the same."""
+        return np.ones(len(self.lines), np.int64)
+
+
+@TEACHERS.register
+class Scores(Teacher):
+    """Scores that lie in the data file, or in a file of their own whose rows are found by an id.
+
+    Rows whose cells are empty, or whose id is not there, have no answer: losses leave them out.
+
+        {"bert": {"type": "Scores", "conf": {"kind": "score", "column": "bert_score"}}}
+    """
+
+    class Conf(Teacher.Conf):
+        kind: Literal["logits", "probabilities", "score"]
+        """What the numbers are: logits; probabilities of the labels; or one score, the probability of the positive
+        label, or for regression the number itself."""
+        column: str | None = None
+        """The column of the score, or of a JSON list with a number for each of `labels`."""
+        columns: dict[str, str] | None = None
+        """Label -> the column that holds its number."""
+        labels: list[str] | None = None
+        """The labels in the order of the list."""
+        path: str | None = None
+        """The file of the scores: .tsv or .csv with a header, .jsonl or .parquet; null = the data file."""
+        id: str | None = None
+        """The column in both files by which rows are found; null = row by row."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if (self.column is None) == (self.columns is None):
+                raise ValueError("needs either column or columns.")
+            if self.kind == "score" and self.columns is not None:
+                raise ValueError("kind score has one column: name it in column.")
+            if (self.labels is not None) != (self.column is not None and self.kind != "score"):
+                raise ValueError(
+                    "labels says the order of the numbers in the list of column, and belongs to nothing else."
+                )
+            if self.id is not None and self.path is None:
+                raise ValueError("id joins the rows of two files, but path names none.")
+
+    def __init__(self, conf: Conf, classroom: Classroom) -> None:
+        self.conf, self.target = conf, next(iter(classroom.targets.values()))
+        spec = answer_spec(self.target)
+        if spec.axes not in ("B", "BD", "BC"):
+            raise ValueError("scores answer for rows, but the target here has tags or places of tokens.")
+        self.labels = self.target.labels
+        named = conf.labels if conf.columns is None else list(conf.columns)
+        if named is not None and spec.axes == "B":
+            raise ValueError("the target here is a number: take kind score and one column.")
+        if named is not None and self.labels is not None and set(named) != set(self.labels):
+            raise ValueError(f"has scores for {', '.join(named)}, but the labels here are {', '.join(self.labels)}.")
+        if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
+            raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
+        self.specs = {"": spec}
+
+    def key(self) -> JSON:
+        """The settings, the content of their file, and how labels meet ours."""
+        conf = self.conf
+        content = None if conf.path is None else store.content_key(Path(conf.path))
+        return [
+            "scores",
+            conf.kind,
+            conf.column,
+            conf.columns,
+            conf.labels,
+            content,
+            conf.id,
+            self.labels,
+            self.positive,
+        ]
+
+    @property
+    def positive(self) -> str | None:
+        """The label that one score speaks for."""
+        return None if self.labels is None else self.target.positive or self.labels[-1]
+
+    def read(self, file: RowFile, cache_dir: Path | None) -> ScoredRows:
+        """The scored rows. UserError with file and line for what is no score."""
+        conf = self.conf
+        if conf.path is None:
+            pairs = [(row.number, self._scores(row, file.path)) for row in file if not row.error]
+            scored = [(line, scores) for line, scores in pairs if scores is not None]
+        else:
+            own = RowFile(Path(conf.path), {}, has_header=True)
+            found = list(self._own(own))
+            scored = self._by_id(file, own, found) if conf.id is not None else self._by_row(file, own, found)
+        if not scored:
+            raise UserError(f"{conf.path or file.path}: has no score for any row of {file.path}.")
+        lines, scores = zip(*scored, strict=True)
+        return ScoredRows(np.array(lines, np.int64), np.array(scores, np.float32))
+
+    def answer(self, rows: ScoredRows, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
+        """The scores as logits, or numbers."""
+        return {"": Features(torch.from_numpy(rows.scores[places]))}
+
+    def _own(self, file: RowFile) -> Iterator[tuple[str, list[float] | float | None]]:
+        """(id, scores) of each row of the file of scores."""
+        for row in file:
+            if row.error:
+                raise UserError(f"{file.path}:{row.number}: {row.error}")
+            yield (_cell(row, self.conf.id, file.path) if self.conf.id else ""), self._scores(row, file.path)
+
+    def _by_id(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
+        assert self.conf.id is not None
+        scores = dict(found)
+        if len(scores) < len(found):
+            raise UserError(f"{own.path}: some values of column {self.conf.id} stand there twice.")
+        ids = [(row.number, _cell(row, self.conf.id, file.path)) for row in file if not row.error]
+        return [(line, scores[name]) for line, name in ids if scores.get(name) is not None]
+
+    def _by_row(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
+        lines = [row.number for row in file]
+        if len(lines) != len(found):
+            sentence = f"has {len(found):,} rows, but {file.path} has {len(lines):,}. An id joins them in any order."
+            raise UserError(f"{own.path}: {sentence}")
+        return [(line, scores) for line, (_, scores) in zip(lines, found, strict=True) if scores is not None]
+
+    def _scores(self, row: Row, path: Path) -> list[float] | float | None:
+        """The answer for a row; None where its cells are empty. UserError with its place where they are no scores."""
+        try:
+            numbers = self._numbers(row, path)
+            return None if numbers is None else self._answer(numbers)
+        except ValueError as error:
+            raise UserError(f"{path}:{row.number}: {error}") from error
+
+    def _numbers(self, row: Row, path: Path) -> list[float] | None:
+        """The numbers of a row, those of labels in our order."""
+        conf = self.conf
+        if conf.columns is not None:
+            cells = [_cell(row, conf.columns[label], path) for label in self.labels or conf.columns]
+            if not any(cells):
+                return None
+            return [_number(cell) for cell in cells]
+        assert conf.column is not None
+        cell = _cell(row, conf.column, path)
+        if not cell:
+            return None
+        if conf.labels is None:
+            return [_number(cell)]
+        listed = json.loads(cell) if cell.startswith("[") else None
+        if not isinstance(listed, list) or len(listed) != len(conf.labels):
+            raise ValueError(f"'{cell:.40}' is no list of {len(conf.labels)} numbers.")
+        return [_number(str(listed[conf.labels.index(label)])) for label in self.labels or conf.labels]
+
+    def _answer(self, numbers: list[float]) -> list[float] | float:
+        """Logits of the labels, or a number. ValueError where the numbers are out of range."""
+        if self.target.axes == "B" and not self.target.ids:
+            return numbers[0]
+        if self.conf.kind == "logits":
+            return numbers
+        outside = [number for number in numbers if not 0 <= number <= 1]
+        if outside:
+            raise ValueError(f"{outside[0]:g} is no probability from 0 to 1. Is the kind of these scores logits?")
+        sure = [min(max(number, SURE), 1 - SURE) for number in numbers]
+        if self.conf.kind == "score":
+            yes, no = math.log(sure[0]), math.log(1 - sure[0])
+            return [yes if label == self.positive else no for label in self.labels or ("", self.positive)]
+        if self.target.axes == "BC":
+            return [math.log(number / (1 - number)) for number in sure]
+        if abs(sum(numbers) - 1) > 0.01:
+            raise ValueError(f"the probabilities of all labels add up to {sum(numbers):g}, not to 1.")
+        return [math.log(number) for number in sure]
+
+
+def _cell(row: Row, column: str, path: Path) -> str:
+    if column not in row.cells:
+        raise UserError(f"{path}: has no column '{column}'.{did_you_mean(column, row.cells) or known_names(row.cells)}")
+    return row.cells[column].strip()
+
+
+def _number(cell: str) -> float:
+    number = float(cell) if cell else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"'{cell}' is no number.")
+    return number
