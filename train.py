@@ -13,6 +13,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--conf_path", required=True, type=Path, help="the config, a JSON file")
     set_argument(parser, "override a value of the config, for example training_params.batch_size=64; may be repeated")
     parser.add_argument("--check", action="store_true", help="only check the config and show its layers")
+    parser.add_argument("--check_teachers", action="store_true", help="only show how good the teachers are")
     earlier = parser.add_mutually_exclusive_group()
     earlier.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")
     earlier.add_argument("--resume", action="store_true", help="continue an interrupted training")
@@ -32,6 +33,11 @@ def main() -> None:
 
         print(summary(experiment))
         print(f"{options.conf_path}: no problems")
+        return
+    if options.check_teachers:
+        from engine.teacher_report import teacher_report
+
+        print(f"\n{teacher_report(experiment, say=print)}")
         return
     from engine.training import train
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.conf import NonNegativeFloat
 from core.errors import known_names
-from core.types import Features
+from core.types import Features, Spec
 from distillation.base import TEACHERS, Classroom, Teacher, answer_spec
 from losses.teacher_loss import answered, two_sided
 
@@ -46,31 +46,38 @@ class Ensemble(Teacher):
         if None in specs or self.target.places:
             raise ValueError("averages teachers with one answer each, of labels or a number.")
         self.members = conf.teachers
-        self.shares = conf.weights or [1.0] * len(conf.teachers)
+        self.shares = conf.weights
         self.specs = {"": answer_spec(self.target)}
 
     def combined(self, answers: Sequence[Features]) -> Features:
         """The mean over those that are there, over the tokens that all of them read."""
-        present_KB = torch.stack([answered(answer) for answer in answers])
-        weights_KB = present_KB * torch.tensor(self.shares)[:, None]
-        weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
-        mask = present_KB.any(0)
-        values = [answer.values.float() for answer in answers]
-        if self.specs[""].axes == "BTD":
-            tokens = min(scores.shape[1] for scores in values)
-            values = [scores[:, :tokens] for scores in values]
-            read_KBT = torch.stack([answer.real_mask()[:, :tokens] for answer in answers])
-            mask = (read_KBT | ~present_KB[:, :, None]).all(0) & mask[:, None]
-        each = torch.stack(values)
-        return Features(self._mean(each, weights_KB.view(*weights_KB.shape, *[1] * (each.dim() - 2))), mask)
+        return mean_answer(answers, self.specs[""], self.shares)
 
-    def _mean(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Over the first axis: of numbers, or of probabilities, whose logits come out."""
-        axes = self.specs[""].axes
-        if axes == "B":
-            return (weights * values).sum(0)
-        if axes == "BC":
-            values = two_sided(values.unsqueeze(-1))
-            weights = weights.unsqueeze(-1)
-        logs = (values.log_softmax(-1) + weights.log()).logsumexp(0).clamp(min=torch.finfo(torch.float16).min)
-        return logs[..., 1] - logs[..., 0] if axes == "BC" else logs
+
+def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float] | None = None) -> Features:
+    """The mean of K answers of this spec where they are there: of their probabilities, as logits, or of their numbers.
+
+    Of texts those tokens count that all read who have an answer.
+    """
+    present_KB = torch.stack([answered(answer) for answer in answers])
+    weights_KB = present_KB * torch.tensor(weights or [1.0] * len(answers), device=present_KB.device)[:, None]
+    weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
+    values, mask = [answer.values.float() for answer in answers], present_KB.any(0)
+    if spec.axes == "BTD":
+        tokens = min(scores.shape[1] for scores in values)
+        values = [scores[:, :tokens] for scores in values]
+        read_KBT = torch.stack([answer.real_mask()[:, :tokens] for answer in answers])
+        mask = (read_KBT | ~present_KB[:, :, None]).all(0) & mask[:, None]
+    each = torch.stack(values)
+    mean = _mean(each, weights_KB.view(*weights_KB.shape, *[1] * (each.dim() - 2)), spec.axes)
+    return Features(mean, mask, mask.sum(1) if mask.dim() > 1 else None)
+
+
+def _mean(values: Tensor, weights: Tensor, axes: str) -> Tensor:
+    """Over the first axis: of numbers, or of probabilities, whose logits come out."""
+    if axes == "B":
+        return (weights * values).sum(0)
+    if axes == "BC":
+        values, weights = two_sided(values.unsqueeze(-1)), weights.unsqueeze(-1)
+    logs = (values.log_softmax(-1) + weights.log()).logsumexp(0).clamp(min=torch.finfo(torch.float16).min)
+    return logs[..., 1] - logs[..., 0] if axes == "BC" else logs

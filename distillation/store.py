@@ -90,11 +90,10 @@ def answered(
             say(f"teacher '{name}': {len(damaged)} damaged parts of the store are made again")
         crew.wait()
         for number in missing[crew.number :: crew.count]:
-            made(number).write(paths[number])
+            write(paths[number], [made(number)])
         crew.wait()
-        if crew.number == 0:
-            parts = [Shard.opened(path, axes) for path in paths]
-            Shard.joined([part for part in parts if part is not None]).write(folder)
+        if crew.number == 0:  # somebody else may have joined the shards just now, and removed them
+            write(folder, [Shard.opened(path, axes) or made(number) for number, path in enumerate(paths)])
             shutil.rmtree(beside, ignore_errors=True)
         crew.wait()
         found, seconds = Shard.opened(folder, axes), time.perf_counter() - began
@@ -128,15 +127,21 @@ class Shard:
         tables = {address: Table.joined([shard.tables[address] for shard in shards]) for address in shards[0].tables}
         return cls(tables, max(shard.error for shard in shards))
 
-    def write(self, folder: Path) -> None:
-        """Put it on disc, whole or not at all."""
-        with store.StoreWriter(folder) as writer:
-            for address, table in self.tables.items():
-                writer.append(f"values {address}", table.values)
+
+def write(folder: Path, shards: Sequence[Shard]) -> None:
+    """Put the rows of shards on disc, one after the other, whole or not at all."""
+    with store.StoreWriter(folder) as writer:
+        for address in shards[0].tables:
+            tables = [shard.tables[address] for shard in shards]
+            precision = np.result_type(*(table.values.dtype for table in tables))
+            end = 0
+            for number, table in enumerate(tables):
+                writer.append(f"values {address}", table.values.astype(precision, copy=False))
                 if table.offsets is not None:
-                    writer.append(f"offsets {address}", table.offsets)
-            heads = {address: table.heads for address, table in self.tables.items()}
-            writer.finish({"heads": heads, "error": self.error})
+                    writer.append(f"offsets {address}", table.offsets[number > 0 :] + end)
+                    end += int(table.offsets[-1])
+        heads = {address: table.heads for address, table in shards[0].tables.items()}
+        writer.finish({"heads": heads, "error": max(shard.error for shard in shards)})
 
 
 def _made(name: str, teacher: Teacher, rows: TeacherRows, places: np.ndarray, axes: Mapping[str, str]) -> Shard:

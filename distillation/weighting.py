@@ -73,6 +73,11 @@ class Weighting(nn.Module):
         reads_scores: ClassVar[bool] = False
         """Whether it has to know the score of each teacher on the validation rows."""
 
+        def build(self, names: Sequence[str]) -> "Weighting":
+            """The weighting of these teachers. ValueError where the settings do not fit them."""
+            weighting: Weighting = self.owner(self, names)
+            return weighting
+
     def __init__(self, conf: Conf, names: Sequence[str]) -> None:
         super().__init__()
         self.conf, self.names = conf, names
@@ -266,5 +271,8 @@ class Agreement(Weighting):
             shares = shares_BK.view(*shares_BK.shape, *[1] * (stacked.dim() - 2))
             mean = (shares * stacked.exp()).sum(1, keepdim=True).clamp(min=1e-12)
             apart = (mean * (mean.log() - stacked)).sum(-1)
+            if lesson.spec.axes == "BTD":
+                masks = [answer.real_mask()[:, :tokens] for answer in lesson.answers]
+                apart = torch.stack([mean_of_real(apart[:, at], mask) for at, mask in enumerate(masks)], 1)
             apart_BK = apart if apart.dim() == 2 else apart.mean(2)
         return (-apart_BK / self.conf.temperature).softmax(1)

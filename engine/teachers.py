@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import core.conf
 from core.errors import Finding, UserError
-from core.types import Batch, Features
+from core.types import Batch, Features, Outputs, Scores
 from distillation import TEACHERS
 from distillation.answers import Answers, places_of
 from distillation.base import ALL, Classroom, OpenRun, Teacher, TeacherRows
@@ -19,9 +20,11 @@ from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.draft import Draft
 from engine.processes import Processes
 from engine.terms import Teachers
+from losses.teacher_loss import answered as rows_answered
 from problems.base import Problem
 from text import store
 from text.encoded import EncodedRows
+from text.ragged import taken
 from text.readers import RowFile
 
 
@@ -63,7 +66,8 @@ def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
     key = [store.content_key(folder / name) for name in (CONFIG, PROBLEM, WEIGHTS)]
 
     def load(addresses: Iterable[str]) -> Predictor:
-        return Predictor.load(folder.path, device, plugins=plugins, also=list(addresses))
+        with torch.random.fork_rng():  # a training takes the same random numbers where answers are in the store
+            return Predictor.load(folder.path, device, plugins=plugins, also=list(addresses))
 
     return OpenRun(specs, graph.outputs, problem.target_specs(), key, load)
 
@@ -178,3 +182,26 @@ def _report(name: str, given: Answered) -> str:
     how = f"answered {rows} in {given.seconds:.1f} s" if given.seconds else f"{rows} from the store"
     rounded = f", rounded by {given.error:.1g} at most" if given.error else ""
     return f"teacher '{name}': {how}{rounded}"
+
+
+def answers_for(
+    draft: Draft,
+    teachers: Teachers,
+    file: RowFile,
+    rows: EncodedRows,
+    cache_dir: Path | None,
+    processes: Processes,
+    say: Callable[[str], None],
+) -> Outputs:
+    """Name -> what each teacher who has one answer says to all rows of a file."""
+    able = [name for name, teacher in teachers.items() if teacher is not None and "" in teacher.specs]
+    teaching, examples = prepare(draft, teachers, able, file, rows, cache_dir, processes, say), np.arange(len(rows))
+    return teaching.after(teaching.before(Batch(rows.lines, {}, {}), examples), examples).teachers
+
+
+def score_of(problem: Problem, metrics: Sequence[str], answer: Features, rows: EncodedRows) -> Scores:
+    """The scores of what a teacher says to rows, over those that it answers."""
+    present = np.flatnonzero(rows_answered(answer).cpu().numpy())
+    targets = {column: taken(values, present) for column, values in rows.targets.items()}
+    decoded: Any = problem.decode({problem.target_columns[0]: answer})
+    return problem.score(metrics, decoded.taken(present), targets)

@@ -33,8 +33,7 @@ class Weighing:
 
     def build(self) -> Weighting:
         """The weighting. ValueError where its settings do not fit the teachers."""
-        weighting: Weighting = self.conf.owner(self.conf, self.names)
-        return weighting
+        return self.conf.build(self.names)
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,12 @@ class _Scene:
     def spec(self, address: str, path: str) -> Spec | None:
         """What stands at an address; None where it names nothing sound, which is noted as a problem."""
         graph, name = self.graph, address.partition(".")[0]
-        owners = [
-            kind for kind, known in (("a teacher", self.teachers), ("a layer or input", graph.names)) if name in known
-        ]
-        owners += ["a column of the data"] if address in (*self.targets, self.group_by) else []
+        kinds = {
+            "a column of the data": [column for column in (*self.targets, self.group_by) if column == address],
+            "a layer or input": graph.names,
+            "a teacher": self.teachers,
+        }
+        owners = [kind for kind, known in kinds.items() if name in known]
         if len(owners) > 1:
             graph.refuse(path, f"'{name}' is {' and '.join(owners)}; rename one.")
         if name in self.teachers:

@@ -35,8 +35,8 @@ from engine.predictor import Predictor, pick_device, pick_precision
 from engine.prefetch import prefetched
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter
-from engine.teachers import NOBODY, Teaching, prepare
-from engine.terms import Term
+from engine.teachers import NOBODY, Teaching, answers_for, prepare, score_of
+from engine.terms import Teachers, Term
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
 from engine.warm_start import start_from
@@ -93,9 +93,7 @@ def _train(
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
     objective = Objective(terms)
-    file, folder = row_file(conf, conf.inputs.data_paths.train_data_path or ""), cache_folder(conf)
-    wanted = objective.addresses
-    teaching = prepare(Draft.of(conf), teachers, wanted, file, data.train, folder, processes, say)
+    teaching = _taught(experiment, teachers, objective, data, metrics[0], processes, say)
     place = make_workplace(conf, model, objective, data.train, processes, experiment.source, teaching)
     trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
@@ -249,6 +247,30 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
         raise UserError(f"{paths.train_data_path}: {sentence}")
     return Data(train, valid, encoder, problem)
+
+
+def _taught(
+    experiment: Experiment,
+    teachers: Teachers,
+    objective: Objective,
+    data: Data,
+    metric: str,
+    processes: Processes,
+    say: Callable[[str], None],
+) -> Teaching:
+    """What the teachers give for the training rows; a weighting that asks for it hears how good they are."""
+    conf, draft, folder = experiment.conf, Draft.of(experiment.conf), cache_folder(experiment.conf)
+    paths, weighting = conf.inputs.data_paths, objective.weighting
+    if weighting is not None and weighting.conf.reads_scores:
+        file = row_file(conf, paths.valid_data_path or paths.test_data_path or "")
+        answers = answers_for(draft, teachers, file, data.valid, folder, processes, say)
+        sign = 1 if data.problem.higher_is_better(metric) else -1
+        known = {}
+        for name, answer in answers.items():
+            known[name] = sign * score_of(data.problem, [metric], answer, data.valid)[metric]
+        weighting.know(known)
+    file = row_file(conf, paths.train_data_path or "")
+    return prepare(draft, teachers, objective.addresses, file, data.train, folder, processes, say)
 
 
 def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:

@@ -1,0 +1,147 @@
+"""The teachers of a config on its validation rows: how good each is, how sure, how much they agree, what they weigh."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import UserError
+from core.types import Features, Outputs, Spec
+from distillation import report
+from distillation.base import answer_spec
+from distillation.ensemble import mean_answer
+from distillation.weighting import Lesson
+from engine.draft import Draft
+from engine.experiment import Experiment, cache_folder
+from engine.processes import Processes
+from engine.teachers import answers_for, score_of
+from engine.terms import Weighing
+from engine.training import checked_scores, make_accelerator, read_data, row_file
+from losses.teacher_loss import answered, two_sided
+
+ELEMENTS = {"BD": "rows", "BTD": "tokens", "BC": "labels of rows"}
+"""Axes of an answer -> what is right or wrong."""
+
+
+def teacher_report(experiment: Experiment, say: Callable[[str], None]) -> str:
+    """Tables about the teachers on the validation rows. UserError where the config names none."""
+    conf = experiment.conf
+    if not conf.teachers:
+        raise UserError(f"{experiment.source}: names no teachers.")
+    data = read_data(conf, say)
+    teachers = experiment.teachers(data.problem)
+    _, terms = experiment.trace(data.encoder.specs(), data.problem, teachers)
+    metrics, rows = checked_scores(conf, data.problem, experiment.source), data.valid
+    path = conf.inputs.data_paths.valid_data_path or conf.inputs.data_paths.test_data_path or ""
+    file, processes = row_file(conf, path), Processes(make_accelerator(conf))
+    answers = answers_for(Draft.of(conf), teachers, file, rows, cache_folder(conf), processes, say)
+    alone = {name: answer for name, answer in answers.items() if not getattr(teachers[name], "members", ())}
+    target = next(iter(data.problem.target_specs().values()))
+    board = Board(alone, answer_spec(target), rows.targets[data.problem.target_columns[0]])
+    known = ["log loss", "calibration error", "best temperature"] if board.is_of_labels else []
+    lines, scores = [["teacher", *metrics, *known]], {}
+    together = {"average": mean_answer(list(alone.values()), board.spec)} if len(alone) > 1 else {}
+    for name, answer in {**answers, **together}.items():
+        scores[name] = score_of(data.problem, metrics, answer, rows)
+        lines.append([name, *(f"{scores[name][metric]:.4f}" for metric in metrics), *board.sureness(answer)])
+    parts = [table(lines)]
+    if len(alone) > 1:
+        parts.append(
+            table([["teachers", "correlation" if board.spec.axes == "B" else "agreement"], *board.agreements()])
+        )
+    if len(alone) > 1 and board.is_of_labels:
+        parts.append(f"one of them is right for {board.oracle():.4f} of all {ELEMENTS[board.spec.axes]}")
+    weighing = next((term.weighing for term in terms if term.weighing is not None), None)
+    if weighing is not None and board.spec.axes == "BD":
+        parts.append(table([*board.weights(weighing, {name: found[metrics[0]] for name, found in scores.items()})]))
+    return "\n\n".join(parts)
+
+
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Cells below each other."""
+    columns = max(map(len, lines))
+    filled = [[*line, *[""] * (columns - len(line))] for line in lines]
+    widths = [max(len(line[at]) for line in filled) for at in range(columns)]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in filled]
+    return "\n".join([shown[0], "  ".join("-" * width for width in widths), *shown[1:]])
+
+
+@dataclass(frozen=True)
+class Board:
+    """The answers of teachers beside what is right, element by element: rows, tokens, or labels of rows."""
+
+    answers: Outputs
+    spec: Spec
+    target: Any
+
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether answers are labels, not numbers or places."""
+        return self.spec.axes in ("BD", "BC", "BTD")
+
+    def elements(self, answer: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the elements that a teacher answers: their numbers, logits N x C, and what is right."""
+        logits, present_B = answer.values.float(), answered(answer)
+        if self.spec.axes == "BTD":
+            real_BT = answer.real_mask()
+            lengths = self.target.lengths
+            number_BT = torch.from_numpy(self.target.offsets[:-1, None] + np.arange(real_BT.shape[1]))
+            inside_BT = real_BT & (torch.arange(real_BT.shape[1]) < torch.from_numpy(lengths)[:, None])
+            numbers = number_BT[inside_BT].numpy()
+            return numbers, logits[inside_BT].numpy(), self.target.values[numbers]
+        if self.spec.axes == "BC":
+            right_NC = self.target.multi_hot(logits.shape[1])
+            numbers = np.arange(right_NC.size).reshape(right_NC.shape)[present_B.numpy()].ravel()
+            return numbers, two_sided(logits.reshape(-1, 1)).numpy()[numbers], right_NC.ravel()[numbers].astype(int)
+        numbers = np.flatnonzero(present_B.numpy())
+        return numbers, logits.numpy()[numbers], self.target[numbers]
+
+    def sureness(self, answer: Features) -> list[str]:
+        """Log loss, calibration error and best temperature."""
+        if not self.is_of_labels:
+            return []
+        _, logits_NC, target_N = self.elements(answer)
+        found = (report.log_loss, report.calibration_error, report.best_temperature)
+        return [f"{measure(logits_NC, target_N):.4f}" for measure in found]
+
+    def oracle(self) -> float:
+        """The share of elements for which a teacher is right: what the best choice of teachers would reach."""
+        found = [(numbers, logits_NC.argmax(1) == target_N) for numbers, logits_NC, target_N in self._all()]
+        seen = np.unique(np.concatenate([numbers for numbers, _ in found]))
+        right = np.unique(np.concatenate([numbers[hits] for numbers, hits in found]))
+        return len(right) / len(seen)
+
+    def agreements(self) -> Iterator[list[str]]:
+        """For each two teachers the share of their equal answers; of numbers the correlation."""
+        are_numbers = self.spec.axes == "B"
+        said = [(numbers, logits if are_numbers else logits.argmax(1)) for numbers, logits, _ in self._all()]
+        for (one, (first, mine)), (other, (second, its)) in combinations(zip(self.answers, said, strict=True), 2):
+            _, here, there = np.intersect1d(first, second, return_indices=True)
+            yield [f"{one}, {other}", f"{report.agreement(mine[here], its[there], are_numbers):.4f}"]
+
+    def weights(self, weighing: Weighing, scores: Mapping[str, float]) -> Iterator[list[str]]:
+        """The mean weight of each teacher: in all rows, by the label of the row, by whether the teacher is right."""
+        answers, weighting = [self.answers[name] for name in weighing.names], weighing.build()
+        weighting.know(scores)
+        target_N = torch.from_numpy(np.array(self.target))
+        weights_NK = weighting(Lesson(answers, target_N, self.spec))
+        right_NK = torch.stack([answer.values.argmax(-1) == target_N for answer in answers], 1)
+        yield ["weight", *weighing.names]
+        yield ["all rows", *_means(weights_NK, torch.ones_like(right_NK))]
+        for number, label in enumerate(self.spec.labels or ()):
+            yield [label, *_means(weights_NK, (target_N == number)[:, None].expand_as(right_NK))]
+        yield ["where it is right", *_means(weights_NK, right_NK)]
+        yield ["where it is wrong", *_means(weights_NK, ~right_NK)]
+
+    def _all(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return [self.elements(answer) for answer in self.answers.values()]
+
+
+def _means(weights_NK: Tensor, counted_NK: Tensor) -> list[str]:
+    means_K = (weights_NK * counted_NK).sum(0) / counted_NK.sum(0)
+    return ["" if math.isnan(mean) else f"{mean:.4f}" for mean in means_K.tolist()]

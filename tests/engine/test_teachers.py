@@ -1,0 +1,279 @@
+"""Students that learn from teachers, through the doors and the engine."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_encoders import write_encoder
+
+from core.errors import ConfigError, UserError
+from engine.checkpoint import RunFolder
+from engine.experiment import load_experiment
+from engine.predictor import Predictor
+from engine.training import train
+
+
+def trained(task, *overrides, said=None, **more):
+    return train(load_experiment(task.path, overrides), (said if said is not None else []).append, **more)
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+SOFT = {"type": "SoftTargetLoss", "conf": {"temperature": 2}, "inputs": ["output", "big"]}
+
+
+@pytest.fixture
+def school(task):
+    """A task with two trained teachers, `big` and `other`, and a student that learns from the first."""
+    for name, seed in (("big", 1), ("other", 2)):
+        trained(
+            task,
+            f"outputs.save_base_dir={task.folder / name}",
+            f"training_params.seed={seed}",
+            "training_params.max_epoch=8",
+        )
+    task.config["teachers"] = {"big": {"type": "Run", "conf": {"path": str(task.folder / "big")}}}
+    task.config["loss"]["losses"] = [SOFT]
+    task.config["training_params"]["seed"] = 3
+    return task
+
+
+def problems(task, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(task.path, overrides)
+    return str(caught.value)
+
+
+def test_a_student_of_one_teacher_comes_to_answer_as_it_does(school):
+    trained(school, "training_params.max_epoch=25")
+    rows = [line.split("\t")[0] for line in (school.folder / "train.tsv").read_text().splitlines()]
+
+    def answers(folder):
+        found = Predictor.load(folder).predict([{"text": row} for row in rows])
+        return [prediction.cells["prediction"] for prediction in found]
+
+    student, teacher = answers(school.run), answers(school.folder / "big")
+    agreement = sum(mine == its for mine, its in zip(student, teacher, strict=True)) / len(rows)
+    largest = max(teacher.count(label) for label in set(teacher)) / len(rows)
+    assert agreement > max(0.9, largest)
+
+
+def test_a_distilled_student_needs_no_teacher_to_be_used(school, door):
+    trained(school)
+    shutil.rmtree(school.folder / "big")
+    code, out, err = door("test", "--model", school.run)
+    assert code == 0, err
+    assert "accuracy" in out
+    code, _, err = door("predict", "--model", school.run, "--output", school.folder / "out.tsv")
+    assert code == 0, err
+
+
+def test_online_and_from_the_store_a_student_learns_the_same(school):
+    trained(school, "training_params.max_epoch=1")
+    stored = weights(school.run)
+    trained(school, "training_params.max_epoch=1", "teachers.big.online=true", force=True)
+    online = weights(school.run)
+    assert all(torch.allclose(stored[name], online[name], atol=2e-3) for name in stored)
+    assert not equal(stored, online)  # the store rounds
+
+
+def test_found_answers_lead_to_the_same_student_as_made_ones(school):
+    said = []
+    trained(school, said=said)
+    assert any("teacher 'big': answered 120 rows" in line for line in said)
+    first, said = weights(school.run), []
+    trained(school, said=said, force=True)
+    assert any("teacher 'big': 120 rows from the store" in line for line in said)
+    assert equal(first, weights(school.run))
+
+
+def test_labels_are_matched_by_name(school):
+    """The teacher knows them in another order: by name its answers are right, by place they would be wrong."""
+    school.config["inputs"]["labels"] = ["down", "up"]
+    trained(school, "training_params.max_epoch=12", f"outputs.save_base_dir={school.folder / 'listed'}")
+    school.config["inputs"]["labels"] = ["up", "down"]
+    trained(school, "training_params.max_epoch=12")
+    first, second = (Predictor.load(folder) for folder in (school.folder / "listed", school.run))
+    rows = [{"text": "cat tree"}, {"text": "tree cat"}, {"text": "red blue"}, {"text": "bird small large"}]
+    said = [[p.cells["confidence"] for p in predictor.predict(rows)] for predictor in (first, second)]
+    assert [p.cells["prediction"] for p in first.predict(rows)] == [p.cells["prediction"] for p in second.predict(rows)]
+    assert said[0] == pytest.approx(said[1], abs=0.35)
+
+
+def test_a_teacher_with_other_labels_is_refused_with_both_lists(school):
+    school.config["inputs"]["labels"] = ["up", "sideways"]
+    assert "teachers.big.conf: knows the labels " in problems(school)
+    assert "but those here are up, sideways" in problems(school)
+
+
+def test_a_teacher_with_another_architecture_tokenizer_and_column_names_teaches(task):
+    encoder = write_encoder(task.folder / "encoder")
+    config = json.loads(json.dumps(task.config))
+    task.config["inputs"]["file_header"] = {"words": 0, "label": 1}
+    task.config["inputs"]["model_inputs"] = {"sentence": ["words"]}
+    task.config["architecture"] = [
+        {"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": {"model": str(encoder), "pooling": "mean"},
+         "inputs": ["sentence"]},
+        {"layer_id": "output", "layer": "Linear", "conf": {"hidden_dim": -1}, "inputs": ["encoder"],
+         "output_layer_flag": True},
+    ]  # fmt: skip
+    trained(task, f"outputs.save_base_dir={task.folder / 'big'}")
+    task.config = config
+    conf = {"path": str(task.folder / "big"), "columns": {"words": "text"}}
+    task.config["teachers"] = {"big": {"type": "Run", "conf": conf}}
+    task.config["loss"]["losses"] = [SOFT]
+    said: list[str] = []
+    trained(task, said=said)
+    assert any("answered 120 rows" in line for line in said)
+    task.config["teachers"]["big"]["conf"] = {"path": str(task.folder / "big")}
+    with pytest.raises(UserError, match="words"):
+        trained(task, force=True)
+
+
+def test_several_teachers_are_weighed_and_their_weights_recorded(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "Fixed", "conf": {"weights": {"big": 3, "other": 1}}}
+    trained(school)
+    record = json.loads((school.run / "metrics.jsonl").read_text().splitlines()[0])
+    assert (record["weight of big"], record["weight of other"]) == pytest.approx((0.75, 0.25))
+
+
+def test_the_weighted_loss_is_the_weighted_sum_of_the_losses_of_the_teachers(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["weighting"] = {"type": "Fixed", "conf": {"weights": {"big": 3, "other": 1}}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    trained(school)
+    together = weights(school.run)
+    school.config["loss"]["losses"] = [
+        {**SOFT, "weight": 0.75},
+        {**SOFT, "inputs": ["output", "other"], "weight": 0.25},
+    ]
+    trained(school, force=True)
+    apart = weights(school.run)
+    assert all(torch.allclose(together[name], apart[name], atol=1e-5) for name in together)
+
+
+def test_an_ensemble_is_the_mean_of_the_probabilities_of_its_members(school):
+    """Cross-entropy is linear in the probabilities: the mean teacher is the uniform weighting."""
+    school.config["teachers"] |= {
+        "other": {"type": "Run", "conf": {"path": str(school.folder / "other")}},
+        "all": {"type": "Ensemble", "conf": {"teachers": ["big", "other"]}},
+    }
+    loss = {"type": "SoftTargetLoss", "conf": {"divergence": "ce"}, "inputs": ["output", "all"]}
+    school.config["loss"]["losses"] = [loss]
+    trained(school)
+    mean = weights(school.run)
+    school.config["loss"]["losses"] = [{**loss, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "Uniform", "conf": {"teachers": ["big", "other"]}}
+    trained(school, force=True)
+    assert all(torch.allclose(mean[name], value, atol=1e-4) for name, value in weights(school.run).items())
+
+
+def test_scores_of_some_rows_teach_beside_the_labels(school):
+    rows = (school.folder / "train.tsv").read_text().splitlines()
+    scored = [f"{row}\t{'' if at % 3 else '0.9'}" for at, row in enumerate(rows)]
+    (school.folder / "train.tsv").write_text("\n".join(scored) + "\n")
+    for name in ("valid", "test"):
+        rows = (school.folder / f"{name}.tsv").read_text().splitlines()
+        (school.folder / f"{name}.tsv").write_text("".join(f"{row}\t\n" for row in rows))
+    school.config["inputs"]["file_header"]["score"] = 2
+    school.config["inputs"]["positive_label"] = "up"
+    school.config["teachers"] = {"big": {"type": "Scores", "conf": {"kind": "score", "column": "score"}}}
+    school.config["loss"]["losses"].append({"type": "CrossEntropyLoss", "inputs": ["output", "label"]})
+    said: list[str] = []
+    trained(school, said=said)
+    assert "teacher 'big' has no answer for 80 of 120 rows; no loss reads it there" in said
+
+
+def test_inner_states_of_a_teacher_have_addresses(school):
+    school.config["loss"]["losses"].append({"type": "LogitMSELoss", "inputs": ["output", "big.output"]})
+    assert "loss.losses[2].inputs[1]: teacher 'big' does not have 'sttes'. Did you mean 'states'?" in problems(
+        school, 'loss.losses[2]={"type": "LogitMSELoss", "inputs": ["output", "big.sttes"]}'
+    )
+
+
+def test_a_resumed_student_ends_as_an_uninterrupted_one(school):
+    overrides = ["training_params.max_epoch=3"]
+    trained(school, *overrides)
+    whole = RunFolder(school.run).read_state()["model"]
+    trained(school, "training_params.max_epoch=2", force=True)
+    trained(school, *overrides, resume=True)
+    assert equal(whole, RunFolder(school.run).read_state()["model"])
+
+
+def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
+    """From a weight of 1 to 0: the last updates change nothing any more."""
+    ramp = {"start": 1, "end": 0, "until": 0.5}
+    school.config["loss"]["losses"] = [{**SOFT, "weight": ramp}]
+    school.config["training_params"]["optimizer"] = {"name": "SGD", "params": {"lr": 0.1}}
+    trained(school, "training_params.max_epoch=4")
+    whole = RunFolder(school.run).read_state()["model"]
+    losses = [json.loads(line) for line in (school.run / "metrics.jsonl").read_text().splitlines()]
+    by_epoch = {record["epoch"]: record["loss"] for record in losses if record["kind"] == "train"}
+    assert by_epoch[1] > 0
+    assert by_epoch[4] == 0
+    assert len(whole) > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ('teachers.big.conf.path="nowhere"', "teachers.big.conf: cannot be used: no such run folder: nowhere."),
+        ('teachers.big.type="Rum"', "teachers.big.type: no teacher is called \"Rum\". Did you mean 'Run'?"),
+        ('loss.losses[0].inputs=["output", "bug"]', "no layer or input is called 'bug'. Did you mean 'big'?"),
+        ('teachers={"teachers": {"type": "Run", "conf": {"path": "x"}}}', "teachers.teachers: means all of them"),
+        ('weighting={"type": "Unform"}', "weighting.type: no weighting is called \"Unform\". Did you mean 'Uniform'?"),
+        ('teachers.all={"type": "Ensemble", "conf": {"teachers": ["big", "bug"]}}', "no teacher before it is called 'bug'"),
+        ("loss.losses[0].conf.temperature=0", "temperature"),
+        ('loss.losses[0].conf.temperature={"start": 4, "end": 0}', "temperature must be above 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_teacher_is_found_before_any_row_is_read(school, change, sentence):
+    assert sentence in problems(school, change)
+
+
+def test_a_run_that_was_never_trained_is_no_teacher(school):
+    (school.folder / "big" / "weights.safetensors").unlink()
+    assert "holds no trained model yet" in problems(school)
+
+
+def test_a_teacher_of_another_problem_is_refused(school):
+    school.config["inputs"] |= {"dataset_type": "regression"}
+    school.config["metrics"] = ["mse"]
+    assert "teachers.big.conf: answers with " in problems(school)
+
+
+def test_idle_teachers_and_weightings_are_noticed(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["weighting"] = {"type": "Confidence"}
+    said = [str(notice) for notice in load_experiment(school.path).notices]
+    assert "teachers.other: has no effect. No loss reads it." in said
+    assert "weighting: has no effect. No loss reads 'teachers'." in said
+
+
+def test_a_numbers_that_move_need_the_length_of_the_training(school):
+    del school.config["training_params"]["max_epoch"]
+    said = problems(school, 'loss.losses[0].weight={"start": 1, "end": 0}')
+    assert "training_params.max_epoch: is missing, but a number of the losses moves until the end." in said
+
+
+def test_the_report_shows_what_teachers_are_worth(school, door):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    code, out, err = door("train", "--conf_path", school.path, "--check_teachers")
+    assert code == 0, err
+    table = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
+    for name in ("big", "other"):
+        kept = json.loads((school.folder / name / "scores.json").read_text())["validation"]
+        assert float(table[name][0]) == pytest.approx(kept["accuracy"], abs=1e-4)
+    assert {"average", "big,", "weight", "up", "down"} <= table.keys()
+    assert not school.run.exists()
