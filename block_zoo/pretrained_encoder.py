@@ -325,13 +325,8 @@ class PretrainedEncoder(Block):
         if len(lengths) == 1:
             return [lengths[0].clamp(max=self.room)]
         first_B, second_B = lengths
-        if self.conf.cut == "longest_first":
-            short_B = torch.minimum(first_B, second_B).clamp(max=self.room // 2)
-            return [length.clamp(max=self.room - short_B) for length in lengths]
-        if self.conf.cut == "first":
-            second_B = second_B.clamp(max=self.room)
-            return [torch.minimum(first_B, self.room - second_B), second_B]
-        first_B = first_B.clamp(max=self.room)
+        stays = {"first": self.room, "second": 0}.get(self.conf.cut, self.room // 2)  # at least of the second, if long
+        first_B = torch.minimum(first_B, self.room - second_B.clamp(max=stays))
         return [first_B, torch.minimum(second_B, self.room - first_B)]
 
     def _run(self, framed: Features, wanted: frozenset[str]) -> Any:
