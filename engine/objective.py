@@ -141,14 +141,15 @@ class Objective(nn.Module):
         """The layers whose outputs they need; what else a model computes teaches it nothing."""
         return {address.partition(".")[0] for address in self.addresses}
 
-    def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """A scalar in float32."""
+    def forward(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> Tensor:
+        """A scalar in float32; a sum over rows stands for that of all rows, of which this share is in the batch."""
         total: Tensor | None = None
         for term, loss in zip(self.terms, self.losses, strict=True):
             inputs = [batch.targets[a] if a in batch.targets else lookup(outputs, a) for a in term.inputs]
             if term.group_by is not None:
                 inputs.append(batch.targets[term.group_by])
-            value = loss(*inputs) if term.weight == 1 else loss(*inputs) * term.weight
+            weight = term.weight / share if term.conf.is_sum else term.weight
+            value = loss(*inputs) if weight == 1 else loss(*inputs) * weight
             total = value if total is None else total + value
         assert total is not None
         return total
