@@ -245,6 +245,17 @@ def test_settings_that_do_not_suit_the_encoder_are_refused(folders, conf, said):
     assert said in str(caught.value)
 
 
+def test_settings_that_change_nothing_for_these_inputs_are_told(folders):
+    model = folders("roberta")
+    conf = PretrainedEncoder.Conf(model=model, cut="first", words="mean", max_length=41)
+    _, alone = read(model, first=FIRST)
+    assert list(conf.notices(False, *alone.values())) == ["cut", "words", "max_length"]
+    assert "takes 40 pieces" in conf.notices(False, *alone.values())["max_length"]
+    _, tagged = read(model, tagged=["first"], first=FIRST, second=SECOND)
+    conf = PretrainedEncoder.Conf(model=model, cut="first", words="mean", max_length=40)
+    assert conf.notices(False, *tagged.values()) == {}
+
+
 def test_a_pooler_that_the_encoder_does_not_have_is_refused(folders):
     _, specs = read(folders("electra"), first=FIRST)
     with pytest.raises(ValueError, match="has no pooler of its own"):
