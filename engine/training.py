@@ -36,7 +36,7 @@ from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Workplace
-from engine.warm_start import start_from
+from engine.warm_start import basis_of, start_from
 from model_zoo.graph import Graph, Model
 from problems.base import Problem
 from text.batching import batches_of_tokens, grouped_batches, training_batches
@@ -278,7 +278,9 @@ def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callabl
     if has_words and (init := word_init(conf)) is not None:
         vocabulary = encoder.vocabularies["word"]
         embedding = cast(Embedding, model.embedding)
-        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), EncoderVectors(init, cache_folder(conf)))
+        source = EncoderVectors(init, cache_folder(conf))
+        basis = None if paths.pretrained_model_path is None else basis_of(Path(paths.pretrained_model_path), embedding)
+        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), source, basis)
         say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
     if has_words and paths.pre_trained_emb is not None:
         path, kind, binary = _vector_source(conf)
