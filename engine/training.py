@@ -172,6 +172,10 @@ def make_workplace(
     if not model.all_learn_from(objective.addresses):
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
+    vectors = [weight for weight in model.vectors() if weight.requires_grad]
+    if training.adversarial and not vectors:
+        sentence = "moves vectors of words or pieces that are trained, but here are none. Leave it out."
+        raise UserError(f"training_params.adversarial: {sentence}")
     average = None
     if training.ema is not None and processes.is_sharded:
         raise UserError("training_params.ema: an average needs whole weights, but FSDP shares them out. Leave it out.")
@@ -190,7 +194,7 @@ def make_workplace(
         batches_of=batches_of,
         groups=groups,
         average=average,
-        vectors=[weight for weight in model.vectors() if weight.requires_grad],
+        vectors=vectors,
     )
 
 

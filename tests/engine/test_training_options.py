@@ -138,6 +138,14 @@ def test_vectors_are_attacked_along_their_gradient_and_come_back_exactly():
     assert torch.equal(weight.detach(), before)
 
 
+def test_an_attack_on_vectors_that_are_not_trained_is_refused(door, task):
+    task.config["architecture"][0]["conf"]["word"]["fix_weight"] = True
+    task.config["training_params"]["adversarial"] = 0.5
+    code, _, err = door("train", "--conf_path", task.path)
+    assert code == 2 and "training_params.adversarial: moves vectors of words or pieces that are trained" in err
+    assert not task.run.exists()
+
+
 def test_batches_of_tokens_hold_every_row_once_within_the_limit_and_are_as_many_in_every_epoch():
     lengths = np.random.default_rng(0).integers(1, 60, 500)
     lengths[7] = 300
