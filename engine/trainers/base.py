@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from core.registry import Registry
 from engine.objective import Objective
 from engine.optimizers import LearningRate
 from engine.processes import Processes
+from model_zoo.graph import Model
 from text.encoded import EncodedRows
 
 TRAINERS = Registry("trainer")
@@ -51,6 +53,9 @@ class Workplace:
 
     processes: Processes
     model: torch.nn.Module
+    """As it is called: maybe wrapped to share gradients between processes."""
+    trained: Model
+    """The same as it is kept."""
     objective: Objective
     optimizer: AcceleratedOptimizer
     learning_rate: LearningRate
@@ -65,3 +70,8 @@ class Workplace:
     """The moving average of the weights, where the config wants one."""
     vectors: Sequence[nn.Parameter] = ()
     """The trained vectors of words and pieces that the model looks up."""
+
+    @property
+    def answering(self) -> Model:
+        """The model that is validated and kept: the average, where there is one."""
+        return self.trained if self.average is None else cast(Model, self.average.module)

@@ -95,7 +95,7 @@ class Standard:
             accelerator.clip_grad_norm_(place.model.parameters(), place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:
-            place.average.update_parameters(accelerator.unwrap_model(place.model))
+            place.average.update_parameters(place.trained)
         return max(self.base_rates) * factor
 
     def _loss(self, batch: Batch, share: float) -> Tensor:
