@@ -18,7 +18,7 @@ import torch
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Features
 from engine.experiment import Experiment, load_experiment
-from engine.predictor import pick_precision
+from engine.predictor import pick_device, pick_precision
 from engine.training import Data, checked_scores, read_data, row_file
 
 
@@ -62,14 +62,15 @@ def trained(experiment: Experiment, model: str, seed: int, folder: Path) -> dict
         decoded = data.problem.decode({data.problem.target_columns[0]: Features(torch.tensor(answers.predictions))})
         return dict(data.problem.score(metrics, decoded, data.valid.targets))
 
+    device = pick_device(conf.device)
     rate, decay = conf.optimizer.params["lr"], conf.optimizer.params["weight_decay"]
     settings = TrainingArguments(
         output_dir=str(folder), seed=seed, num_train_epochs=conf.max_epoch or 1, learning_rate=rate, weight_decay=decay,
         per_device_train_batch_size=conf.batch_size, per_device_eval_batch_size=conf.batch_size,
         lr_scheduler_type=conf.schedule.name, warmup_steps=conf.schedule.warmup_ratio, optim="adamw_torch_fused",
         max_grad_norm=conf.clip_grad_norm_max_norm, train_sampling_strategy="group_by_length", report_to=[],
-        bf16=pick_precision(experiment.conf, torch.device("cpu")) == "bf16", eval_strategy="epoch", save_strategy="no",
-        disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
+        bf16=pick_precision(experiment.conf, device) == "bf16", eval_strategy="epoch", save_strategy="no",
+        disable_tqdm=True, use_cpu=device.type == "cpu",
     )  # fmt: skip
     torch.manual_seed(seed)
     labels = data.problem.num_targets or 1

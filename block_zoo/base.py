@@ -39,8 +39,10 @@ class Block(nn.Module):
             """
             return self
 
-        def notices(self, is_output: bool) -> dict[str, str]:
-            """Field -> what a user should know about it, such as that it has no effect beside the others."""
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
+            """Field -> what a user should know about it, such as that it has no effect beside the others, or for inputs
+            with these specs.
+            """
             return {}
 
         def build(self, *inputs: Spec) -> "Block":

@@ -46,7 +46,7 @@ class Conv(Block):
         dropout: Rate = 0.0
         """Dropout after the activation."""
 
-        def notices(self, is_output: bool) -> dict[str, str]:
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             return padding_notice(self.padding, self.padding_type)
 
         def output_spec(self, states: Spec) -> Spec:

@@ -39,7 +39,7 @@ class Conv2D(Block):
         activation: Activation | None = "ReLU"
         """Activation after the convolution; null = none."""
 
-        def notices(self, is_output: bool) -> dict[str, str]:
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             return padding_notice(self.padding, self.padding_type)
 
         def counted(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:

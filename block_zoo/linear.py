@@ -87,7 +87,7 @@ class Linear(Block):
                 last_hidden_activation=activated,
             )
 
-        def notices(self, is_output: bool) -> dict[str, str]:
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             said = {}
             if is_output and self.last_hidden_activation and self.activation not in (None, *RANGED):
                 sentence = f"puts {self.activation} on the answer of the model, which needs no activation."

@@ -40,7 +40,7 @@ class Pooling2D(Block):
             if any(edge >= size for edge, size in zip(self.paddings(), both_axes(self.window_size), strict=True)):
                 raise ValueError(f"padding {self.padding} must be less than window_size {self.window_size}.")
 
-        def notices(self, is_output: bool) -> dict[str, str]:
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             if self.window_size is not None:
                 return {}
             idle = {"stride": self.strides() != (1, 1), "padding": self.paddings() != (0, 0)}

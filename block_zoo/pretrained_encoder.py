@@ -79,7 +79,8 @@ class PretrainedEncoder(Block):
         gradient_checkpointing: bool = False
         """Whether layers are computed twice to save memory."""
         attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-        """The implementation of attention; by default the best one that the encoder has."""
+        """The implementation of attention; by default the best one that the encoder has. eager where `attention.i` is
+        read, since the others do not know its weights."""
         trust_remote_code: bool = False
         """Whether the code that the model brings along may run, where transformers does not know its architecture."""
 
@@ -171,21 +172,28 @@ class PretrainedEncoder(Block):
             whole = states if self.pooling is None else vector
             return Spec(whole.axes, whole.sizes, parts)
 
+        def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
+            said = {}
+            if self.cut != type(self).cut and len(inputs) == 1:
+                said["cut"] = "has no effect. A text alone is cut at its end."
+            if self.words != type(self).words and "words" not in inputs[0].parts:
+                said["words"] = "has no effect. The problem tags no words of this text."
+            if self.max_length is not None and self.max_length > self.positions:
+                said["max_length"] = f"has no effect. The encoder takes {self.positions} pieces at most."
+            return said
+
         @property
-        def longest(self) -> int | None:
-            """Pieces at most; None where the encoder takes any number."""
+        def positions(self) -> int:
+            """How many pieces the encoder can take."""
             settings = self.settings
-            limit = getattr(settings, "max_position_embeddings", None)
-            if limit is not None and settings.model_type in POSITIONS_BEHIND_PADDING:
-                limit -= settings.pad_token_id + 1
-            limits = [length for length in (limit, self.max_length) if length]
-            return min(limits, default=None)
+            count = getattr(settings, "max_position_embeddings", None) or ANY
+            return count - settings.pad_token_id - 1 if settings.model_type in POSITIONS_BEHIND_PADDING else count
 
         def room(self, *texts: Spec) -> int:
             """How many pieces one text has, or two have together, at most."""
             assert texts[0].frames is not None
             around = texts[0].frames.two if len(texts) == 2 else texts[0].frames.one
-            return (self.longest or ANY) - sum(map(len, around))
+            return min(self.positions, self.max_length or ANY) - sum(map(len, around))
 
     around: Tensor
     """The ids that stand around the texts, one after the other."""
@@ -326,20 +334,15 @@ class PretrainedEncoder(Block):
         if len(lengths) == 1:
             return [lengths[0].clamp(max=self.room)]
         first_B, second_B = lengths
-        if self.conf.cut == "longest_first":
-            short_B = torch.minimum(first_B, second_B).clamp(max=self.room // 2)
-            return [length.clamp(max=self.room - short_B) for length in lengths]
-        if self.conf.cut == "first":
-            second_B = second_B.clamp(max=self.room)
-            return [torch.minimum(first_B, self.room - second_B), second_B]
-        first_B = first_B.clamp(max=self.room)
+        stays = {"first": self.room, "second": 0}.get(self.conf.cut, self.room // 2)  # at least of the second, if long
+        first_B = torch.minimum(first_B, self.room - second_B.clamp(max=stays))
         return [first_B, torch.minimum(second_B, self.room - first_B)]
 
     def _run(self, framed: Features, wanted: frozenset[str]) -> Any:
         """The encoder's output, with its inner states where somebody reads them."""
         kinds = {name.partition(".")[0] for name in wanted}
         if "attention" in kinds and self.encoder.config._attn_implementation != "eager":
-            self.encoder.set_attn_implementation("eager")  # the others do not know their weights
+            self.encoder.set_attn_implementation("eager")
         segments = {"token_type_ids": framed.parts["segments"]} if self.has_segments else {}
         return self.encoder(
             input_ids=framed.values,

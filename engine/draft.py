@@ -161,9 +161,10 @@ def reads_pieces(conf: ExperimentConf) -> bool:
     return bool(Draft.of(conf).encoders)
 
 
-def word_init(conf: ExperimentConf) -> EncoderInit | None:
+def word_init(draft: "Draft | ExperimentConf") -> EncoderInit | None:
     """The encoder that vectors of words come from, if the config names one."""
-    embedding: Any = Draft.of(conf).embedding
+    draft = Draft.of(draft) if isinstance(draft, ExperimentConf) else draft
+    embedding: Any = draft.embedding
     return embedding.word.init if embedding is not None and embedding.word is not None else None
 
 

@@ -79,13 +79,19 @@ class EncoderVectors:
         return states_NH
 
 
-def give_vectors(embedding: Embedding, words: Sequence[str], specials: int, source: EncoderVectors) -> None:
-    """Fill the table of words from an encoder; what makes vectors of other words is learnt and kept with the weights.
+def give_vectors(
+    embedding: Embedding, words: Sequence[str], specials: int, source: EncoderVectors, basis: Tensor | None = None
+) -> None:
+    """Fill the table of words from an encoder; what makes vectors of other words is kept with the weights.
 
     words  in the order of their ids, the most frequent first behind the special ones, which keep random vectors
+    basis  what made the vectors of an earlier run; None = it is learnt from these words
     """
     states_NH = source.states(words[specials:])
-    embedding.learn_basis(states_NH)
+    if basis is None:
+        embedding.learn_basis(states_NH)
+    else:
+        embedding.basis.copy_(basis)
     vectors_ND = embedding.by_basis(states_NH)
     if source.conf.frequency_weighting:
         ranks = torch.arange(1, len(vectors_ND) + 1)

@@ -54,8 +54,8 @@ class Objective(nn.Module):
             if core.ramp.moves(term.conf):
                 loss.conf = core.ramp.at(term.conf, progress)  # type: ignore[assignment]
 
-    def forward(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """A scalar in float32."""
+    def forward(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> Tensor:
+        """A scalar in float32; a sum over rows stands for that of all rows, of which this share is in the batch."""
         total: Tensor | None = None
         weights_BK = self._teacher_weights(batch)
         for term, loss, weight in zip(self.terms, self.losses, self.weights, strict=True):
@@ -67,6 +67,7 @@ class Objective(nn.Module):
             else:
                 assert weights_BK is not None and self.weighing is not None
                 value = _weighed(loss, inputs, weights_BK[:, self.weighing.names.index(term.teacher)])  # type: ignore[arg-type]
+            weight = weight / share if term.conf.is_sum else weight
             value = value if weight == 1 else value * weight
             total = value if total is None else total + value
         assert total is not None

@@ -38,8 +38,8 @@ from engine.reporter import Reporter, SilentReporter
 from engine.teachers import NOBODY, Teaching, answers_for, prepare, score_of
 from engine.terms import Teachers, Term
 from engine.trainers import TRAINERS
-from engine.trainers.base import Progress, Workplace
-from engine.warm_start import start_from
+from engine.trainers.base import Progress, Report, Workplace
+from engine.warm_start import basis_of, start_from
 from model_zoo.graph import Graph, Model
 from problems.base import Problem
 from text.batching import batches_of_tokens, grouped_batches, training_batches
@@ -95,7 +95,6 @@ def _train(
     objective = Objective(terms)
     teaching = _taught(experiment, teachers, objective, data, metrics[0], processes, say)
     place = make_workplace(conf, model, objective, data.train, processes, experiment.source, teaching)
-    trained = cast(Model, place.model) if processes.is_sharded else model
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
@@ -108,43 +107,59 @@ def _train(
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path
             raise UserError(f"{run.path}: cannot resume, {path} gives another vocabulary or other labels than before.")
-        _restore(place, trained, state)
+        _restore(place, state)
         place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
-    best_model = trained if place.average is None else cast(Model, place.average.module)
     device = processes.accelerator.device
-    predictor = Predictor(conf, best_model, data.problem, data.encoder, device, processes=processes)
+    predictor = Predictor(conf, place.answering, data.problem, data.encoder, device, processes=processes)
+    _follow(trainer.run(), place, predictor, data.valid, metrics, run, say)
+    kept: JSON = run.read_json(SCORES)
+    score = kept["validation"][metrics[0]]
+    shown = "undefined" if score is None else f"{score:.4f}"
+    say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
+    return dict(kept["validation"])
+
+
+def _follow(
+    reports: Iterable[Report],
+    place: Workplace,
+    predictor: Predictor,
+    valid: EncodedRows,
+    metrics: Sequence[str],
+    run: RunFolder,
+    say: Callable[[str], None],
+) -> None:
+    """Let a trainer work by asking for its reports: show them, keep the best model and the state to go on from.
+
+    KeyboardInterrupt after Ctrl-C, once the state is kept.
+    """
+    processes, problem = place.processes, predictor.problem
     speaks = Reporter if processes.is_first else SilentReporter
     total = place.learning_rate.total_steps
     with _interruptible() as interrupted, speaks(run, total, place.progress.step, say) as reporter:
-        for report in trainer.run():
+        for report in reports:
             reporter.training(report)
             if report.validate:
-                processes.share_buffers(best_model)
-                scores = predictor.tuned_score(data.valid, metrics)
-                sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
-                best = _note_score(place.progress, scores[metrics[0]], sign, conf.training_params.early_stop_patience)
+                processes.share_buffers(place.answering)
+                scores = predictor.tuned_score(valid, metrics)
+                sign = 1 if problem.higher_is_better(metrics[0]) else -1
+                best = _note_score(place.progress, scores[metrics[0]], sign, place.conf.early_stop_patience)
                 reporter.validation(report, scores, best)
                 if best:
-                    weights = processes.weights(best_model)
+                    weights = processes.weights(place.answering)
                     if processes.is_first:
-                        run.write_weights(weights, data.problem.tuned)
+                        run.write_weights(weights, problem.tuned)
                         run.write_json(SCORES, {"validation": scores, "step": report.step, "epoch": report.epoch + 1})
             stops = processes.agreed(interrupted())
             if report.validate or stops:
-                now = _state(place, trained)
+                now = _state(place)
                 if processes.is_first:
                     run.write_state(now)
             if stops:
                 say(f"stopped after step {report.step}; --resume goes on from here")
                 raise KeyboardInterrupt
     processes.accelerator.wait_for_everyone()
-    kept: JSON = run.read_json(SCORES)
-    score = kept["validation"][metrics[0]]
-    shown = "undefined" if score is None else f"{score:.4f}"
-    say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
-    return dict(kept["validation"])
 
 
 def make_workplace(
@@ -186,6 +201,10 @@ def make_workplace(
     if not model.all_learn_from(objective.addresses):
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
+    vectors = [weight for weight in model.vectors() if weight.requires_grad]
+    if training.adversarial and not vectors:
+        sentence = "moves vectors of words or pieces that are trained, but here are none. Leave it out."
+        raise UserError(f"training_params.adversarial: {sentence}")
     average = None
     if training.ema is not None and processes.is_sharded:
         raise UserError("training_params.ema: an average needs whole weights, but FSDP shares them out. Leave it out.")
@@ -194,6 +213,7 @@ def make_workplace(
     return Workplace(
         processes=processes,
         model=prepared_model,
+        trained=cast(Model, prepared_model) if processes.is_sharded else model,
         objective=objective,
         optimizer=prepared_optimizer,
         learning_rate=LearningRate.of(
@@ -204,7 +224,7 @@ def make_workplace(
         batches_of=batches_of,
         groups=groups,
         average=average,
-        vectors=[weight for weight in model.vectors() if weight.requires_grad],
+        vectors=vectors,
     )
 
 
@@ -316,7 +336,9 @@ def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callabl
     if has_words and (init := word_init(conf)) is not None:
         vocabulary = encoder.vocabularies["word"]
         embedding = cast(Embedding, model.embedding)
-        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), EncoderVectors(init, cache_folder(conf)))
+        source = EncoderVectors(init, cache_folder(conf))
+        basis = None if paths.pretrained_model_path is None else basis_of(Path(paths.pretrained_model_path), embedding)
+        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), source, basis)
         say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
     if has_words and paths.pre_trained_emb is not None:
         path, kind, binary = _vector_source(conf)
@@ -371,10 +393,10 @@ def _has_no_patience(progress: Progress, patience: int | None) -> bool:
     return patience is not None and progress.validations_without_gain >= patience
 
 
-def _state(place: Workplace, model: Model) -> dict[str, Any]:
+def _state(place: Workplace) -> dict[str, Any]:
     """Everything that the rest of the training depends on."""
     scaler = place.processes.accelerator.scaler
-    weights, moments = place.processes.state(model, place.optimizer)
+    weights, moments = place.processes.state(place.trained, place.optimizer)
     return {
         "progress": asdict(place.progress),
         "model": weights,
@@ -387,8 +409,8 @@ def _state(place: Workplace, model: Model) -> dict[str, Any]:
     }
 
 
-def _restore(place: Workplace, model: Model, state: Mapping[str, Any]) -> None:
-    place.processes.restore(model, place.optimizer, state["model"], state["optimizer"])
+def _restore(place: Workplace, state: Mapping[str, Any]) -> None:
+    place.processes.restore(place.trained, place.optimizer, state["model"], state["optimizer"])
     place.objective.load_state_dict(state["objective"])
     if place.average is not None:
         place.average.load_state_dict(state["average"])

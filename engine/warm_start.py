@@ -7,19 +7,36 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from block_zoo.embedding import Embedding
 from core.errors import UserError
 from engine.checkpoint import PROBLEM, RunFolder, json_text
+from engine.draft import Draft, word_init
 from model_zoo.graph import Model, owner_of
 from problems.base import Problem
 from text.encoder import InputEncoder
 from text.vocabulary import SPECIALS, UNK, Vocabulary
+
+BASIS = "embedding.basis"
+"""What makes vectors of words of the states of an encoder."""
+
+
+def basis_of(path: Path, embedding: Embedding) -> Tensor | None:
+    """That of the run that `path` names, so that all words have vectors of one kind; None where its encoder is another.
+
+    UserError where it names no sound run.
+    """
+    run, own = RunFolder.named(path), embedding.conf.word
+    found = run.read_weights()[0].get(BASIS)
+    is_same = own is not None and word_init(Draft.read(run.read_config(), [])) == own.init
+    return found if is_same and found is not None and found.shape == embedding.basis.shape else None
 
 
 def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem) -> list[str]:
     """Copy the weights of the run that `path` names into a model; sentences that say what was taken over and what not.
 
     A layer is taken whole or not at all, an output layer only where the labels are the same. Vectors of words and
-    characters are taken word by word: the vocabulary is that of the new training rows.
+    characters are taken word by word: the vocabulary is that of the new training rows. Those that an encoder gives are
+    taken where the earlier run has them from it too (`basis_of`).
     UserError where it names no sound run.
     """
     run = RunFolder.named(path)
@@ -35,6 +52,9 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
         if cluster not in vocabularies or vocabularies[cluster].words != encoder.vocabularies[cluster].words:
             refused[owner_of(name)] = "other words"
     fresh, counted = model.state_dict(), {}
+    if BASIS in fresh and not (BASIS in earlier and torch.equal(fresh[BASIS], earlier[BASIS])):
+        words_of = [owner_of(name) for name, cluster in model.rows_by_id().items() if cluster == "word"]
+        refused |= dict.fromkeys([owner_of(BASIS), *words_of], "other vectors")
     for name, cluster in model.rows_by_id().items():
         if name in earlier and cluster in vocabularies and earlier[name].shape[1:] == fresh[name].shape[1:]:
             words = encoder.vocabularies[cluster].words

@@ -29,6 +29,11 @@ class Loss(nn.Module):
             """A ValueError says what does not fit in inputs with these specs. Pure."""
             raise AssertionError(f"{type(self).__qualname__} does not define check")
 
+        @property
+        def is_sum(self) -> bool:
+            """Whether it adds up rows, so that more rows are more loss."""
+            return False
+
         def notices(self, *inputs: Spec) -> dict[str, str]:
             """Place (`conf.weight`, `inputs[0]`) -> what a user should know about it, for inputs with these specs."""
             return {}

@@ -29,6 +29,10 @@ class ReducedConf(Loss.Conf):
         if self.size_average is not None:
             object.__setattr__(self, "reduction", "mean" if self.size_average else "sum")
 
+    @property
+    def is_sum(self) -> bool:
+        return self.reduction == "sum"
+
 
 class RowLoss(Loss):
     """A loss of one layer and one target column that keeps its Conf and has no weights to learn."""

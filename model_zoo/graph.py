@@ -276,7 +276,7 @@ def _trace_layer(
                 return
             shares = None  # there are no weights
     if conf.conf:
-        said = block_conf.notices(conf.output_layer_flag).items()
+        said = block_conf.notices(conf.output_layer_flag, *inputs).items()
         graph.notices += [Finding(f"{path}.conf.{field}", sentence) for field, sentence in said]
     graph.specs[conf.layer_id] = output
     graph.layers.append(Layer(conf.layer_id, block, block_conf, tuple(conf.inputs), tuple(inputs), output, shares))

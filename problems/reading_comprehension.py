@@ -272,6 +272,8 @@ class ReadingComprehension(Problem):
                 raise ValueError("the question has no answer. inputs.unanswerable takes such questions.")
             return [], None
         if texts is None:
+            if end is None:
+                raise ValueError(f"column {END} is empty, but an answer starts at {start}.")
             texts = [passage[start:end]]
         end = start + len(texts[0])
         if not texts[0].strip() or passage[start:end] != texts[0]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from core.types import Batch
 from engine.objective import Objective
 from engine.optimizers import LearningRate
 from engine.processes import Processes
+from model_zoo.graph import Model
 
 TRAINERS = Registry("trainer")
 
@@ -53,6 +55,9 @@ class Workplace:
 
     processes: Processes
     model: torch.nn.Module
+    """As it is called: maybe wrapped to share gradients between processes."""
+    trained: Model
+    """The same as it is kept."""
     objective: Objective
     optimizer: AcceleratedOptimizer
     learning_rate: LearningRate
@@ -68,3 +73,8 @@ class Workplace:
     """The moving average of the weights, where the config wants one."""
     vectors: Sequence[nn.Parameter] = ()
     """The trained vectors of words and pieces that the model looks up."""
+
+    @property
+    def answering(self) -> Model:
+        """The model that is validated and kept: the average, where there is one."""
+        return self.trained if self.average is None else cast(Model, self.average.module)

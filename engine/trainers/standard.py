@@ -46,7 +46,7 @@ class Standard:
             shares = [place.processes.share(batch, place.groups) for batch in batches[progress.batch :]]
             made = zip(
                 place.batches([rows for rows, _ in shares]),
-                [weight * place.processes.count for _, weight in shares],
+                [share for _, share in shares],
                 strict=True,
             )
             place.model.train()
@@ -69,10 +69,11 @@ class Standard:
                     place.model.train()
 
     def _update(self, window: list[tuple[Batch, float]], epoch: int) -> float:
-        """One update from the mean gradient of a window of batches with their weights; the learning rate that it used.
+        """One update from the mean gradient of a window of batches, of each of which this process has a share of the
+        rows; the learning rate that it used.
 
-        Gradients are averaged over processes; the weights make that the mean over the rows of all. The loss stays on
-        the device until a report is due, so that no step waits for another.
+        Gradients are averaged over processes; weights make that the mean over the rows of all. The loss stays on the
+        device until a report is due, so that no step waits for another.
         """
         place = self.place
         factor = place.learning_rate.factor(place.progress.step, epoch)
@@ -80,15 +81,16 @@ class Standard:
             group["lr"] = base * factor
         place.objective.move_to(place.learning_rate.progress(place.progress.step))
         accelerator = place.processes.accelerator
-        for number, (batch, weight) in enumerate(window):
-            share = weight / len(window)
-            loss = self._loss(batch)
+        for number, (batch, share) in enumerate(window):
+            weight = share * place.processes.count
+            part = weight / len(window)
+            loss = self._loss(batch, share)
             if number == 0:
                 place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
-            accelerator.backward(loss if share == 1 else loss * share)
+            accelerator.backward(loss if part == 1 else loss * part)
             if place.conf.adversarial:
                 with attacked(place.vectors, place.conf.adversarial):
-                    accelerator.backward(self._loss(batch) * share)
+                    accelerator.backward(self._loss(batch, share) * part)
             self.waiting.add(loss * weight, batch.lines, place.progress.step + 1)
         place.processes.average_gradients(place.objective.parameters())
         if place.conf.clip_grad_norm_max_norm > 0:
@@ -96,17 +98,18 @@ class Standard:
             accelerator.clip_grad_norm_(learned, place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:
-            place.average.update_parameters(accelerator.unwrap_model(place.model))
+            place.average.update_parameters(place.trained)
         return max(self.base_rates) * factor
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch, share: float) -> Tensor:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
-        place = self.place
+        place, share = self.place, share or 1.0  # no share: what it costs does not count
         if not place.conf.r_drop:
-            return place.objective(place.model(batch.inputs, self.read), batch)
+            return place.objective(place.model(batch.inputs, self.read), batch, share)
         batch = batch.twice()
         outputs = place.model(batch.inputs, self.read)
-        return place.objective(outputs, batch) + place.conf.r_drop / 4 * place.objective.disagreement(outputs)
+        found = place.objective(outputs, batch, 2 * share)  # every row is there twice
+        return found + place.conf.r_drop / 4 * place.objective.disagreement(outputs)
 
 
 @contextmanager

@@ -83,21 +83,22 @@ def test_states_are_those_of_transformers_on_texts_that_it_tokenised_itself(fold
 
 @pytest.mark.parametrize("room", [9, 12, 15, 30])
 def test_pairs_that_are_too_long_are_cut_as_transformers_cuts_them(folders, room):
-    model = folders("bert")
-    inputs, specs = read(model, first=FIRST, second=SECOND)
+    model, pairs = folders("bert"), [*zip(FIRST, SECOND, strict=True), (FIRST[1], SECOND[2])]
+    inputs, specs = read(model, first=[first for first, _ in pairs], second=[second for _, second in pairs])
     framed, _ = built(model, specs, max_length=room).framed([*inputs.values()])
     tokenizer = AutoTokenizer.from_pretrained(model)
-    for row, pair in enumerate(zip(FIRST, SECOND, strict=True)):
+    for row, pair in enumerate(pairs):
         expected = tokenizer(*pair, truncation="longest_first", max_length=room)
         real = int(framed.lengths[row])
         assert real == len(expected["input_ids"])
         # Which of two texts of equal rights keeps the odd piece is nobody's business.
         assert abs(sum(expected["token_type_ids"]) - int(framed.parts["segments"][row, :real].sum())) <= 1
-    framed, _ = built(model, specs, max_length=room, cut="second").framed([*inputs.values()])
-    for row, pair in enumerate(zip(FIRST, SECOND, strict=True)):
-        if len(tokenizer(pair[0])["input_ids"]) + 1 < room:
-            expected = tokenizer(*pair, truncation="only_second", max_length=room)
-            assert framed.values[row, : int(framed.lengths[row])].tolist() == expected["input_ids"]
+    for cut, kept in (("first", 1), ("second", 0)):
+        framed, _ = built(model, specs, max_length=room, cut=cut).framed([*inputs.values()])
+        for row, pair in enumerate(pairs):
+            if len(tokenizer(pair[kept])["input_ids"]) + 1 < room:
+                expected = tokenizer(*pair, truncation=f"only_{cut}", max_length=room)
+                assert framed.values[row, : int(framed.lengths[row])].tolist() == expected["input_ids"]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
@@ -242,6 +243,17 @@ def test_settings_that_do_not_suit_the_encoder_are_refused(folders, conf, said):
     with pytest.raises(ValueError) as caught:
         PretrainedEncoder.Conf(model=folders("bert"), **conf).output_spec(*specs.values())
     assert said in str(caught.value)
+
+
+def test_settings_that_change_nothing_for_these_inputs_are_told(folders):
+    model = folders("roberta")
+    conf = PretrainedEncoder.Conf(model=model, cut="first", words="mean", max_length=41)
+    _, alone = read(model, first=FIRST)
+    assert list(conf.notices(False, *alone.values())) == ["cut", "words", "max_length"]
+    assert "takes 40 pieces" in conf.notices(False, *alone.values())["max_length"]
+    _, tagged = read(model, tagged=["first"], first=FIRST, second=SECOND)
+    conf = PretrainedEncoder.Conf(model=model, cut="first", words="mean", max_length=40)
+    assert conf.notices(False, *tagged.values()) == {}
 
 
 def test_a_pooler_that_the_encoder_does_not_have_is_refused(folders):

@@ -74,6 +74,25 @@ def test_a_training_that_goes_on_has_its_vectors_from_where_it_stopped(words, do
     assert all(torch.equal(value, whole[name]) for name, value in RunFolder(words.run).read_state()["model"].items())
 
 
+def test_a_training_that_starts_from_another_gives_new_words_vectors_of_the_same_kind(words, folder, door, tmp_path):
+    assert door("train", "--conf_path", words.path)[0] == 0
+    basis = RunFolder(words.run).read_weights()[0]["embedding.basis"]
+    words.run.rename(tmp_path / "earlier")
+    words.config["inputs"]["data_paths"]["pretrained_model_path"] = str(tmp_path / "earlier")
+    words.file("train.tsv", (words.folder / "train.tsv").read_text().replace("cat", "lion"))
+    code, out, _ = door("train", "--conf_path", words.path)
+    assert code == 0 and "taken over: basis, word_table (" in out
+    predictor = Predictor.load(words.run)
+    vocabulary = predictor.encoder.vocabularies["word"].words[4:]
+    states = EncoderVectors(EncoderInit(encoder=str(folder)), None).states(vocabulary)
+    assert "lion" in vocabulary
+    table = predictor.model.state_dict()["embedding.tables.word_table.weight"][4:]
+    torch.testing.assert_close(table, states @ basis[1:] + basis[0])
+    words.config["architecture"][0]["conf"]["word"]["init"]["encoder"] = str(write_encoder(tmp_path / "other"))
+    _, out, _ = door("train", "--conf_path", words.path, "--force")
+    assert "not taken over: basis (other vectors), word_table (other vectors)" in out
+
+
 def test_words_that_training_did_not_meet_get_their_vectors_when_they_come(words, folder, door, monkeypatch):
     door("train", "--conf_path", words.path)
     predictor = Predictor.load(words.run)

@@ -13,7 +13,10 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
+from core.types import Batch, Features, Spec
+from engine.objective import Objective, Term
 from engine.processes import Processes
+from losses.cross_entropy import CrossEntropyLoss
 
 
 def launched(task, count, *options, script=ROOT / "train.py"):
@@ -34,7 +37,9 @@ def weights(task):
 
 @pytest.fixture
 def steady(task):
-    """Without dropout, and with a last batch that two processes cannot share evenly."""
+    """Without dropout, with losses of both kinds, and a last batch that two processes cannot share evenly."""
+    losses = task.config["loss"]["losses"]
+    losses.append(losses[0] | {"conf": {"reduction": "sum"}, "weight": 0.1})
     task.config["training_params"] |= {"device": "cpu", "batch_size": 16, "clip_grad_norm_max_norm": 1.0}
     next(layer for layer in task.config["architecture"] if layer["layer"] == "Dropout")["conf"]["dropout"] = 0.0
     rows = (task.folder / "train.tsv").read_text().splitlines(keepends=True)
@@ -123,6 +128,22 @@ def test_weights_that_nothing_is_learnt_from_do_not_stop_several_processes(stead
     del steady.config["training_params"]["tokenizer"]
     said = launched(steady, 2)
     assert "best accuracy" in said
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_what_processes_cost_by_their_shares_is_what_all_rows_cost(count, reduction):
+    specs = (Spec("BD", {"D": 3}), Spec("B", ids=True, labels=("a", "b", "c")))
+    term = Term("CrossEntropyLoss", CrossEntropyLoss.Conf(reduction=reduction), ("out", "label"), specs, 0.7, None)
+    objective, batch = Objective([term]), np.arange(4)
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+
+    def cost(rows, share=1.0):
+        return objective({"out": Features(logits[rows])}, Batch(rows, {}, {"label": targets[rows]}), share)
+
+    shares = [Processes(Alone(number, count)).share(batch) for number in range(count)]
+    together = sum(share * cost(rows, share) for rows, share in shares if share)
+    torch.testing.assert_close(together, cost(batch))
 
 
 class Alone:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
 from core.config import LayerConf, OptimizerConf, ParameterGroupConf
@@ -112,6 +113,19 @@ def test_disagreement_is_the_divergence_both_ways_and_ignores_padding():
     assert disagreement(Features(torch.tensor([[1.0], [4.0]])), Spec("B")) == 9
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_second_pass_that_agrees_with_the_first_changes_nothing(door, task, reduction):
+    task.config["architecture"][2]["conf"]["dropout"] = 0.0
+    task.config["loss"]["losses"][0]["conf"] = {"reduction": reduction}
+    task.config["training_params"] |= {"max_epoch": 1, "optimizer": {"name": "SGD", "params": {"lr": 0.01}}}
+    assert door("train", "--conf_path", task.path)[0] == 0
+    plain = load_file(task.run / "weights.safetensors")
+    task.config["training_params"]["r_drop"] = 2.0
+    assert door("train", "--conf_path", task.path, "--force")[0] == 0
+    for name, value in load_file(task.run / "weights.safetensors").items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-4, atol=1e-6)
+
+
 def test_vectors_are_attacked_along_their_gradient_and_come_back_exactly():
     weight = torch.nn.Parameter(torch.randn(5, 3))
     before = weight.detach().clone()
@@ -122,6 +136,14 @@ def test_vectors_are_attacked_along_their_gradient_and_come_back_exactly():
         assert weight.grad is not None
         assert F.cosine_similarity(step.flatten(), weight.grad.flatten(), 0) == pytest.approx(1.0)
     assert torch.equal(weight.detach(), before)
+
+
+def test_an_attack_on_vectors_that_are_not_trained_is_refused(door, task):
+    task.config["architecture"][0]["conf"]["word"]["fix_weight"] = True
+    task.config["training_params"]["adversarial"] = 0.5
+    code, _, err = door("train", "--conf_path", task.path)
+    assert code == 2 and "training_params.adversarial: moves vectors of words or pieces that are trained" in err
+    assert not task.run.exists()
 
 
 def test_batches_of_tokens_hold_every_row_once_within_the_limit_and_are_as_many_in_every_epoch():
@@ -149,8 +171,6 @@ def test_the_run_keeps_the_moving_average_of_the_weights(door, task, monkeypatch
     monkeypatch.setattr(Standard, "_update", noted)
     task.config["training_params"] |= {"max_epoch": 1, "ema": 0.75}
     assert door("train", "--conf_path", task.path)[0] == 0
-    from safetensors.torch import load_file
-
     kept = load_file(task.run / "weights.safetensors")
     average = after[0]
     for weights in after[1:]:

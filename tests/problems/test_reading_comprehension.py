@@ -72,6 +72,14 @@ def test_answers_that_are_none(start, answers, sentence):
     assert encoded(problem(), row(start, answers), row(19, "Rome"))[1] == [sentence, ""]
 
 
+def test_without_a_column_of_answers_the_end_says_where_one_ends():
+    reader = problem_of(ReadingComprehension, *TARGET[:2], model_inputs={"passage": ["passage"]})
+    found = [Row(7, {"passage": PASSAGE, "start_label": "19", "end_label": end}) for end in ("23", "")]
+    arrays, errors = encoded(reader, *found)
+    assert (arrays["start_label"][0], arrays["end_label"][0]) == (5, 5)
+    assert errors == ["", "column end_label is empty, but an answer starts at 19."]
+
+
 def test_questions_without_answer():
     arrays, errors = encoded(problem(unanswerable=True), row(-1, "[]"), row("", ""))
     assert errors == ["", ""] and arrays["start_label"].tolist() == [-1, -1]
