@@ -4,6 +4,8 @@ from losses.base import LOSSES, Loss
 from losses.binary import BCELoss, BCEWithLogitsLoss, SoftMarginLoss
 from losses.crf import CRFLoss
 from losses.cross_entropy import CrossEntropyLoss, NLLLoss
+from losses.decoupled import DecoupledLoss
+from losses.dist import DISTLoss
 from losses.focal import FocalLoss
 from losses.margin import MultiMarginLoss
 from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
@@ -18,6 +20,8 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CRFLoss",
     "CrossEntropyLoss",
+    "DISTLoss",
+    "DecoupledLoss",
     "FocalLoss",
     "HuberLoss",
     "L1Loss",

@@ -37,9 +37,8 @@ class ScoresLoss(TeacherLoss):
     conf: ScoresConf
 
     def __init__(self, conf: ScoresConf, student: Spec, teacher: Spec, *more: Spec) -> None:
-        super().__init__()
-        conf.check(student, teacher, *more)
-        self.conf, self.teacher = conf, teacher
+        super().__init__(conf, student, teacher, *more)
+        self.teacher = teacher
 
     def answers(self, student: Features, teacher: Features) -> Both:
         """Comparable scores, standardised where the Conf asks for it."""
@@ -91,7 +90,7 @@ class SoftTargetLoss(ScoresLoss):
 
     conf: Conf
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         temperature = number(self.conf.temperature)
         scale = temperature**2 if self.conf.temperature_squared else 1.0
         if set(PARTS) <= set(student.parts):

@@ -1,6 +1,6 @@
 """What losses on a teacher share: which rows it answered, how its answers and the student's become comparable."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,16 +16,27 @@ LOWEST = -1e9
 class TeacherLoss(Loss):
     """A loss of what a student gives for rows and what a teacher gave for them; rows without it do not count.
 
-    A subclass defines `rows`. Where several teachers are weighted, the objective weighs what `rows` gives.
+    A subclass defines `rows`. Where several teachers are weighted, the objective weighs what `rows` gives. Of a loss on
+    how rows are related that is the share of each row, so that the mean over the rows is the loss.
     """
 
-    def forward(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    conf: Loss.Conf
+
+    def __init__(self, conf: Loss.Conf, *inputs: Spec) -> None:
+        super().__init__()
+        conf.check(*inputs)
+        self.conf = conf
+
+    def forward(self, student: Features, teacher: Features, *more: Any) -> Tensor:
         losses_B, counted_B = self.rows(student, teacher, *more), answered(teacher)
         return (losses_B * counted_B).sum() / counted_B.sum().clamp(min=1)
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
-        """The loss of each row, losses_B in float32; that of a row without an answer is any finite number."""
-        raise NotImplementedError
+    def rows(self, *inputs: Any, **_: Any) -> Tensor:
+        """The loss of each row, losses_B in float32; that of a row without an answer is any finite number.
+
+        Subclasses name their inputs: student, teacher, what else they read, groups_B last.
+        """
+        raise AssertionError(f"{type(self).__qualname__} does not define rows")
 
 
 def answered(teacher: Features) -> Tensor:

@@ -35,7 +35,7 @@ class LogitMSELoss(ScoresLoss):
     class Conf(LabelScoresConf):
         pass
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
         return both.per_row((both.student - both.teacher).square().mean(-1))
 
@@ -61,7 +61,7 @@ class ScoreMSELoss(ScoresLoss):
         super().__init__(conf, student, teacher)
         self.is_number = teacher.labels is None
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
         if self.is_number:
             return (both.student - both.teacher).square().squeeze(-1)
@@ -86,7 +86,7 @@ class LogitCosineLoss(ScoresLoss):
             if 1 in (scores_of(student), scores_of(teacher)):
                 raise ValueError("needs several scores: of single ones the cosine says no more than the sign.")
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
         if self.teacher.axes == "BC":
             return 1 - F.cosine_similarity(both.student.squeeze(-1), both.teacher.squeeze(-1))

@@ -123,7 +123,7 @@ def test_rows_without_an_answer_do_not_count_and_learn_nothing(name):
     got = loss(Features(ours), Features(theirs, present))
     torch.testing.assert_close(got, loss(Features(ours[present]), Features(theirs[present])))
     got.backward()
-    assert ((ours.grad != 0).any(1) == present).all()
+    assert ours.grad is not None and torch.equal(ours.grad.abs().sum(1) > 0, present)
     assert loss(Features(ours), Features(theirs, torch.zeros(5, dtype=torch.bool))) == 0
 
 
@@ -307,3 +307,109 @@ def test_what_does_not_fit_is_said(name, student, teacher, conf, sentence):
     loss: Any = LOSSES[name]
     with pytest.raises(ValueError, match=sentence):
         loss.Conf(**conf).check(student, teacher)
+
+
+RIGHT = Spec("B", ids=True, labels=("a", "b", "c"))
+
+
+def decoupled(ours, theirs, right, alpha, beta, temperature):
+    """Of one list of logits, by the paper's two distributions."""
+    q, p = (softmax(np.asarray(logits, dtype=float) / temperature) for logits in (ours, theirs))
+    of_right = p[right] * np.log(p[right] / q[right]) + (1 - p[right]) * np.log((1 - p[right]) / (1 - q[right]))
+    q_wrong, p_wrong = (np.delete(shares, right) / (1 - shares[right]) for shares in (q, p))
+    return (alpha * of_right + beta * (p_wrong * np.log(p_wrong / q_wrong)).sum()) * temperature**2
+
+
+def test_decoupled_distillation_by_hand():
+    ours, theirs, right = scores(4, 3), scores(4, 3, seed=1), [2, 0, 1, 1]
+    weights = {"alpha": 0.5, "beta": 3.0, "temperature": 2.0}
+    expected = np.mean([decoupled(*row, **weights) for row in zip(ours, theirs, right, strict=True)])
+    loss = build("DecoupledLoss", THREE, LABELS, RIGHT, **weights)
+    assert loss(Features(ours), Features(theirs), torch.tensor(right)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_decoupled_distillation_of_tags_counts_those_that_have_a_target():
+    ours, theirs = texts((3, 1)), texts((3, 2), seed=1)
+    weights = {"alpha": 1.0, "beta": 2.0, "temperature": 1.0}
+    loss = build("DecoupledLoss", TOKENS, TAGS, Spec("BT", ids=True, labels=("a", "b", "c")), **weights)
+    rows = loss.rows(ours, theirs, torch.tensor([[2, -100, 0], [1, -100, -100]]))
+    first, third, only = (
+        decoupled(ours.values[at], theirs.values[at], right, **weights)
+        for at, right in (((0, 0), 2), ((0, 2), 0), ((1, 0), 1))
+    )
+    torch.testing.assert_close(
+        rows, torch.tensor([(first + third) / 3, only], dtype=torch.float32), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_decoupled_and_coupled_are_one_where_beta_is_the_teachers_doubt():
+    ours, theirs = scores(1, 3), scores(1, 3, seed=1)
+    doubt = 1 - theirs.softmax(-1)[0, 1].item()
+    loss = build("DecoupledLoss", THREE, LABELS, RIGHT, beta=doubt, temperature=1.0)
+    expected = build("SoftTargetLoss", THREE, LABELS)(Features(ours), Features(theirs))
+    torch.testing.assert_close(loss(Features(ours), Features(theirs), torch.tensor([1])), expected)
+
+
+def test_of_two_labels_the_decoupled_loss_is_the_coupled_one_and_beta_is_noticed():
+    target = Spec("B", ids=True, labels=("no", "yes"))
+    ours, theirs = scores(4, 1), scores(4, 2, seed=1)
+    loss = build("DecoupledLoss", ONE, TWO_LABELS, target, temperature=2.0)
+    expected = build("SoftTargetLoss", ONE, TWO_LABELS, temperature=2.0)(Features(ours), Features(theirs))
+    torch.testing.assert_close(loss(Features(ours), Features(theirs), torch.tensor([0, 1, 1, 0])), expected)
+    assert list(loss.conf.notices(ONE, TWO_LABELS, target)) == ["conf.beta"]
+    assert loss.conf.notices(THREE, LABELS, RIGHT) == {}
+
+
+def test_dist_is_one_less_the_correlations_over_labels_and_over_rows():
+    ours, theirs = scores(5, 3), scores(5, 3, seed=1)
+    q, p = ((z / 2).softmax(-1).numpy().astype(float) for z in (ours, theirs))
+    over_labels = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
+    over_rows = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
+    loss = build("DISTLoss", THREE, LABELS, beta=0.5, gamma=3.0, temperature=2.0)
+    expected = (0.5 * (1 - over_labels) + 3 * (1 - over_rows)) * 4
+    assert loss(Features(ours), Features(theirs)).item() == pytest.approx(expected, rel=1e-4)
+    assert loss(Features(ours), Features(ours)).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_dist_of_label_sets_correlates_the_probabilities_of_labels():
+    ours, theirs = scores(5, 3), scores(5, 3, seed=1)
+    q, p = (z.sigmoid().numpy().astype(float) for z in (ours, theirs))
+    over_labels = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
+    over_rows = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
+    got = build("DISTLoss", THREE, SETS)(Features(ours), Features(theirs))
+    assert got.item() == pytest.approx(2 - over_labels - over_rows, rel=1e-4)
+
+
+def test_dist_of_tags_correlates_over_all_tokens_each_with_its_share_of_a_row():
+    ours, theirs = texts((4, 2, 3)), texts((3, 4, 1), seed=1)
+    shared = (3, 2, 1)
+    q, p = (
+        np.concatenate([f.values[row, :size].softmax(-1) for row, size in enumerate(shared)]).astype(float)
+        for f in (ours, theirs)
+    )
+    weights = np.repeat([1 / size for size in shared], shared)
+    covariances = [np.cov(a, b, aweights=weights) for a, b in zip(q.T, p.T, strict=True)]
+    over_rows = np.mean([c[0, 1] / np.sqrt(c[0, 0] * c[1, 1]) for c in covariances])
+    got = build("DISTLoss", TOKENS, TAGS, beta=0.0)(ours, theirs)
+    assert got.item() == pytest.approx(1 - over_rows, rel=1e-4)
+    over_labels = [np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)]
+    got = build("DISTLoss", TOKENS, TAGS, gamma=0.0)(ours, theirs)
+    assert got.item() == pytest.approx(1 - np.average(over_labels, weights=weights), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "specs", "sentence"),
+    [
+        ("DecoupledLoss", (THREE, SETS, RIGHT), "scores labels of which one is right"),
+        ("DecoupledLoss", (ONE, NUMBER, NUMBER), "scores labels of which one is right"),
+        ("DecoupledLoss", (THREE, LABELS, NUMBER), "needs a target of labels"),
+        ("DecoupledLoss", (TOKENS, TAGS, RIGHT), "expects B x T, but the input is B"),
+        ("DecoupledLoss", (Spec("BT"), PLACES, Spec("B", ids=True, places=True)), "of which one is right"),
+        ("DISTLoss", (ONE, NUMBER), r"this one gives a number\. Take ScoreMSELoss"),
+        ("DISTLoss", (Spec("BT"), PLACES), r"answers by places of tokens\. Take SoftTargetLoss"),
+    ],
+)
+def test_what_does_not_fit_decoupled_and_dist_is_said(name, specs, sentence):
+    loss: Any = LOSSES[name]
+    with pytest.raises(ValueError, match=sentence):
+        loss.Conf().check(*specs)
