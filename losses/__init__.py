@@ -12,6 +12,7 @@ from losses.multi_label import MultiLabelMarginLoss, MultiLabelSoftMarginLoss
 from losses.ranking import LambdaLoss, ListNetLoss, PairwiseHingeLoss, RankNetLoss
 from losses.regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 from losses.soft_target import SoftTargetLoss
+from losses.teacher_ranking import ListKLLoss, MarginMSELoss
 from losses.teacher_scores import LogitCosineLoss, LogitMSELoss, ScoreMSELoss
 
 __all__ = [
@@ -26,11 +27,13 @@ __all__ = [
     "HuberLoss",
     "L1Loss",
     "LambdaLoss",
+    "ListKLLoss",
     "ListNetLoss",
     "LogitCosineLoss",
     "LogitMSELoss",
     "Loss",
     "MSELoss",
+    "MarginMSELoss",
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",

@@ -31,7 +31,16 @@ OF_SETS = ["MultiLabelMarginLoss", "MultiLabelSoftMarginLoss"]
 OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
 OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
-OF_TEACHERS = ["LogitCosineLoss", "LogitMSELoss", "ScoreMSELoss", "SoftTargetLoss", "DecoupledLoss", "DISTLoss"]
+OF_TEACHERS = [
+    "LogitCosineLoss",
+    "LogitMSELoss",
+    "ScoreMSELoss",
+    "SoftTargetLoss",
+    "DecoupledLoss",
+    "DISTLoss",
+    "MarginMSELoss",
+    "ListKLLoss",
+]
 OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_SETS, *OF_NUMBERS]
 
 
