@@ -32,14 +32,10 @@ OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
 OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
 OF_TEACHERS = [
-    "LogitCosineLoss",
-    "LogitMSELoss",
-    "ScoreMSELoss",
-    "SoftTargetLoss",
-    "DecoupledLoss",
-    "DISTLoss",
-    "MarginMSELoss",
-    "ListKLLoss",
+    *("LogitCosineLoss", "LogitMSELoss", "ScoreMSELoss", "SoftTargetLoss", "DecoupledLoss", "DISTLoss"),
+    *("MarginMSELoss", "ListKLLoss", "HiddenMSELoss", "HiddenCosineLoss", "PKDLoss", "AttentionMSELoss"),
+    *("AttentionKLLoss", "MiniLMLoss", "MiniLMv2Loss", "NSTLoss", "GramLoss", "RKDLoss", "SimilarityLoss"),
+    "ContrastiveLoss",
 ]
 OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_SETS, *OF_NUMBERS]
 
