@@ -37,6 +37,12 @@ class Ramp(Conf):
         return self.start + (self.end - self.start) * way
 
 
+def number(value: float | Ramp) -> float:
+    """A number of a Conf that `at` has gone through."""
+    assert not isinstance(value, Ramp), "a number moves, and nobody said where it is"
+    return value
+
+
 def moves(conf: Conf) -> bool:
     """Whether any number of a Conf moves."""
     return any(isinstance(getattr(conf, field.name), Ramp) for field in dataclasses.fields(conf))

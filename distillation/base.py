@@ -29,7 +29,8 @@ def answer_spec(target: Spec) -> Spec:
     if not target.ids and target.axes == "B":
         return Spec("B")
     sizes = {} if target.labels is None else {"C" if target.axes == "BC" else "D": len(target.labels)}
-    return Spec({"B": "BD", "BT": "BTD", "BC": "BC"}[target.axes], sizes, labels=target.labels)
+    axes = {"B": "BD", "BT": "BTD", "BC": "BC"}[target.axes]
+    return Spec(axes, sizes, labels=target.labels, positive=target.positive)
 
 
 def answer_of(output: Features, target: Spec) -> Features:

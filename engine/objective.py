@@ -109,5 +109,5 @@ class Objective(nn.Module):
 
 def _weighed(loss: TeacherLoss, inputs: list[Features | Tensor], weights_B: Tensor) -> Tensor:
     """The losses of the rows that the teacher answered, each with its weight there, added up."""
-    losses_B = loss.rows(*inputs)  # type: ignore[arg-type]
+    losses_B = loss.rows(*inputs)
     return (losses_B * weights_B * answered(inputs[1])).sum()  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ from losses import LOSSES
 from losses.base import Loss
 from model_zoo.graph import Graph
 
+INPUTS = {"output": "the layer", "student": "the layer", "target": "the target column", "teacher": "the teacher"}
+"""Parameter of a loss -> what is to stand there."""
 Teachers = Mapping[str, Teacher | None]
 """Name -> a teacher; None where what the config says of it is not sound."""
 
@@ -195,9 +197,9 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
     try:
         wanted.bind(*specs)
     except TypeError:
-        names = "the layer and the target column" if list(wanted.parameters) == ["output", "target"] else None
-        named = names or ", ".join(wanted.parameters)
-        graph.refuse(f"{path}.inputs", f"{conf.type} takes {_count(len(wanted.parameters))} addresses, {named}.")
+        *names, last = (INPUTS.get(name, name.replace("_", " ")) for name in wanted.parameters)
+        named, many = f"{', '.join(names)} and {last}", {2: "two", 3: "three", 4: "four"}[len(names) + 1]
+        graph.refuse(f"{path}.inputs", f"{conf.type} takes {many} addresses: {named}.")
         return None
     try:
         read.check(*specs)
@@ -218,10 +220,6 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
     if isinstance(weight, Ramp):
         weight = replace(weight, start=weight.start * factor, end=weight.end * factor)
     return Term(conf.type, read, inputs, specs, weight, group_by if loss_conf.reads_groups else None)
-
-
-def _count(number: int) -> str:
-    return {2: "two", 3: "three", 4: "four"}.get(number, str(number))
 
 
 def _unread(terms: Sequence[Term], graph: Graph, targets: Mapping[str, Spec]) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,6 @@ from losses.row_loss import (
     check_two_labels,
     check_values,
     logits_of,
-    one_per_row,
     reduced,
 )
 
@@ -31,13 +30,7 @@ class RankingConf(ReducedConf):
     """How the losses of the groups become one number; a group whose gains are all equal does not count."""
 
     def check(self, output: Spec, target: Spec) -> None:
-        if not target.ids:
-            check_values(output, target)
-            return
-        check_two_labels(target, "Grades are numbers: take dataset_type regression.")
-        output.expect("BD", "B")
-        if output.sizes.get("D", 1) > 2:
-            raise ValueError(f"needs one score, or one for each of the two labels, but the layer gives {output}.")
+        check_ranking(output, target)
 
 
 class PairConf(RankingConf):
@@ -56,14 +49,36 @@ class RankingLoss(RowLoss):
 
     def __init__(self, conf: RankingConf, output: Spec, target: Spec) -> None:
         super().__init__(conf, output, target)
-        self.ranks_first_label = target.labels is not None and target.positive == target.labels[0]
+        self.ranks_first_label = ranks_first_label(target)
 
     def scores_and_gains(self, output: Features, target: Tensor) -> tuple[Tensor, Tensor]:
         """Both of B in float32."""
-        logits, gains_B = logits_of(output), target.float()
-        has_two_scores = logits.dim() == 2 and logits.shape[1] == 2
-        scores_B = logits[:, 1] - logits[:, 0] if has_two_scores else one_per_row(logits, target)
+        scores_B, gains_B = ranking_scores(output), target.float()
         return (-scores_B, 1 - gains_B) if self.ranks_first_label else (scores_B, gains_B)
+
+
+def check_ranking(output: Spec, target: Spec) -> None:
+    """ValueError unless rows have a score, or one for each of two labels, and targets by which they can be ordered."""
+    if not target.ids:
+        check_values(output, target)
+        return
+    check_two_labels(target, "Grades are numbers: take dataset_type regression.")
+    output.expect("BD", "B")
+    if output.sizes.get("D", 1) > 2:
+        raise ValueError(f"needs one score, or one for each of the two labels, but the layer gives {output}.")
+
+
+def ranks_first_label(target: Spec) -> bool:
+    """Whether the first of two labels is the positive one, so that rows are the better, the lower their score is."""
+    return target.labels is not None and target.positive == target.labels[0]
+
+
+def ranking_scores(output: Features) -> Tensor:
+    """scores_B in float32, from B or B x 1; of two labels, B x 2, how far the second is ahead."""
+    logits = logits_of(output)
+    if logits.shape[1:] == (2,):
+        return logits[:, 1] - logits[:, 0]
+    return logits.reshape(len(logits))
 
 
 def same_group(groups_B: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.conf import PositiveFloat
 from core.linear_chain import PARTS, Chain, expected_score, log_partition
-from core.ramp import Ramp
+from core.ramp import Ramp, number
 from core.types import Features, Spec
 from losses.base import LOSSES, Loss
-from losses.teacher_loss import Answers, TeacherLoss, answers, check_answers, two_sided
+from losses.teacher_loss import Both, TeacherLoss, answers, check_answers, two_sided
 
 
 class ScoresConf(Loss.Conf):
@@ -26,8 +27,9 @@ class ScoresConf(Loss.Conf):
 
     def check(self, student: Spec, teacher: Spec) -> None:
         check_answers(student, teacher)
-        if self.standardized and teacher.axes == "B":
-            raise ValueError("standardized needs a teacher that scores labels; this one gives a number.")
+        has_two = teacher.labels is not None and len(teacher.labels) < 3
+        if self.standardized and (teacher.axes in ("B", "BC") or has_two):
+            raise ValueError("standardized needs at least three labels: of two it leaves no more than which is higher.")
 
 
 class ScoresLoss(TeacherLoss):
@@ -36,27 +38,24 @@ class ScoresLoss(TeacherLoss):
     conf: ScoresConf
 
     def __init__(self, conf: ScoresConf, student: Spec, teacher: Spec, *more: Spec) -> None:
-        super().__init__()
-        conf.check(student, teacher, *more)
-        self.conf, self.teacher = conf, teacher
+        super().__init__(conf, student, teacher, *more)
+        self.teacher = teacher
 
-    def answers(self, student: Features, teacher: Features) -> Answers:
+    def answers(self, student: Features, teacher: Features) -> Both:
         """Comparable scores, standardised where the Conf asks for it."""
         both = answers(student, teacher, self.teacher)
         if self.conf.standardized:
-            both = both._replace(
-                student=standardized(two_sided(both.student)), teacher=standardized(two_sided(both.teacher))
-            )
+            return Both(standardized(both.student), standardized(both.teacher), both.mask)
         return both
 
 
 def standardized(logits: Tensor) -> Tensor:
     """Logits with mean 0 and standard deviation 1 over the classes.
 
-    Reference: Sun et al. 2024, Logit Standardization in Knowledge Distillation, equation 13.
+    Reference: Sun et al. 2024, Logit Standardization in Knowledge Distillation, section 4.
     """
     centred = logits - logits.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True).sqrt() + 1e-7)
+    return F.normalize(centred, dim=-1) * math.sqrt(logits.shape[-1])
 
 
 @LOSSES.register
@@ -92,9 +91,8 @@ class SoftTargetLoss(ScoresLoss):
 
     conf: Conf
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
-        temperature = self.conf.temperature
-        assert not isinstance(temperature, Ramp), "the objective says what it is at each step"
+    def rows(self, student: Features, teacher: Features) -> Tensor:
+        temperature = number(self.conf.temperature)
         scale = temperature**2 if self.conf.temperature_squared else 1.0
         if set(PARTS) <= set(student.parts):
             return self._paths(student, teacher, temperature) * scale

@@ -1,6 +1,6 @@
 """What losses on a teacher share: which rows it answered, how its answers and the student's become comparable."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,20 +9,34 @@ from core.types import Features, Spec
 from losses.base import Loss
 from losses.row_loss import logits_of
 
+LOWEST = -1e9
+"""A score that has no share in a softmax at any temperature: finite, as infinities have no difference."""
+
 
 class TeacherLoss(Loss):
     """A loss of what a student gives for rows and what a teacher gave for them; rows without it do not count.
 
-    A subclass defines `rows`. Where several teachers are weighted, the objective weighs what `rows` gives.
+    A subclass defines `rows`. Where several teachers are weighted, the objective weighs what `rows` gives. Of a loss on
+    how rows are related that is the share of each row, so that the mean over the rows is the loss.
     """
 
-    def forward(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    conf: Loss.Conf
+
+    def __init__(self, conf: Loss.Conf, *inputs: Spec) -> None:
+        super().__init__()
+        conf.check(*inputs)
+        self.conf = conf
+
+    def forward(self, student: Features, teacher: Features, *more: Any) -> Tensor:
         losses_B, counted_B = self.rows(student, teacher, *more), answered(teacher)
         return (losses_B * counted_B).sum() / counted_B.sum().clamp(min=1)
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
-        """The loss of each row, losses_B in float32; that of a row without an answer is any finite number."""
-        raise NotImplementedError
+    def rows(self, *inputs: Any, **_: Any) -> Tensor:
+        """The loss of each row, losses_B in float32; that of a row without an answer is any finite number.
+
+        Subclasses name their inputs: student, teacher, what else they read, groups_B last.
+        """
+        raise AssertionError(f"{type(self).__qualname__} does not define rows")
 
 
 def answered(teacher: Features) -> Tensor:
@@ -32,11 +46,11 @@ def answered(teacher: Features) -> Tensor:
     return teacher.mask if teacher.mask.dim() == 1 else teacher.mask.any(1)
 
 
-class Answers(NamedTuple):
-    """The scores of both over the same classes, B x C or B x E x C in float32, and which elements E count, mask_BE.
+class Both(NamedTuple):
+    """What student and teacher gave, comparable: B x D or B x E x D in float32, and which elements E count, mask_BE.
 
-    An element is a token, or one of the labels that a row may have together, which has one score. C = 1 is the score of
-    the second of two labels, or a number.
+    An element is a token, or one of the labels that a row may have together, which has one score. Of answers D are the
+    classes, and D = 1 is the score of the second of two labels, or a number.
     """
 
     student: Tensor
@@ -50,31 +64,40 @@ class Answers(NamedTuple):
         return mean_of_real(losses, self.mask)
 
 
-def mean_of_real(values_BE: Tensor, mask_BE: Tensor | None) -> Tensor:
-    """The mean of each row over its real elements; 0 where there are none."""
+def mean_of_real(values: Tensor, mask_BE: Tensor | None) -> Tensor:
+    """The mean of each row of B x E or B x E x D over its real elements; 0 where there are none."""
     if mask_BE is None:
-        return values_BE.mean(1)
-    return values_BE.masked_fill(~mask_BE, 0).sum(1) / mask_BE.sum(1).clamp(min=1)
+        return values.mean(1)
+    real = mask_BE.reshape(mask_BE.shape + (1,) * (values.dim() - 2))
+    return values.masked_fill(~real, 0).sum(1) / real.sum(1).clamp(min=1)
 
 
-def answers(student: Features, teacher: Features, target: Spec) -> Answers:
+def shared_tokens(student: Features, teacher: Features) -> Tensor:
+    """Which tokens both read, mask_BT up to the end of the shorter of the two."""
+    tokens = min(student.values.shape[1], teacher.values.shape[1])
+    return student.real_mask()[:, :tokens] & teacher.real_mask()[:, :tokens]
+
+
+def answers(student: Features, teacher: Features, target: Spec) -> Both:
     """Comparable logits of a student and a teacher whose answer has the spec `target`.
 
-    Where only one of them has a single score for two labels, both get two. Of a text those tokens count that both read.
+    Where only one of them has a single score for two labels, both get two. Of a text those tokens count that both read;
+    where these are the classes, the others can be no answer.
     """
-    if target.places:
-        return _over_places(student, teacher)
     ours, theirs = logits_of(student), logits_of(teacher)
     if target.axes == "BC":
-        return Answers(ours.unsqueeze(-1), theirs.unsqueeze(-1), None)
-    if target.axes == "BTD":
-        tokens = min(ours.shape[1], theirs.shape[1])
-        mask_BT = student.real_mask()[:, :tokens] & teacher.real_mask()[:, :tokens]
-        return Answers(ours[:, :tokens], theirs[:, :tokens], mask_BT)
+        return Both(ours.unsqueeze(-1), theirs.unsqueeze(-1), None)
+    if target.places or target.axes == "BTD":
+        mask_BT = shared_tokens(student, teacher)
+        ours, theirs = (scores[:, : mask_BT.shape[1]] for scores in (ours, theirs))
+        if not target.places:
+            return Both(ours, theirs, mask_BT)
+        ours, theirs = (scores.flatten(1).masked_fill(~mask_BT, LOWEST) for scores in (ours, theirs))
+        return Both(ours, theirs, None)
     ours, theirs = (scores.reshape(len(scores), -1) for scores in (ours, theirs))
     if ours.shape != theirs.shape:
         ours, theirs = two_sided(ours), two_sided(theirs)
-    return Answers(ours, theirs, None)
+    return Both(ours, theirs, None)
 
 
 def two_sided(logits: Tensor) -> Tensor:
@@ -82,32 +105,21 @@ def two_sided(logits: Tensor) -> Tensor:
     return torch.cat([-logits / 2, logits / 2], -1) if logits.shape[-1] == 1 else logits
 
 
-def _over_places(student: Features, teacher: Features) -> Answers:
-    """The tokens of a text as classes; those that one of the two does not read can be no answer."""
-    ours, theirs = (
-        f.values.float().squeeze(-1) if f.values.dim() == 3 else f.values.float() for f in (student, teacher)
-    )
-    tokens = min(ours.shape[1], theirs.shape[1])
-    mask_BT = student.real_mask()[:, :tokens] & teacher.real_mask()[:, :tokens]
-    lowest = torch.finfo(ours.dtype).min / 4  # finite: infinities have no difference
-    return Answers(
-        ours[:, :tokens].masked_fill(~mask_BT, lowest), theirs[:, :tokens].masked_fill(~mask_BT, lowest), None
-    )
-
-
 def check_answers(student: Spec, teacher: Spec) -> None:
     """ValueError unless the layer gives one score for each score of the teacher."""
-    if teacher.places or teacher.axes == "BTD":
-        student.expect("BTD", *(["BT"] if teacher.places else []))
-    elif teacher.axes == "B":
-        student.expect("B", "BD")
-    else:
-        student.expect("BD", *(["B"] if teacher.sizes.get("D") in (1, 2) else []))
     if teacher.places:
+        if student.expect("BTD", "BT").sizes.get("D", 1) != 1:
+            raise ValueError(f"needs one score for each token, as the teacher gives, but the layer gives {student}.")
         return
-    wanted = teacher.sizes.get("C" if teacher.axes == "BC" else "D", 1 if teacher.axes == "B" else None)
-    given = student.sizes.get("D", 1)
-    is_single = given == 1 and wanted == 2 and teacher.axes == "BD"
-    if wanted is not None and given != wanted and not is_single:
+    wanted, given = scores_of(teacher), scores_of(student)
+    is_row = teacher.axes in ("B", "BD")
+    student.expect("BTD" if teacher.axes == "BTD" else "BD", *(["B"] if is_row and wanted in (1, 2) else []))
+    is_single = is_row and teacher.labels is not None and {given, wanted} == {1, 2}
+    if None not in (given, wanted) and given != wanted and not is_single:
         named = f" ({', '.join(teacher.labels)})" if teacher.labels else ""
         raise ValueError(f"needs {wanted} scores, as the teacher gives{named}, but the layer gives {given}.")
+
+
+def scores_of(spec: Spec) -> int | None:
+    """How many scores a row or a token has; None where that is not known."""
+    return 1 if spec.axes in ("B", "BT") else spec.sizes.get(spec.axes[-1])

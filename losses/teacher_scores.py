@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from core.types import Features, Spec
 from losses.base import LOSSES
 from losses.soft_target import ScoresConf, ScoresLoss
-from losses.teacher_loss import two_sided
+from losses.teacher_loss import scores_of, two_sided
 
 
 class LabelScoresConf(ScoresConf):
@@ -35,7 +35,7 @@ class LogitMSELoss(ScoresLoss):
     class Conf(LabelScoresConf):
         pass
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
         return both.per_row((both.student - both.teacher).square().mean(-1))
 
@@ -61,7 +61,7 @@ class ScoreMSELoss(ScoresLoss):
         super().__init__(conf, student, teacher)
         self.is_number = teacher.axes == "B"
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
         if self.is_number:
             return (both.student - both.teacher).square().squeeze(-1)
@@ -71,7 +71,7 @@ class ScoreMSELoss(ScoresLoss):
 
 @LOSSES.register
 class LogitCosineLoss(ScoresLoss):
-    """One minus the cosine between the logits of student and teacher.
+    """One minus the cosine between the logits of student and teacher, over all labels of a row or a token.
 
     Shape: B x C, or B x T x C, and the same of the teacher -> scalar.
 
@@ -81,9 +81,13 @@ class LogitCosineLoss(ScoresLoss):
     """
 
     class Conf(LabelScoresConf):
-        pass
+        def check(self, student: Spec, teacher: Spec) -> None:
+            super().check(student, teacher)
+            if 1 in (scores_of(student), scores_of(teacher)):
+                raise ValueError("needs several scores: of single ones the cosine says no more than the sign.")
 
-    def rows(self, student: Features, teacher: Features, *more: Tensor) -> Tensor:
+    def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
-        ours, theirs = two_sided(both.student), two_sided(both.teacher)
-        return both.per_row(1 - F.cosine_similarity(ours, theirs, dim=-1))
+        if self.teacher.axes == "BC":
+            return 1 - F.cosine_similarity(both.student.squeeze(-1), both.teacher.squeeze(-1))
+        return both.per_row(1 - F.cosine_similarity(both.student, both.teacher, dim=-1))

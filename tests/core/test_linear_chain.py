@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchcrf import CRF
 
-from core.linear_chain import Chain, best_path, log_partition, marginals, path_score
+from core.linear_chain import Chain, best_path, expected_score, log_partition, marginals, path_score
 
 LENGTHS = (4, 2, 0, 1, 3)
 
@@ -67,6 +67,21 @@ def test_the_score_of_a_path_is_the_sum_of_its_parts():
     for row, length in enumerate(LENGTHS):
         expected = dict(paths(ours, row))[tuple(tags[row, :length].tolist())]
         torch.testing.assert_close(scores[row], expected)
+
+
+def test_the_expected_score_is_the_mean_over_all_paths_that_independent_tags_draw():
+    ours = chain()
+    shares = torch.randn(len(LENGTHS), 4, 3).softmax(-1)
+    expected = [
+        sum(shares[row, range(len(path)), path].prod() * score for path, score in paths(ours, row))
+        for row in range(len(LENGTHS))
+    ]
+    torch.testing.assert_close(expected_score(ours, shares), torch.stack(expected))
+
+
+def test_a_divided_chain_has_divided_scores():
+    ours, tags = chain(), torch.zeros(len(LENGTHS), 4, dtype=torch.int64)
+    torch.testing.assert_close(path_score(ours.divided(4.0), tags), path_score(ours, tags) / 4)
 
 
 def test_likelihood_gradients_and_best_path_are_those_of_pytorch_crf():

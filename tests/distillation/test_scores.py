@@ -1,4 +1,5 @@
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ SETS = {"labels": Spec("BC", {"C": 2}, labels=("x", "y"))}
 
 
 def teacher(targets, **conf):
-    return Scores.Conf(**conf).build(Classroom(targets, None, {}))
+    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}))
 
 
 def file(tmp_path, text, name="rows.tsv"):

@@ -1,5 +1,7 @@
 """The teacher store with a teacher that counts what it is asked."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -116,7 +118,8 @@ def test_after_a_kill_the_shards_that_are_there_are_not_made_again(tmp_path, fil
     with pytest.raises(Killed):
         ask(dying, file, tmp_path / "cache")
     monkeypatch.setattr(Known, "answer", answer)
-    fresh, said = Known(), []
+    fresh = Known()
+    said: list[str] = []
     kept = ask(fresh, file, tmp_path / "cache", said)
     assert 0 < len(fresh.asked) < 50
     assert set(fresh.asked).isdisjoint(dying.asked)
@@ -131,7 +134,8 @@ def test_a_damaged_store_is_noticed_and_made_again(tmp_path, file):
     damaged = bytearray((folder / "0.bin").read_bytes())
     damaged[5] ^= 1
     (folder / "0.bin").write_bytes(damaged)
-    fresh, said = Known(), []
+    fresh = Known()
+    said: list[str] = []
     kept = ask(fresh, file, tmp_path / "cache", said)
     assert len(fresh.asked) == 50
     assert said == ["teacher 'big': 1 damaged parts of the store are made again"]
@@ -139,7 +143,7 @@ def test_a_damaged_store_is_noticed_and_made_again(tmp_path, file):
 
 
 def test_a_damaged_shard_is_noticed_and_made_again(tmp_path, file, monkeypatch):
-    monkeypatch.setattr(teacher_store.shutil, "rmtree", lambda *_, **__: None)  # shards stay
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # shards stay
     ask(Known(), file, tmp_path / "cache")
     monkeypatch.undo()
     monkeypatch.setattr(teacher_store, "SHARD", 16)
@@ -148,7 +152,8 @@ def test_a_damaged_shard_is_noticed_and_made_again(tmp_path, file, monkeypatch):
     for left in whole.iterdir():
         left.unlink()
     (beside / "1" / "0.bin").write_bytes(b"nothing")
-    fresh, said = Known(), []
+    fresh = Known()
+    said: list[str] = []
     ask(fresh, file, tmp_path / "cache", said)
     assert sorted(fresh.asked) == list(range(13, 26))  # 50 rows in four shards: 13, 13, 12, 12
     assert "damaged" in said[0]
@@ -157,7 +162,8 @@ def test_a_damaged_shard_is_noticed_and_made_again(tmp_path, file, monkeypatch):
 def test_two_processes_share_the_work(tmp_path, file):
     import threading
 
-    barrier, teachers, kept = threading.Barrier(2), [Known(), Known()], {}
+    barrier, teachers = threading.Barrier(2), [Known(), Known()]
+    kept: dict[int, Any] = {}
 
     def work(number):
         class One(Alone):
@@ -170,8 +176,10 @@ def test_two_processes_share_the_work(tmp_path, file):
         kept[number] = ask(teachers[number], file, tmp_path / "cache", crew=One)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted(teachers[0].asked + teachers[1].asked) == list(range(50))
     assert teachers[0].asked and teachers[1].asked
     assert np.array_equal(kept[0].tables[""].values, kept[1].tables[""].values)

@@ -1,6 +1,7 @@
 """Weightings by hand, and what holds for all of them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ ALL = [name for name in WEIGHTINGS if name != "Reinforced"]
 
 
 def weighting(name, names=NAMES, **conf):
-    return WEIGHTINGS[name].Conf(**{**CONFS.get(name, {}), **conf}).build(names)
+    kind: Any = WEIGHTINGS[name]
+    return kind.Conf(**{**CONFS.get(name, {}), **conf}).build(names)
 
 
 def of_probabilities(rows, present=None):

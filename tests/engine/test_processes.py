@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
 from core.types import Batch, Features, Spec
-from engine.objective import Objective, Term
+from engine.objective import Objective
 from engine.processes import Processes
+from engine.terms import Term
 from losses.cross_entropy import CrossEntropyLoss
 
 

@@ -86,7 +86,7 @@ def test_online_and_from_the_store_a_student_learns_the_same(school):
 
 
 def test_found_answers_lead_to_the_same_student_as_made_ones(school):
-    said = []
+    said: list[str] = []
     trained(school, said=said)
     assert any("teacher 'big': answered 120 rows" in line for line in said)
     first, said = weights(school.run), []

@@ -31,6 +31,12 @@ OF_SETS = ["MultiLabelMarginLoss", "MultiLabelSoftMarginLoss"]
 OF_TAGS = ["CRFLoss"]
 OF_NUMBERS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"]
 OF_GROUPS = ["LambdaLoss", "ListNetLoss", "PairwiseHingeLoss", "RankNetLoss"]
+OF_TEACHERS = [
+    *("LogitCosineLoss", "LogitMSELoss", "ScoreMSELoss", "SoftTargetLoss", "DecoupledLoss", "DISTLoss"),
+    *("MarginMSELoss", "ListKLLoss", "HiddenMSELoss", "HiddenCosineLoss", "PKDLoss", "AttentionMSELoss"),
+    *("AttentionKLLoss", "MiniLMLoss", "MiniLMv2Loss", "NSTLoss", "GramLoss", "RKDLoss", "SimilarityLoss"),
+    "ContrastiveLoss",
+]
 OF_ROWS = [*OF_CLASSES, *OF_TWO, *OF_SETS, *OF_NUMBERS]
 
 
@@ -67,7 +73,7 @@ def softmax(logits):
 
 
 def test_catalogue_is_complete():
-    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS, *OF_GROUPS])
+    assert LOSSES.names() == sorted([*OF_ROWS, *OF_TAGS, *OF_GROUPS, *OF_TEACHERS])
 
 
 @pytest.mark.parametrize("name", OF_ROWS)
