@@ -59,7 +59,7 @@ class ScoreMSELoss(ScoresLoss):
 
     def __init__(self, conf: Conf, student: Spec, teacher: Spec) -> None:
         super().__init__(conf, student, teacher)
-        self.is_number = teacher.axes == "B"
+        self.is_number = teacher.axes == "B" or (teacher.labels is None and teacher.sizes.get("D") == 1)
 
     def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)
