@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import core.conf
@@ -19,6 +19,7 @@ from distillation import TEACHERS, WEIGHTINGS
 from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
 from engine.optimizers import check_optimizer
+from engine.stages import stage_documents
 from engine.teachers import make_teachers
 from engine.terms import Teachers, Term
 from engine.tracing import trace_all, trace_more, trace_unfitted
@@ -40,6 +41,8 @@ class Experiment:
     conf: ExperimentConf
     source: str
     notices: list[Finding] = field(default_factory=list)
+    earlier: Sequence["Experiment"] = ()
+    """The stages before this one, whose weights it starts from."""
 
     def document(self) -> JSON:
         """The config as JSON, every default written out, those of blocks, losses and trainer included."""
@@ -99,6 +102,8 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     files    whether data files must exist
     plugins  the modules that may be imported; None = those that the document names
     """
+    if stages := stage_documents(document):
+        return _checked_stages(stages, source, files, plugins)
     problems = _import_plugins(document, plugins) + _untrusted_code(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = Draft.read(document, problems)
@@ -126,6 +131,25 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
         raise ConfigError(source, problems)
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
     return Experiment(conf, source, notices)
+
+
+def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: Collection[str] | None) -> Experiment:
+    """The last stage, with those before it; every problem of all of them at once."""
+    found, problems = [], []
+    for number, document in enumerate(stages):
+        try:
+            found.append(checked(document, source, files, plugins))
+        except ConfigError as error:
+            problems += [Finding(f"trainer.conf.stages[{number}]: {at.path}", at.message) for at in error.findings]
+    if problems:
+        raise ConfigError(source, problems)
+    *earlier, last = found
+    notices = [
+        Finding(f"trainer.conf.stages[{number}]: {notice.path}", notice.message)
+        for number, stage in enumerate(found)
+        for notice in stage.notices
+    ]
+    return replace(last, earlier=earlier, notices=notices)
 
 
 def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Finding]:

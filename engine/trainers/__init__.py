@@ -1,6 +1,7 @@
 """The catalogue of trainers."""
 
 from engine.trainers.base import TRAINERS
+from engine.trainers.staged import Staged
 from engine.trainers.standard import Standard
 
-__all__ = ["TRAINERS", "Standard"]
+__all__ = ["TRAINERS", "Staged", "Standard"]
