@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import core.conf
 import core.schema
@@ -127,10 +128,28 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     if problem:
         fields = draft.outputs.predict_fields if draft.outputs else None
         problems += score_problems(problem, _texts(document.get("metrics")), fields or [])
+    problems += _trainer_problems(document) if not problems else []
     if problems:
         raise ConfigError(source, problems)
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
     return Experiment(conf, source, notices)
+
+
+def _trainer_problems(document: JSON) -> Iterator[Finding]:
+    """A weighting without the trainer that it needs, a trainer without its weighting, or whose settings do not fit."""
+    conf: ExperimentConf = core.conf.read(ExperimentConf, document)
+    weighting, trainer = WEIGHTINGS[conf.weighting.type], TRAINERS[conf.trainer.type]
+    needed: str | None = weighting.Conf.trainer  # type: ignore[attr-defined]
+    needing: str | None = getattr(trainer.Conf, "weighting", None)  # type: ignore[attr-defined]
+    if needed not in (None, conf.trainer.type):
+        yield Finding("trainer", f"weighting {conf.weighting.type} learns only with trainer {needed}.")
+    elif needing not in (None, conf.weighting.type):
+        yield Finding("weighting", f"trainer {conf.trainer.type} trains a policy: set weighting {needing}.")
+    elif needing is not None:
+        settings: Any = core.conf.read(trainer.Conf, conf.trainer.conf)  # type: ignore[attr-defined]
+        policy = core.conf.read(weighting.Conf, conf.weighting.conf)  # type: ignore[attr-defined]
+        if complaint := settings.complaint(policy, conf.inputs.data_paths.valid_data_path is not None):
+            yield Finding("trainer.conf", complaint)
 
 
 def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: Collection[str] | None) -> Experiment:

@@ -402,7 +402,7 @@ def _note_score(progress: Progress, score: float, sign: int, patience: int | Non
 
     Early stopping is decided here too. sign: -1 = lower is better
     """
-    best = progress.best_score
+    progress.last_score, best = score, progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
         progress.best_score, progress.validations_without_gain = score, 0
@@ -425,6 +425,7 @@ def _state(place: Workplace) -> dict[str, Any]:
         "model": weights,
         "optimizer": moments,
         "objective": place.objective.state_dict(),
+        "kept": {name: part.state_dict() for name, part in place.kept.items()},
         "scaler": scaler.state_dict() if scaler is not None else {},
         "average": {} if place.average is None else place.average.state_dict(),
         "random": place.processes.gathered([torch.get_rng_state()]),
@@ -435,6 +436,8 @@ def _state(place: Workplace) -> dict[str, Any]:
 def _restore(place: Workplace, state: Mapping[str, Any]) -> None:
     place.processes.restore(place.trained, place.optimizer, state["model"], state["optimizer"])
     place.objective.load_state_dict(state["objective"])
+    for name, part in place.kept.items():
+        part.load_state_dict(state["kept"][name])
     if place.average is not None:
         place.average.load_state_dict(state["average"])
     if place.processes.accelerator.scaler is not None and state["scaler"]:
