@@ -36,6 +36,7 @@ from engine.objective import Objective
 from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter
+from engine.teachers import TrainingSet
 from engine.trainers.base import Report
 from engine.trainers.standard import Standard
 from engine.training import Data, make_accelerator, make_workplace, read_data
@@ -69,7 +70,7 @@ def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, ru
     """The training of engine.training.train without validation: each item ends an epoch."""
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
     processes = Processes(make_accelerator(experiment.conf))
-    place = make_workplace(experiment.conf, Model(graph), Objective(terms), rows, processes)
+    place = make_workplace(experiment.conf, Model(graph), Objective(terms), [TrainingSet(rows)], processes)
     run.mkdir()
     with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
         for report in Standard(Standard.Conf(), place).run():

@@ -25,6 +25,9 @@ class DataPathsConf(Conf):
 
     train_data_path: str | None = None
     """Training rows: .tsv, .csv, .jsonl, .parquet, .conll or .json (SQuAD), each also with .gz."""
+    unlabelled_data_path: str | None = None
+    """More rows for training, without targets: they teach the losses that read teachers alone. A column of a target may
+    be missing; the vocabulary takes their words in."""
     valid_data_path: str | None = None
     """Validation rows, which choose the best model; without them the test rows are used, and a notice says so."""
     test_data_path: str | None = None

@@ -43,6 +43,7 @@ class Reinforced(Weighting):
 
     class Conf(Weighting.Conf):
         trainer: ClassVar = "Reinforced"
+        reads_target = True
 
         vector: str | None = None
         """The address of a vector of each row, of a layer or a teacher: `big.encoder`; null = the policy sees none."""
@@ -84,7 +85,7 @@ class Reinforced(Weighting):
         return (states_BKF * self.weight_KF).sum(2) + self.bias_K
 
     @torch.no_grad()
-    def forward(self, lesson: Lesson) -> Tensor:
+    def weights(self, lesson: Lesson) -> Tensor:
         present_BK = lesson.present
         if self.mode == "draw":
             states_BKF = self.states(lesson)

@@ -22,13 +22,13 @@ class Lesson:
     """What a weighting may look at: the answers of K teachers for the rows of a batch, and what is right.
 
     answers  of each teacher, in the form of `spec`
-    target   ids or numbers
+    target   ids or numbers; None where nobody knows
     spec     that of the answers
     read     what stands at the addresses that the weighting reads
     """
 
     answers: Sequence[Features]
-    target: Tensor
+    target: Tensor | None
     spec: Spec
     read: Sequence[Features] = ()
 
@@ -52,6 +52,7 @@ class Lesson:
 
     def losses(self) -> Tensor:
         """losses_BK in float32, what each answer costs by the label: cross-entropy, for numbers the squared error."""
+        assert self.target is not None
         if self.spec.axes == "B":
             return torch.stack([(answer.values.float() - self.target).square() for answer in self.answers], 1)
         found = []
@@ -86,6 +87,8 @@ class Weighting(nn.Module):
         """The teachers that are weighed; null = all."""
         reads_scores: ClassVar[bool] = False
         """Whether it has to know the score of each teacher on the validation rows."""
+        reads_target: ClassVar[bool] = False
+        """Whether it has to know what is right for a row."""
         trainer: ClassVar[str | None] = None
         """The trainer that it needs, and that needs it."""
 
@@ -111,6 +114,14 @@ class Weighting(nn.Module):
         """Teacher -> its score on the validation rows, the higher the better."""
 
     def forward(self, lesson: Lesson) -> Tensor:
+        """Where a weighting reads the target and nobody knows it, all count alike."""
+        present_BK = lesson.present
+        if self.conf.reads_target and lesson.target is None:
+            return shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
+        return self.weights(lesson)
+
+    def weights(self, lesson: Lesson) -> Tensor:
+        """weights_BK, zero for those without an answer."""
         return shared_out(self.raw(lesson), lesson.present)
 
     def raw(self, lesson: Lesson) -> Tensor:
@@ -227,6 +238,9 @@ class BestPerExample(Weighting):
     Reference: the Best-Single-Ensemble of Yuan et al. 2021.
     """
 
+    class Conf(Weighting.Conf):
+        reads_target = True
+
     def raw(self, lesson: Lesson) -> Tensor:
         losses_BK = lesson.losses().masked_fill(~lesson.present, torch.inf)
         return F.one_hot(losses_BK.argmin(1), losses_BK.shape[1]).float()
@@ -242,6 +256,9 @@ class Confidence(Weighting):
 
     Reference: Zhang et al. 2022, Confidence-Aware Multi-Teacher Knowledge Distillation (CA-MKD), equation 3.
     """
+
+    class Conf(Weighting.Conf):
+        reads_target = True
 
     def raw(self, lesson: Lesson) -> Tensor:
         losses_BK = lesson.losses().masked_fill(~lesson.present, -torch.inf)
@@ -260,7 +277,10 @@ class ByLoss(Weighting):
     (MT-BERT), equation 2.
     """
 
-    def forward(self, lesson: Lesson) -> Tensor:
+    class Conf(Weighting.Conf):
+        reads_target = True
+
+    def weights(self, lesson: Lesson) -> Tensor:
         present_BK = lesson.present
         weights_BK = present_BK / (1 + lesson.losses().masked_fill(~present_BK, 0))
         return weights_BK / present_BK.sum(1, keepdim=True).clamp(min=1)

@@ -60,19 +60,21 @@ class Objective(nn.Module):
 
     def forward(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> Tensor:
         """A scalar in float32; a sum over rows stands for that of all rows, of which this share is in the batch."""
-        return _added(self._values(outputs, batch, share))
+        return _added([value for _, value in self._values(outputs, batch, share)])
 
     def hard_and_soft(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> tuple[Tensor, Tensor]:
         """The same in two parts: the losses on targets, and those on teachers."""
-        values = self._values(outputs, batch, share)
-        of_teachers = [isinstance(loss, TeacherLoss) for loss in self.losses]
-        soft = _added([value for value, is_soft in zip(values, of_teachers, strict=True) if is_soft])
-        return _added([value for value, is_soft in zip(values, of_teachers, strict=True) if not is_soft]), soft
+        found: dict[bool, list[Tensor]] = {True: [], False: []}
+        for loss, value in self._values(outputs, batch, share):
+            found[isinstance(loss, TeacherLoss)].append(value)
+        return _added(found[False]), _added(found[True])
 
-    def _values(self, outputs: Outputs, batch: Batch, share: float) -> list[Tensor]:
-        """The terms of the sum."""
-        values, weights_BK = [], self._teacher_weights(outputs, batch)
+    def _values(self, outputs: Outputs, batch: Batch, share: float) -> Iterator[tuple[nn.Module, Tensor]]:
+        """The losses and their terms of the sum; where a batch has no targets, only those that read none."""
+        weights_BK = self._teacher_weights(outputs, batch)
         for term, loss, weight in zip(self.terms, self.losses, self.weights, strict=True):
+            if not term.targets <= batch.targets.keys():
+                continue
             inputs = [self._at(address, outputs, batch) for address in term.inputs]
             if term.group_by is not None:
                 inputs.append(batch.targets[term.group_by])
@@ -82,8 +84,7 @@ class Objective(nn.Module):
                 assert weights_BK is not None and self.weighing is not None
                 value = _weighed(loss, inputs, weights_BK[:, self.weighing.names.index(term.teacher)])  # type: ignore[arg-type]
             weight = weight / share if term.conf.is_sum else weight
-            values.append(value if weight == 1 else value * weight)
-        return values
+            yield loss, value if weight == 1 else value * weight
 
     def _at(self, address: str, outputs: Outputs, batch: Batch) -> Features | Tensor:
         if address in batch.targets:
@@ -105,7 +106,7 @@ class Objective(nn.Module):
         assert self.weighing is not None
         answers = [batch.teachers[name] for name in self.weighing.names]
         read = [self._at(address, outputs, batch) for address in self.weighing.reads]
-        return Lesson(answers, batch.targets[self.weighing.target], self.weighing.spec, read)  # type: ignore[arg-type]
+        return Lesson(answers, batch.targets.get(self.weighing.target), self.weighing.spec, read)  # type: ignore[arg-type]
 
     def told(self) -> Mapping[str, float]:
         """The mean weight of each teacher since this was asked last. Waits for the device."""

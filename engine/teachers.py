@@ -1,7 +1,7 @@
 """The teachers of a config: what they are asked, and how their answers come into the batches of a student."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,12 @@ class Teaching:
         return replace(batch, teachers={**batch.teachers, **given})
 
 
-NOBODY = Teaching({}, {}, {})
-"""Where no teacher is."""
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to train on, and what teachers give for them."""
+
+    rows: EncodedRows
+    teaching: Teaching = field(default_factory=lambda: Teaching({}, {}, {}))
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Weighing:
 class Term:
     """One loss that fits: its Conf, its addresses, the specs that stand there, its factor, the column of its groups.
 
+    targets   the columns of the data that it reads
     teacher   the one of several who are weighed that it reads
     weighing  how they are weighed
     """
@@ -57,6 +58,7 @@ class Term:
     specs: tuple[Spec, ...]
     weight: float | Ramp
     group_by: str | None
+    targets: frozenset[str] = frozenset()
     teacher: str | None = None
     weighing: Weighing | None = None
 
@@ -141,6 +143,10 @@ def trace_losses(
     sound = [term for term in terms if term is not None]
     if weighing is not None and weighing.conf.trainer and all(issubclass(t.conf.owner, TeacherLoss) for t in sound):
         graph.refuse("loss", "the policy is rewarded for losses on targets, but there is none.")
+    unlabelled = draft.inputs.data_paths.unlabelled_data_path if draft.inputs is not None else None
+    if teachers is not None and unlabelled is not None and sound and all(term.targets for term in sound):
+        sentence = "teaches nothing: every loss reads a target. Let one read teachers alone, such as SoftTargetLoss."
+        graph.refuse("inputs.data_paths.unlabelled_data_path", sentence)
     if draft.training is not None and draft.training.max_epoch is None and any(map(_moves, sound)):
         graph.refuse("training_params.max_epoch", "is missing, but a number of the losses moves until the end.")
     if teachers is not None and not graph.findings and None not in terms:
@@ -231,7 +237,11 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
     weight = conf.weight if isinstance(conf.weight, Ramp) else conf.weight * factor
     if isinstance(weight, Ramp):
         weight = replace(weight, start=weight.start * factor, end=weight.end * factor)
-    return Term(conf.type, read, inputs, specs, weight, group_by if loss_conf.reads_groups else None)
+    group = group_by if loss_conf.reads_groups else None
+    columns = frozenset(
+        address for address in (*conf.inputs, group) if address is not None and address in (*targets, group)
+    )
+    return Term(conf.type, read, inputs, specs, weight, group, columns)
 
 
 def _unread(terms: Sequence[Term], graph: Graph, targets: Mapping[str, Spec]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import functools
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,15 +35,15 @@ from engine.predictor import Predictor, pick_device, pick_precision
 from engine.prefetch import prefetched
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter
-from engine.teachers import NOBODY, Teaching, answers_for, prepare, score_of
+from engine.teachers import TrainingSet, answers_for, prepare, score_of
 from engine.terms import Teachers, Term
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Report, Workplace
 from engine.warm_start import basis_of, start_from
 from model_zoo.graph import Graph, Model
 from problems.base import Problem
-from text.batching import batches_of_tokens, grouped_batches, training_batches
-from text.encoded import EncodedRows, encode_file, encode_training_file
+from text.batching import batches_of_tokens, grouped_batches, mixed_batches, training_batches
+from text.encoded import EncodedRows, Untargeted, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
 from text.vectors import VectorWords, load_vectors
@@ -107,8 +107,8 @@ def _train(
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
     objective = Objective(terms)
-    teaching = _taught(experiment, teachers, objective, data, metrics[0], processes, say)
-    place = make_workplace(conf, model, objective, data.train, processes, experiment.source, teaching)
+    sets = _taught(experiment, teachers, objective, data, metrics[0], processes, say)
+    place = make_workplace(conf, model, objective, sets, processes, experiment.source)
     trainer_class = TRAINERS[conf.trainer.type]
     trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
@@ -182,39 +182,57 @@ def make_workplace(
     conf: ExperimentConf,
     model: Model,
     objective: Objective,
-    rows: EncodedRows,
+    sets: Sequence[TrainingSet],
     processes: Processes,
     source: str = "",
-    teaching: Teaching = NOBODY,
 ) -> Workplace:
-    """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups."""
+    """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups.
+
+    sets  the training rows first, then those without targets
+    """
     training, accelerator = conf.training_params, processes.accelerator
     weights = [*model.weights(), *objective.learned()]
     optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, weights, source))
     group_by = next((term.group_by for term in objective.terms if term.group_by is not None), None)
-    groups = None if group_by is None else rows.targets[group_by]
+    labelled = sets[0].rows
+    groups = None if group_by is None else labelled.targets[group_by]
     device, addresses = accelerator.device, objective.addresses
+    alone = -1 - np.arange(sum(len(part.rows.lengths) for part in sets[1:]))  # a row without target is its own group
+    firsts = np.cumsum([0, *(len(part.rows.lengths) for part in sets)])
 
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
-        if training.batch_tokens is not None:
-            return batches_of_tokens(rows.lengths, training.batch_tokens * processes.count, training.seed, epoch)
-        size = training.batch_size * processes.count
-        if groups is None:
-            return training_batches(rows.lengths, size, training.seed, epoch)
-        return grouped_batches(rows.lengths, groups, size, training.seed, epoch)
+        size, found = training.batch_size * processes.count, []
+        for first, part in zip(firsts, sets, strict=False):
+            lengths = part.rows.lengths
+            if training.batch_tokens is not None:
+                made = batches_of_tokens(lengths, training.batch_tokens * processes.count, training.seed, epoch)
+            elif groups is None or part is not sets[0]:
+                made = training_batches(lengths, size, training.seed, epoch)
+            else:
+                made = grouped_batches(lengths, groups, size, training.seed, epoch)
+            found.append([first + batch for batch in made] if first else made)
+        return found[0] if len(found) == 1 else mixed_batches(found, training.seed, epoch)
 
     def batches(examples: Sequence[np.ndarray]) -> Iterator[Batch]:
-        made = zip(rows.batches(examples, addresses), examples, strict=True)
-        with_stored = (teaching.before(batch, these) for batch, these in made)
-        for batch, these in zip(prefetched(with_stored, device), examples, strict=True):
-            yield teaching.after(batch, these)
+        numbers = [int(np.searchsorted(firsts, these[0], side="right")) - 1 for these in examples]
+        orders = [these - firsts[number] for number, these in zip(numbers, examples, strict=True)]
+        made = [
+            part.rows.batches([order for at, order in zip(numbers, orders, strict=True) if at == number], addresses)
+            for number, part in enumerate(sets)
+        ]
+        with_stored = (
+            sets[number].teaching.before(next(made[number]), order)
+            for number, order in zip(numbers, orders, strict=True)
+        )
+        for number, order, batch in zip(numbers, orders, prefetched(with_stored, device), strict=True):
+            yield sets[number].teaching.after(batch, order)
 
     updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
     for layer in model.inner_layers() if training.compile else ():
         layer.compile(dynamic=True)
     objective = objective.to(device)
-    if not model.all_learn_from(objective.addresses):
+    if len(sets) > 1 or not model.all_learn_from(objective.addresses):
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
     vectors = [weight for weight in model.vectors() if weight.requires_grad]
@@ -238,7 +256,7 @@ def make_workplace(
         batches=batches,
         conf=training,
         batches_of=batches_of,
-        groups=groups,
+        groups=None if groups is None else np.concatenate([groups, alone]),
         average=average,
         vectors=vectors,
     )
@@ -252,6 +270,8 @@ class Data:
     valid: EncodedRows
     encoder: InputEncoder
     problem: Problem
+    unlabelled: EncodedRows | None = None
+    """More training rows, for which nobody says what is right."""
 
 
 def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
@@ -262,18 +282,17 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     assert paths.train_data_path is not None and valid_path is not None
     takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
     extra = VectorWords(*_vector_source(conf)) if takes_all else ()
+    plan = make_plan(conf, extra)
+    more = [] if paths.unlabelled_data_path is None else [row_file(conf, paths.unlabelled_data_path, plan.text_columns)]
     train, encoder = encode_training_file(
-        row_file(conf, paths.train_data_path),
-        make_plan(conf, extra),
-        problem,
-        cache_folder(conf),
-        inputs.on_bad_row,
+        row_file(conf, paths.train_data_path), plan, problem, cache_folder(conf), inputs.on_bad_row, more
     )
     if word_init(conf) is not None and "word" in encoder.vocabularies:
         encoder.learn = encoder.vocabularies["word"].add
     valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
+    unlabelled = [encode_file(file, encoder, Untargeted(), cache_folder(conf), inputs.on_bad_row) for file in more]
     encoder.learn = None
-    for name, rows in (("training", train), ("validation", valid)):
+    for name, rows in (("training", train), *(("unlabelled", rows) for rows in unlabelled), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
     train = train.taught()
@@ -282,7 +301,7 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     if idle == len(train):
         sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
         raise UserError(f"{paths.train_data_path}: {sentence}")
-    return Data(train, valid, encoder, problem)
+    return Data(train, valid, encoder, problem, *unlabelled)
 
 
 def _taught(
@@ -293,8 +312,8 @@ def _taught(
     metric: str,
     processes: Processes,
     say: Callable[[str], None],
-) -> Teaching:
-    """What the teachers give for the training rows; a weighting that asks for it hears how good they are."""
+) -> list[TrainingSet]:
+    """The training rows with what the teachers give for them; a weighting that asks for it hears how good they are."""
     conf, draft, folder = experiment.conf, Draft.of(experiment.conf), cache_folder(experiment.conf)
     paths, weighting = conf.inputs.data_paths, objective.weighting
     if weighting is not None and weighting.conf.reads_scores:
@@ -305,8 +324,14 @@ def _taught(
         for name, answer in answers.items():
             known[name] = sign * score_of(data.problem, [metric], answer, data.valid)[metric]
         weighting.know(known)
-    file = row_file(conf, paths.train_data_path or "")
-    return prepare(draft, teachers, objective.addresses, file, data.train, folder, processes, say)
+    files = [(row_file(conf, paths.train_data_path or ""), data.train)]
+    if data.unlabelled is not None and paths.unlabelled_data_path is not None:
+        columns = data.encoder.text_columns
+        files.append((row_file(conf, paths.unlabelled_data_path, columns), data.unlabelled))
+    wanted = objective.addresses
+    return [
+        TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say)) for file, rows in files
+    ]
 
 
 def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
@@ -332,10 +357,10 @@ def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | No
                 raise UserError(f"{path}: {sentence}")
 
 
-def row_file(conf: ExperimentConf, path: str | Path) -> RowFile:
-    """A data file with the columns and the format of a config."""
+def row_file(conf: ExperimentConf, path: str | Path, needed: Collection[str] | None = None) -> RowFile:
+    """A data file with the columns and the format of a config; not all columns must be there if some are needed."""
     inputs = conf.inputs
-    return RowFile(Path(path), inputs.file_header or {}, inputs.file_with_col_header, inputs.data_format)
+    return RowFile(Path(path), inputs.file_header or {}, inputs.file_with_col_header, inputs.data_format, needed)
 
 
 def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Which rows go together: batches of rows of like length, as a pure function of lengths, groups, seed and epoch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from core.seeding import generator
@@ -78,6 +80,12 @@ def prediction_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def mixed_batches(of_sets: Sequence[list[np.ndarray]], seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches of several sets of rows in one random order."""
+    together = [batch for batches in of_sets for batch in batches]
+    return _shuffled(together, generator(seed, epoch))
 
 
 def _shuffled(batches: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:

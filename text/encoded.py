@@ -23,7 +23,7 @@ from text.token_splitter import TokenSplitter
 from text.tokenizers import versions
 from text.tokens import Tokens
 
-__all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"]
+__all__ = ["EncodedRows", "TargetEncoder", "Untargeted", "encode_file", "encode_training_file"]
 
 CHUNK = 10_000
 """Rows that are encoded at a time."""
@@ -54,15 +54,45 @@ class TargetEncoder(Protocol):
         """Fitted as the encoder whose `state` this was."""
 
 
+class Untargeted:
+    """What encodes no target: rows that nobody says what is right for."""
+
+    target_columns: list[str] = []
+    group_by: str | None = None
+
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """No values."""
+        return {}, [row.error for row in rows]
+
+    def finish(self) -> Mapping[str, np.ndarray]:
+        """Nothing to fit."""
+        return {}
+
+    def target_specs(self) -> Mapping[str, Spec]:
+        """None."""
+        return {}
+
+    def state(self) -> Mapping[str, JSON]:
+        """None."""
+        return {}
+
+    def restore(self, state: Mapping[str, JSON]) -> None:
+        """Nothing."""
+
+
 def encode_training_file(
     file: RowFile,
     plan: InputPlan,
     target: TargetEncoder,
     cache_dir: Path | None,
     on_bad_row: OnBadRow = "error",
+    also: Sequence[RowFile] = (),
 ) -> tuple[EncodedRows, InputEncoder]:
     """The training rows as ids; vocabularies and `target` are fitted on them in the same pass.
 
+    also        files whose words belong to the vocabularies, too
     cache_dir   where encoded files are kept; None: in a temporary folder, as long as the rows are used
     on_bad_row  "error": a UserError that lists bad rows; "skip": leave them out and count them
 
@@ -71,13 +101,14 @@ def encode_training_file(
     encoder = InputEncoder(plan)
     _require(file, encoder, target)
     pieces = {cluster: pieces.key for cluster, pieces in encoder.pieces.items()}
-    name = _key(file, [plan.state(), plan.extra_words, pieces], target, on_bad_row, cache_dir)
+    others = [[store.content_key(other.path), other.settings()] for other in also]
+    name = _key(file, [plan.state(), plan.extra_words, pieces, *others], target, on_bad_row, cache_dir)
     found = None if cache_dir is None else store.open_store(cache_dir / name)
     if found is not None:
         encoder = InputEncoder.from_state(found.extra["encoder"])
         target.restore(found.extra["target"])
         return _rows(encoder.plan, target, found), encoder
-    return _encode(file, encoder, target, cache_dir, name, on_bad_row, growing=True), encoder
+    return _encode(file, encoder, target, cache_dir, name, on_bad_row, growing=True, also=also), encoder
 
 
 def encode_file(
@@ -120,6 +151,7 @@ def _encode(
     name: str,
     on_bad_row: OnBadRow,
     growing: bool,
+    also: Sequence[RowFile] = (),
 ) -> EncodedRows:
     """Encode into the folder `name` of the cache, or of a temporary folder that goes with the rows."""
     folder = cache_dir or Path(tempfile.mkdtemp(prefix="blocksmith-"))
@@ -127,6 +159,12 @@ def _encode(
         with store.StoreWriter(folder / name) as writer:
             known = 0 if growing or encoder.learn is None else len(encoder.vocabularies["word"])
             skipped = _write(writer, file, encoder, target, on_bad_row, growing)
+            if growing:
+                for other in also:
+                    for _, tokens, errors in _split(other, encoder.splitter):
+                        good = np.flatnonzero([not error for error in errors])
+                        encoder.ids({column: part.taken(good) for column, part in tokens.items()})
+                _finish(writer, file, encoder, target)
             fitted = {"encoder": encoder.state(), "target": dict(target.state())} if growing else {}
             learnt = encoder.vocabularies["word"].words[known:] if known else []
             encoded = _rows(encoder.plan, target, writer.finish({"skipped": skipped, "learnt": learnt, **fitted}))
@@ -177,8 +215,6 @@ def _write(
         raise bad_rows_error(file.path, first_bad, bad, bad < done)
     if not done:
         raise UserError(f"{file.path}: has no rows.")
-    if growing:
-        _finish(writer, file, encoder, target)
     return bad
 
 

@@ -81,6 +81,8 @@ class Reinforced(Standard):
         rate = super()._update(window, epoch)
         began = time.perf_counter()
         batch, share = window[-1]
+        if not batch.targets:
+            return rate  # nobody knows who is right here
         if is_choosing:
             assert self.policy.choice is not None
             self.episode.append(self.policy.choice)
