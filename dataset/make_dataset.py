@@ -328,6 +328,10 @@ def squad(rows: Sequence[Any]) -> str:
     return f'{{"version": "v2.0", "data": [\n{lines}\n]}}\n'
 
 
+UNLABELLED = "unlabelled"
+"""The part that has no labels."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One folder of data.
@@ -337,6 +341,7 @@ class Task:
     write   makes the text of a file from them
     reads   places in a row of what a model sees
     suffix  of the files
+    unlabelled  makes the text of a file of more rows, three times as many as for training, without what is right
     """
 
     rows: Callable[[random.Random, int], Iterator[Any]]
@@ -344,12 +349,13 @@ class Task:
     write: Callable[[Sequence[Any]], str]
     reads: tuple[int, ...] = (0,)
     suffix: str = "tsv"
+    unlabelled: Callable[[Sequence[Any]], str] | None = None
 
 
 MATCHING = "QuestionID Question DocumentID DocumentTitle SentenceID Sentence Label".split()
 TASKS = {
     "demo_matching": Task(matching, 5000, table(*MATCHING), reads=(1, 5)),
-    "demo_classification": Task(classification, 1500, table("sentence", "label")),
+    "demo_classification": Task(classification, 1500, table("sentence", "label"), unlabelled=table("sentence")),
     "demo_regression": Task(regression, 3000, table("sentence1", "sentence2", "score"), reads=(0, 1)),
     "demo_tagging": Task(tagging, 1500, conll, suffix="conll"),
     "demo_joint": Task(joint, 1500, table("text", "slots", "intent")),
@@ -363,13 +369,17 @@ def make(folder: Path, seed: int = 1) -> None:
     """Write every file of every task; what a model sees of a row never stands in an earlier file of its task."""
     for name, task in TASKS.items():
         seen: set[tuple[Any, ...]] = set()
-        for part, share in ROWS.items():
+        for part, share in {**ROWS, **({UNLABELLED: 3.0} if task.unlabelled else {})}.items():
             path = folder / name / f"{part}.{task.suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = task.rows(random.Random(f"{seed} {name} {part}"), int(task.count * share))
             new = [row for row in rows if tuple(row[place] for place in task.reads) not in seen]
             seen |= {tuple(row[place] for place in task.reads) for row in new}
-            path.write_text(task.write(new), encoding="utf-8", newline="\n")
+            if part == UNLABELLED and task.unlabelled is not None:
+                text = task.unlabelled(sorted({tuple(row[place] for place in task.reads) for row in new}))
+            else:
+                text = task.write(new)
+            path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main() -> None:

@@ -38,9 +38,18 @@ def both(task: str) -> tuple[list[Any], list[Any]]:
 
 def test_the_script_makes_the_files_that_ship(tmp_path):
     make(tmp_path)
-    for task in TASKS:
-        for path in (Path(task, f"{name}.{TASKS[task].suffix}") for name in ROWS):
-            assert (tmp_path / path).read_bytes() == (FOLDER / path).read_bytes()
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*"))
+    assert made == sorted(path.relative_to(FOLDER) for path in FOLDER.glob("demo_*/*"))
+    for path in made:
+        assert (tmp_path / path).read_bytes() == (FOLDER / path).read_bytes()
+
+
+def test_no_row_without_label_stands_in_another_file():
+    folder = FOLDER / "demo_classification"
+    more = (folder / "unlabelled.tsv").read_text().splitlines()[1:]
+    labelled = {row[0] for name in ROWS for row in rows_of("demo_classification", name)}
+    assert len(set(more)) == len(more) > 3000
+    assert labelled.isdisjoint(more)
 
 
 @pytest.mark.parametrize("task", TASKS)
