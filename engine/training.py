@@ -65,7 +65,7 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     for number, (stage, run) in enumerate(zip(stages, runs, strict=True), start=1):
         processes = Processes(make_accelerator(stage.conf))
         speak = say if processes.is_first else _nothing
-        is_done = resume and run.is_finished and number < len(stages)
+        is_done = resume and number < len(stages) and run.is_finished
         if len(stages) > 1:
             speak(f"stage {number} of {len(stages)}{' is finished' if is_done else ''}")
         if not is_done:

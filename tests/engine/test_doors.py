@@ -35,7 +35,7 @@ def test_train_test_and_predict_from_the_command_line(door, task):
     code, out, _ = door("test", "--model", task.run)
     assert code == 0 and "37 rows" in out
     scores = json.loads((task.run / "scores.json").read_text())
-    assert set(scores) == {"validation", "step", "epoch", "test"}
+    assert set(scores) == {"validation", "step", "epoch", "finished", "test"}
     answers = task.folder / "answers.tsv"
     code, _, err = door("predict", "--model", task.run, "--input", task.folder / "test.tsv", "--output", answers)
     assert code == 0 and "37 rows, 0 bad;" in err
