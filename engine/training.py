@@ -71,6 +71,7 @@ def _train(
     say: Callable[[str], None],
 ) -> Scores:
     conf = experiment.conf
+    say(str(processes))
     with processes.accelerator.main_process_first():  # the others find the data encoded
         data = read_data(conf, say)
     seed_everything(conf.training_params.seed)

@@ -31,6 +31,7 @@ def refused(result, *sentences: str) -> None:
 def test_train_test_and_predict_from_the_command_line(door, task):
     code, out, _ = door("train", "--conf_path", task.path)
     assert code == 0
+    assert out.startswith("1 process, ")
     assert "training rows: 120" in out and "epoch 2, step 16: loss" in out
     code, out, _ = door("test", "--model", task.run)
     assert code == 0 and "37 rows" in out
