@@ -185,7 +185,10 @@ def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, A
             graph.embedding = Layer(
                 conf.layer_id or conf.layer, conf.layer, block_conf, tuple(of_words), tuple(of_words.values()), sound[0]
             )
-    if confs and confs[0] is not None and graph.embedding is None and 0 in readers and of_words:
+    if graph.embedding is None and of_words and any(block_conf.reads_pieces for _, block_conf, _ in readers.values()):
+        for branch in of_words if len(readers) == len(confs) else ():  # the others may read it
+            graph.refuse(f"inputs.model_inputs.{branch}", "no encoder reads it, and there is no Embedding.")
+    elif confs and confs[0] is not None and graph.embedding is None and 0 in readers and of_words:
         graph.refuse("architecture[0].layer", "the first layer must be the Embedding.")
 
 
