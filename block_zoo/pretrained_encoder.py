@@ -14,7 +14,7 @@ from block_zoo.attentive_pooling import AttentivePooling
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import POOLS, length_mask, zero_padding
 from core.conf import NonNegativeInt, PositiveInt, Rate
-from core.errors import UserError
+from core.errors import UserError, did_you_mean
 from core.pretrained import CONFIG, WEIGHTS, WEIGHTS_INDEX, encoder_config, pretrained_folder
 from core.types import Features, Spec
 
@@ -93,6 +93,8 @@ class PretrainedEncoder(Block):
                     object.__setattr__(self, "config", encoder_config(str(self.model)))
                 except UserError as error:
                     raise ValueError(f"model {error}") from error
+            elif "model_type" not in self.config:
+                raise ValueError("config names no model_type, such as bert; it stands in the place of a config.json.")
             if self.trust_remote_code and (self.model is None or "auto_map" not in (self.config or {})):
                 raise ValueError("brings no code of its own: leave out trust_remote_code.")
             if self.tokenizer is None:
@@ -124,6 +126,13 @@ class PretrainedEncoder(Block):
             is_of_texts = type(settings) in MODEL_MAPPING and all(hasattr(settings, name) for name in NEEDED)
             if not is_of_texts or settings.is_encoder_decoder:
                 raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
+            if self.model is None and "transformers_version" not in self.config:  # not as some version wrote it
+                usual = type(settings)()
+                names = {*inspect.signature(type(settings).__init__).parameters, *settings.attribute_map}
+                unknown = [key for key in told if not hasattr(usual, key)]
+                said = [f"'{key}' is unknown to a {settings.model_type}.{did_you_mean(key, names)}" for key in unknown]
+                if said:
+                    raise ValueError(f"config: {' '.join(said)}")
             return settings
 
         @cached_property
