@@ -19,6 +19,7 @@ from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
 from engine.objective import Term
 from engine.optimizers import check_optimizer
+from engine.parameter_groups import unknown_layers
 from engine.tracing import trace_all, trace_more, trace_unfitted
 from engine.trainers.base import TRAINERS
 from losses import LOSSES
@@ -86,7 +87,8 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
     check_inputs(draft, problems, notices, files)
     if draft.training:
-        problems += check_optimizer(draft.training.optimizer)
+        layers = {"Embedding", *filter(None, draft.layer_ids)}
+        problems += check_optimizer(draft.training.optimizer) + unknown_layers(draft.training.optimizer, layers)
         if "max_epoch" not in document["training_params"]:
             patience = draft.training.early_stop_patience
             sentence = f"is missing: training ends after {patience} validations without a better score."
