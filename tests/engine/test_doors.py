@@ -832,6 +832,12 @@ def test_resuming_on_other_data_is_refused(door, task):
     )
 
 
+def test_resuming_a_training_that_is_done_says_so(door, task):
+    door("train", "--conf_path", task.path)
+    code, out, _ = door("train", "--conf_path", task.path, "--resume")
+    assert code == 0 and "nothing to resume: all 2 epochs are done" in out and "epoch 2" not in out
+
+
 def test_more_patience_lets_a_stopped_training_go_on(door, task):
     task.config["training_params"] |= {"early_stop_patience": 1, "max_epoch": 30}
     task.config["training_params"]["optimizer"]["params"]["lr"] = 1e-9
