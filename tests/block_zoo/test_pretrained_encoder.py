@@ -206,6 +206,20 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_is_wrong(folders, t
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="cannot be read"):
         built(str(folder), specs)
+    save_file(weights | {name: weights[name] * torch.nan}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"layer.1.output.dense.weight of the checkpoint has values that are no finite"):
+        built(str(folder), specs)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"the folder has no \*.safetensors. Its .bin is a pickle.*save_pretrained"):
+        PretrainedEncoder.Conf(model=str(folder))
+
+
+@pytest.mark.parametrize(("more", "is_told"), [(0, False), (100, False), (200, True)])
+def test_a_tokenizer_with_far_fewer_pieces_than_the_weights_know_is_told(folders, tmp_path, more, is_told):
+    _, specs = read(folders("bert"), first=FIRST)
+    size = specs["first"].size("V") + more
+    block = PretrainedEncoder.Conf(model=str(write_encoder(tmp_path / "other", vocab_size=size))).build(*specs.values())
+    assert (f"they know {size} pieces, the tokenizer {size - more}" in str(block.load_pretrained())) == is_told
 
 
 @pytest.mark.parametrize(
