@@ -22,9 +22,9 @@ def main() -> None:
     from engine.inference import keep_scores, load_run, test  # late: --help must not wait for torch
 
     run, predictor = load_run(options)
+    scores, rows, file = test(predictor, options.input)
     for notice in predictor.notices:
         print(f"note: {notice}", file=sys.stderr)
-    scores, rows, file = test(predictor, options.input)
     kept = keep_scores(run, scores, file, len(rows), options.output)
     print(f"{file}: {len(rows):,} rows" + (f", {rows.skipped} bad rows skipped" if rows.skipped else ""))
     width = max(map(len, scores))

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from block_zoo.attentive_pooling import AttentivePooling
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import POOLS, length_mask, zero_padding
 from core.conf import NonNegativeInt, PositiveInt, Rate
-from core.errors import UserError
+from core.errors import UserError, did_you_mean
 from core.pretrained import CONFIG, WEIGHTS, WEIGHTS_INDEX, encoder_config, pretrained_folder
 from core.types import Features, Spec
 
@@ -27,6 +28,8 @@ NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads
 """What the settings of every encoder of texts say."""
 HEADS = ("classifier", "qa", "seq_classif", "summary", "pooler")
 """What the names of settings begin with that concern no layer of the encoder."""
+PADDED = 128
+"""To a multiple of how many the number of pieces is rounded up, at most."""
 ANY = 1 << 30
 """As many pieces as one likes."""
 
@@ -91,8 +94,12 @@ class PretrainedEncoder(Block):
             if self.config is None:
                 try:
                     object.__setattr__(self, "config", encoder_config(str(self.model)))
+                    if Path(str(self.model)).expanduser().is_dir():  # those of the hub come when they are needed
+                        pretrained_folder(str(self.model), WEIGHTS)
                 except UserError as error:
                     raise ValueError(f"model {error}") from error
+            elif "model_type" not in self.config:
+                raise ValueError("config names no model_type, such as bert; it stands in the place of a config.json.")
             if self.trust_remote_code and (self.model is None or "auto_map" not in (self.config or {})):
                 raise ValueError("brings no code of its own: leave out trust_remote_code.")
             if self.tokenizer is None:
@@ -124,6 +131,13 @@ class PretrainedEncoder(Block):
             is_of_texts = type(settings) in MODEL_MAPPING and all(hasattr(settings, name) for name in NEEDED)
             if not is_of_texts or settings.is_encoder_decoder:
                 raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
+            if self.model is None and "transformers_version" not in self.config:  # not as some version wrote it
+                usual = type(settings)()
+                names = {*inspect.signature(type(settings).__init__).parameters, *settings.attribute_map}
+                unknown = [key for key in told if not hasattr(usual, key)]
+                said = [f"'{key}' is unknown to a {settings.model_type}.{did_you_mean(key, names)}" for key in unknown]
+                if said:
+                    raise ValueError(f"config: {' '.join(said)}")
             return settings
 
         @cached_property
@@ -207,6 +221,7 @@ class PretrainedEncoder(Block):
         self.frame_sizes = [len(ids) for ids in frame]
         self.register_buffer("around", torch.tensor([*sum(frame, ())], dtype=torch.int64), persistent=False)
         self.room = conf.room(*texts)
+        self.pieces = first.sizes.get("V", conf.settings.vocab_size)
         self.parts = frozenset(conf.output_spec(*texts).parts)
         self.encoder = _made(conf)
         layers = _layers(self.encoder)
@@ -242,7 +257,7 @@ class PretrainedEncoder(Block):
         if conf.model is None:
             return None
         folder = pretrained_folder(conf.model, WEIGHTS, [WEIGHTS_INDEX, CONFIG])
-        _be_quiet()
+        be_quiet()
         try:
             whole, found = kind.from_pretrained(
                 folder,
@@ -263,8 +278,15 @@ class PretrainedEncoder(Block):
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 raise UserError(f"{conf.model}: the checkpoint {what} {', '.join(sorted(names)[:3])}{more}.")
         _keep_layers(whole, conf)
+        for name, weight in whole.named_parameters():
+            if not weight.isfinite().all():
+                raise UserError(f"{conf.model}: {name} of the checkpoint has values that are no finite numbers.")
         self.encoder.load_state_dict(whole.state_dict())
-        return f"weights of {conf.model}: {len(conf.kept)} of {conf.settings.num_hidden_layers} layers"
+        said = f"weights of {conf.model}: {len(conf.kept)} of {conf.settings.num_hidden_layers} layers"
+        known = conf.settings.vocab_size
+        if self.pieces < 0.9 * known and known - self.pieces >= PADDED:
+            said += f"; they know {known:,} pieces, the tokenizer {self.pieces:,}: does it belong to them?"
+        return said
 
     def forward(self, first: Features, second: Features | None = None) -> Features:
         texts = [text for text in (first, second) if text is not None]
@@ -472,7 +494,8 @@ def _above(encoder: Any) -> list[str]:
     return [name for at, (name, _) in enumerate(encoder.named_children()) if any(holds[:at])]
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
+    """No progress bars and no advice of transformers from here on."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -128,7 +128,8 @@ class ParameterGroupConf(Conf):
     """Weights that the optimizer treats in a way of their own."""
 
     match: list[str]
-    """Ids of layers, or patterns over the names of weights, such as "encoder.*.bias"."""
+    """Ids of layers, or patterns over the names of weights: the id of the layer (Embedding for that), then the names
+    inside it, such as "encoder.encoder.embeddings.*" or "encoder.*.bias"."""
     params: dict[str, Any]
     """Arguments of the optimizer for these weights, such as {"lr": 0.001}; they take the place of the others."""
 

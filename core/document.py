@@ -136,11 +136,12 @@ def _moderate(text: str) -> int:
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    keys = [key for key, _ in pairs]
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
-    if doubled is not None:
-        raise ValueError(f"the key '{doubled}' stands twice in one object.")
-    return dict(pairs)
+    unique: dict[str, JSON] = {}
+    for key, value in pairs:
+        if key in unique:
+            raise ValueError(f"the key '{key}' stands twice in one object.")
+        unique[key] = value
+    return unique
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, JSON]:

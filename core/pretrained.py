@@ -16,6 +16,10 @@ CONFIG = "config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 WEIGHTS, WEIGHTS_INDEX = "*.safetensors", "*.safetensors.index.json"
 
+_CONVERT = (
+    " Its .bin is a pickle, which may hold any code, so it is not read. Of a file that you trust make safetensors: "
+    "python -c \"from transformers import AutoModel as M; M.from_pretrained('{name}').save_pretrained('{name}')\""
+)
 
 KNOWN: dict[str, JSON] = {
     "sentence-transformers/all-MiniLM-L6-v2": {
@@ -66,7 +70,8 @@ def pretrained_folder(name: str, needed: str, also: Sequence[str] = ()) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not any(folder.glob(needed)):
-            raise UserError(f"{name}: the folder has no {needed}.")
+            hint = _CONVERT.format(name=name) if needed == WEIGHTS and any(folder.glob("*.bin")) else ""
+            raise UserError(f"{name}: the folder has no {needed}.{hint}")
         return folder
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such folder.")

@@ -141,6 +141,19 @@ class Features:
             parts={name: part.pin_memory() for name, part in self.parts.items()},
         )
 
+    def float(self) -> "Features":
+        """All numbers in single precision; ids and masks as they are."""
+
+        def exact(tensor: Tensor) -> Tensor:
+            return tensor.float() if tensor.is_floating_point() else tensor
+
+        return replace(
+            self,
+            values=exact(self.values),
+            parts={name: exact(part) for name, part in self.parts.items()},
+            inner={name: part.float() for name, part in self.inner.items()},
+        )
+
     def twice(self) -> "Features":
         """All rows, then all of them again."""
 

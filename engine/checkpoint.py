@@ -112,7 +112,10 @@ class RunFolder:
             raise UserError(f"{self.path}: no such run folder.")
         if not (self / CONFIG).exists():
             raise UserError(f"{self.path}: not a run folder, {CONFIG} is missing.")
-        return self.read_json(CONFIG)
+        config = self.read_json(CONFIG)
+        if "model_type" in config and "architecture" not in config:
+            raise UserError(f"{self.path}: is no run folder of Blocksmith, but a model of transformers.")
+        return config
 
     def write_problem(self, state: Mapping[str, JSON]) -> None:
         """Keep the fitted state: vocabularies and labels."""

@@ -20,6 +20,7 @@ from distillation import TEACHERS, WEIGHTINGS
 from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
 from engine.optimizers import check_optimizer
+from engine.parameter_groups import unknown_layers
 from engine.stages import stage_documents
 from engine.teachers import make_teachers
 from engine.terms import Teachers, Term
@@ -111,7 +112,8 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
     check_inputs(draft, problems, notices, files)
     if draft.training:
-        problems += check_optimizer(draft.training.optimizer)
+        layers = {"Embedding", *filter(None, draft.layer_ids)}
+        problems += check_optimizer(draft.training.optimizer) + unknown_layers(draft.training.optimizer, layers)
         if "max_epoch" not in document["training_params"]:
             patience = draft.training.early_stop_patience
             sentence = f"is missing: training ends after {patience} validations without a better score."

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from block_zoo import PretrainedEncoder
+from block_zoo.pretrained_encoder import be_quiet
 from core.errors import UserError
 from core.pretrained import TOKENIZER, TOKENIZER_CONFIG
 from core.types import Features
 from engine.predictor import Predictor
-from model_zoo.graph import Model
+from model_zoo.graph import Layer, Model
 
 KINDS = {
     "classification": "SEQUENCE_CLASSIFICATION",
@@ -55,12 +56,13 @@ def export_transformers(predictor: Predictor, folder: Path) -> str:
     if difference > TOLERANCE:
         raise UserError(
             f"{type(theirs).__name__} gives other logits (by {difference:.2g} of the largest): its head is another. "
-            f"It is made of {_described(theirs)}; build the same above the encoder."
+            f"It is made of {_described(theirs)}; train with the same above the encoder ({_pooling_of(layers[0])})."
         )
     if {*head.parameters()} != {weight for module in linear for weight in module.parameters()}:
         raise UserError(
             "a model of transformers has Linear layers only above its encoder; this run learnt more (as a CRF)."
         )
+    be_quiet()
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -124,6 +126,10 @@ def _head_of(theirs: Any) -> list[nn.Linear]:
 def _described(theirs: Any) -> str:
     pooler = "its pooler (pooling: pretrained), then " if getattr(theirs.base_model, "pooler", None) is not None else ""
     return f"{pooler}Linear {' and '.join(map(_shape, _head_of(theirs)))}"
+
+
+def _pooling_of(layer: Layer) -> str:
+    return f"pooling of layer '{layer.id}' is {json.dumps(layer.conf.pooling)} here"  # type: ignore[attr-defined]
 
 
 def _shape(linear: nn.Linear) -> str:

@@ -50,12 +50,18 @@ def _asked_now(document: JSON) -> Iterator[str]:
 
 
 def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, Path]:
-    """The scores of a file with right answers (by default the config's test file), its rows and its name."""
+    """The scores of a file with right answers (by default the config's test file), its rows and its name.
+
+    Where the config names no test file it is the validation file, with a notice.
+    """
     conf = predictor.conf
     paths = conf.inputs.data_paths
     named = path or paths.test_data_path or paths.valid_data_path
     if named is None:
         raise UserError("inputs.data_paths: names no test file. Use --input.")
+    if path is None and paths.test_data_path is None:
+        sentence = "names no test file, so the validation rows are scored, which chose the model. Use --input."
+        predictor.notices.append(f"inputs.data_paths: {sentence}")
     file = row_file(conf, named)
     rows = encode_file(file, predictor.encoder, predictor.problem, cache_folder(conf), conf.inputs.on_bad_row)
     metrics = checked_scores(conf, predictor.problem, "--set")

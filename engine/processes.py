@@ -38,6 +38,11 @@ class Processes:
         """Whether each process holds a part of the weights only (FSDP), so that a model answers in all at once."""
         return self.accelerator.distributed_type == DistributedType.FSDP
 
+    def __str__(self) -> str:
+        accelerator = self.accelerator
+        precision = {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
+        return f"{self.count} process{'es' * (self.count > 1)}, {accelerator.device.type}, {precision}"
+
     def share(self, batch: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, float]:
         """The rows of a batch that this process reads, and their share of the gradient.
 

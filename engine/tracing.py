@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import core.conf
 from core.errors import Finding
-from core.types import Spec
+from core.types import Frames, Spec
 from distillation import WEIGHTINGS
 from engine.draft import Draft, make_plan, unfitted_branches
 from engine.terms import Teachers, Term, trace_losses
@@ -55,7 +55,11 @@ def trace_unfitted(
     if draft.is_read and not are_branches_unsound:
         branches = unfitted_branches(make_plan(draft), UNFITTED_SIZE)
     else:
-        branches = dict.fromkeys(draft.inputs.model_inputs, Spec("BT", ids=True))
+        of_encoders = {branch for read, _, _ in draft.encoders for branch in read}
+        branches = {
+            branch: Spec("BT", ids=True, frames=Frames() if branch in of_encoders else None)
+            for branch in draft.inputs.model_inputs
+        }
         if draft.embedding:
             draft = replace(draft, layers=[None, *draft.layers[1:]])
     if problem is None:

@@ -88,6 +88,7 @@ def _train(
 ) -> Scores:
     """before  the run of the stage before, whose weights this one starts from"""
     conf = experiment.conf
+    say(str(processes))
     with processes.accelerator.main_process_first():  # the others find the data encoded
         data = read_data(conf, say)
     seed_everything(conf.training_params.seed)
@@ -125,6 +126,8 @@ def _train(
         place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
         if place.progress.finished:
             say("nothing to resume: early stopping ended this training")
+        elif place.progress.epoch == conf.training_params.max_epoch:
+            say(f"nothing to resume: all {place.progress.epoch} epochs are done; a larger max_epoch goes on")
     device = processes.accelerator.device
     predictor = Predictor(conf, place.answering, data.problem, data.encoder, device, processes=processes)
     _follow(trainer.run(), place, predictor, data.valid, metrics, run, say)

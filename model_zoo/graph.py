@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from block_zoo.base import BLOCKS, Block
 from core.config import LayerConf
 from core.errors import Finding, UserError, did_you_mean, known_names
 from core.types import Features, Spec, lookup
+
+TOKEN_AXES = frozenset("TSK")
+"""Axes over the tokens or characters of a text."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,10 @@ def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, A
             graph.embedding = Layer(
                 conf.layer_id or conf.layer, conf.layer, block_conf, tuple(of_words), tuple(of_words.values()), sound[0]
             )
-    if confs and confs[0] is not None and graph.embedding is None and 0 in readers and of_words:
+    if graph.embedding is None and of_words and any(block_conf.reads_pieces for _, block_conf, _ in readers.values()):
+        for branch in of_words if len(readers) == len(confs) else ():  # the others may read it
+            graph.refuse(f"inputs.model_inputs.{branch}", "no encoder reads it, and there is no Embedding.")
+    elif confs and confs[0] is not None and graph.embedding is None and 0 in readers and of_words:
         graph.refuse("architecture[0].layer", "the first layer must be the Embedding.")
 
 
@@ -286,7 +293,7 @@ def _trace_layer(
 
 def _static(spec: Spec) -> tuple[str, dict[str, int]]:
     """What weights depend on: everything but the lengths of texts."""
-    return spec.axes, {axis: size for axis, size in spec.sizes.items() if axis not in "TSK"}
+    return spec.axes, {axis: size for axis, size in spec.sizes.items() if axis not in TOKEN_AXES}
 
 
 def _leave_out_unread(graph: Graph, confs: Sequence[LayerConf | None], also_used: Collection[str]) -> None:
@@ -342,13 +349,22 @@ def _with_embedding(graph: Graph) -> Iterable[Layer]:
 
 
 class Model(nn.Module):
-    """The blocks of a sound graph. `forward(inputs)` gives every layer's output by its id; branches are embedded."""
+    """The blocks of a sound graph. `forward(inputs)` gives every layer's output by its id; branches are embedded.
+
+    Under autocast, layers that give answers and those that read no tokens still compute in single precision: scores
+    that differ in their third digit only would be equal in bf16, and such layers are cheap.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         assert not graph.findings
         self.steps = graph.layers
         self.outputs = graph.outputs
+        self.exact = {
+            layer.id
+            for layer in graph.layers
+            if layer.id in graph.outputs or all(TOKEN_AXES.isdisjoint(spec.axes) for spec in layer.input_specs)
+        }
         embedding = graph.embedding
         self.embedded = embedding.inputs if embedding is not None else ()
         self.pieces = [branch for branch in graph.branches if branch in graph.read and branch not in self.embedded]
@@ -388,8 +404,9 @@ class Model(nn.Module):
             outputs |= {branch: self.embedding(inputs[branch]) for branch in self.embedded}
         for layer in self.steps:
             block = self.blocks[_key(layer.shares or layer.id)]
+            read = [lookup(outputs, address) for address in layer.inputs]
             try:
-                outputs[layer.id] = block(*[lookup(outputs, address) for address in layer.inputs])
+                outputs[layer.id] = _in_single_precision(block, read) if layer.id in self.exact else block(*read)
             except UserError as error:
                 raise UserError(f"layer '{layer.id}' ({layer.block}): {error}") from error
             except Exception as error:
@@ -448,6 +465,15 @@ class Model(nn.Module):
         """The vectors of words and pieces that the model looks up."""
         blocks = [module for module in self.modules() if isinstance(module, Block)]
         return [weight for block in blocks for weight in block.vectors()]
+
+
+def _in_single_precision(block: nn.Module, read: Sequence[Features]) -> Features:
+    """What a block gives without autocast; with it where its weights are gathered in less (FSDP)."""
+    kind = read[0].values.device.type
+    exact = torch.is_autocast_enabled(kind) and all(weight.dtype == torch.float32 for weight in block.parameters())
+    with torch.autocast(kind, enabled=False) if exact else nullcontext():
+        found: Features = block(*[features.float() if exact else features for features in read])
+    return found
 
 
 def owner_of(weight: str) -> str:

@@ -33,7 +33,7 @@ def write_encoder(folder: Path, kind: str = "bert", **settings) -> Path:
     tokenizer = _byte_pairs() if kind == "roberta" else _word_pieces()
     tokenizer.save_pretrained(folder)
     special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
-    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **{**KINDS[kind], **special, **settings})
+    config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **KINDS[kind], **special, **settings})
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder

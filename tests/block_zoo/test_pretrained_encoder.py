@@ -165,7 +165,8 @@ def test_encoders_that_number_positions_from_behind_padding_read_as_many_pieces_
         "longformer": {"attention_window": 4},
         "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     }
-    config = {"model_type": kind, "type_vocab_size": 1, **sizes, **own.get(kind, {})}
+    segments = {} if kind == "mpnet" else {"type_vocab_size": 1}
+    config = {"model_type": kind, **segments, **sizes, **own.get(kind, {})}
     inputs, specs = read(folders("roberta"), first=FIRST)
     block = PretrainedEncoder.Conf(config=config, tokenizer=folders("roberta")).build(*specs.values()).eval()
     with torch.no_grad():
@@ -205,6 +206,20 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_is_wrong(folders, t
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="cannot be read"):
         built(str(folder), specs)
+    save_file(weights | {name: weights[name] * torch.nan}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"layer.1.output.dense.weight of the checkpoint has values that are no finite"):
+        built(str(folder), specs)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"the folder has no \*.safetensors. Its .bin is a pickle.*save_pretrained"):
+        PretrainedEncoder.Conf(model=str(folder))
+
+
+@pytest.mark.parametrize(("more", "is_told"), [(0, False), (100, False), (200, True)])
+def test_a_tokenizer_with_far_fewer_pieces_than_the_weights_know_is_told(folders, tmp_path, more, is_told):
+    _, specs = read(folders("bert"), first=FIRST)
+    size = specs["first"].size("V") + more
+    block = PretrainedEncoder.Conf(model=str(write_encoder(tmp_path / "other", vocab_size=size))).build(*specs.values())
+    assert (f"they know {size} pieces, the tokenizer {size - more}" in str(block.load_pretrained())) == is_told
 
 
 @pytest.mark.parametrize(
@@ -213,6 +228,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_is_wrong(folders, t
         ({}, "names no encoder"),
         ({"config": {"model_type": "bert"}}, "names no tokenizer"),
         ({"config": {"model_type": "birt"}, "tokenizer": "x"}, "refused by transformers"),
+        ({"config": {"num_hidden_layers": 9}, "tokenizer": "x"}, "config names no model_type"),
+        ({"model": "./nowhere", "config": {"num_hidden_layers": 9}}, "config names no model_type"),
+        (
+            {"config": {"model_type": "bert", "hiden_size": 30, "layer_norm_eps": 0.1}, "tokenizer": "x"},
+            "config: 'hiden_size' is unknown to a bert. Did you mean 'hidden_size'?",
+        ),
         ({"config": {"model_type": "t5"}, "tokenizer": "x"}, "no encoder of texts"),
         ({"config": {"model_type": "vit"}, "tokenizer": "x"}, "no encoder of texts"),
         ({"config": {"model_type": "clip"}, "tokenizer": "x"}, "no encoder of texts"),
@@ -227,6 +248,11 @@ def test_a_conf_that_names_no_encoder_is_refused(conf, said):
     with pytest.raises(ValueError) as caught:
         PretrainedEncoder.Conf(**conf)
     assert said in str(caught.value)
+
+
+def test_a_config_that_an_earlier_transformers_wrote_may_say_what_this_one_does_not_know():
+    config = {"model_type": "distilbert", "hidden_size": 32, "tie_weights_": True, "transformers_version": "4.8.2"}
+    assert PretrainedEncoder.Conf(config=config, tokenizer="x").settings.dim == 32
 
 
 @pytest.mark.parametrize(

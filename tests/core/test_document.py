@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -21,6 +22,13 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     path = write(tmp_path / "x.json", '{"a": 1, "a": 2}')
     with pytest.raises(UserError, match="the key 'a' stands twice"):
         read_document(path)
+
+
+def test_the_keys_of_a_large_object_are_read_in_time(tmp_path):
+    pieces = {f"piece {number}": number for number in range(50_000)}
+    started = time.perf_counter()
+    assert read_document(write(tmp_path / "x.json", {"pieces": pieces}))["pieces"] == pieces
+    assert time.perf_counter() - started < 10  # comparing each with each takes much longer
 
 
 def test_a_missing_config_names_a_close_one(tmp_path):

@@ -23,6 +23,12 @@ def test_what_is_written_is_read_back(run):
     assert run.read_state() == {"step": 3}
 
 
+def test_a_model_of_transformers_is_no_run(run):
+    run.write_json("config.json", {"model_type": "bert", "hidden_size": 16})
+    with pytest.raises(UserError, match="is no run folder of Blocksmith, but a model of transformers"):
+        run.read_config()
+
+
 def test_a_taken_folder_is_refused_unless_forced_and_foreign_files_stay(run):
     (run / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds a run already. Use --resume to continue it, --force to replace it"):

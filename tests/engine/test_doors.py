@@ -31,6 +31,7 @@ def refused(result, *sentences: str) -> None:
 def test_train_test_and_predict_from_the_command_line(door, task):
     code, out, _ = door("train", "--conf_path", task.path)
     assert code == 0
+    assert out.startswith("1 process, ")
     assert "training rows: 120" in out and "epoch 2, step 16: loss" in out
     code, out, _ = door("test", "--model", task.run)
     assert code == 0 and "37 rows" in out
@@ -829,6 +830,12 @@ def test_resuming_on_other_data_is_refused(door, task):
         door("train", "--conf_path", task.path, "--resume", "--set", "training_params.max_epoch=3"),
         "train.tsv gives another vocabulary or other labels than before.",
     )
+
+
+def test_resuming_a_training_that_is_done_says_so(door, task):
+    door("train", "--conf_path", task.path)
+    code, out, _ = door("train", "--conf_path", task.path, "--resume")
+    assert code == 0 and "nothing to resume: all 2 epochs are done" in out and "epoch 2" not in out
 
 
 def test_more_patience_lets_a_stopped_training_go_on(door, task):

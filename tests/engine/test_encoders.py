@@ -81,6 +81,22 @@ def test_what_an_encoder_does_itself_has_no_effect_beside_it(encoder, door, task
         assert f"training_params.{key}: has no effect. The encoder's own tokenizer" in err
 
 
+def test_what_is_wrong_with_a_branch_of_an_encoder_is_the_only_thing_said(encoder, door, task):
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"]}
+    layer["conf"] = {"model": str(encoder), "pooling": "cls"}  # type: ignore[assignment]
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    branches = task.config["inputs"]["model_inputs"]
+    branches["sentence"] = ["txt"]
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2 and "1 problem\n  inputs.model_inputs.sentence: file_header has no column 'txt'." in err
+    branches |= {"sentence": ["text"], "answer": ["other"]}
+    task.config["inputs"]["file_header"]["other"] = 2
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert (
+        code == 2 and "1 problem\n  inputs.model_inputs.answer: no encoder reads it, and there is no Embedding." in err
+    )
+
+
 def test_a_tokenizer_that_cannot_be_read_is_one_sentence(encoder, door, task):
     conf = {"model": str(encoder), "pooling": "cls"}
     layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}

@@ -45,7 +45,7 @@ def test_a_classifier_has_equal_probabilities_there(task, door, tmp_path, kind, 
     assert door("train", "--conf_path", task.path)[0] == 0
     code, out, err = door("export", "--model", task.run, "--export_transformers", tmp_path / "out")
     assert code == 0, err
-    assert "with equal logits" in out
+    assert "with equal logits" in out and err == ""
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     rows = [{"text": "red cat runs"}, {"text": "tree"}, {"text": "the small unknown birds"}]
@@ -62,6 +62,7 @@ def test_a_head_that_transformers_does_not_have_is_refused_and_nothing_is_writte
     assert door("train", "--conf_path", task.path)[0] == 0
     code, _, err = door("export", "--model", task.run, "--export_transformers", tmp_path / "out")
     assert code == 2 and "gives other logits" in err and "pooling: pretrained" in err
+    assert "pooling of layer 'encoder' is \"mean\" here" in err
     task.config["architecture"][2]["conf"]["hidden_dim"] = [5, "#target#"]
     assert door("train", "--conf_path", task.path, "--force")[0] == 0
     code, _, err = door("export", "--model", task.run, "--export_transformers", tmp_path / "out")

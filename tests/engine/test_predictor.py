@@ -69,6 +69,13 @@ def test_test_scores_are_those_of_the_predictions(run, task):
     assert scores["accuracy"] == pytest.approx(right / len(labels))
 
 
+def test_scores_of_the_rows_that_chose_the_model_are_told_to_be_such(run, door):
+    code, _, err = door("test", "--model", run, "--set", "inputs.data_paths.test_data_path=null")
+    assert code == 0 and "note: inputs.data_paths: names no test file, so the validation rows are scored" in err
+    code, _, err = door("test", "--model", run)
+    assert code == 0 and err == ""
+
+
 def test_validation_during_training_gives_the_scores_of_the_kept_model(run, task):
     kept = json.loads((run / "scores.json").read_text())["validation"]
     scores, _, _ = score_file(Predictor.load(run), task.folder / "valid.tsv")

@@ -54,6 +54,7 @@ def test_two_processes_have_the_weights_and_scores_of_one_and_say_everything_onc
     log = [json.loads(line) for line in (steady.run / "metrics.jsonl").read_text().splitlines()]
     steady.config["training_params"]["batch_size"] = 8
     said = launched(steady, 2, "--force")
+    assert said.count("2 processes, cpu, fp32") == 1
     assert said.count("training rows: 113") == said.count("best accuracy") == 1
     together = weights(steady)
     for name, value in alone.items():

@@ -16,7 +16,7 @@ from engine.optimizers import make_optimizer
 from engine.parameter_groups import parameter_groups
 from engine.trainers.standard import attacked
 from losses.disagreement import disagreement
-from model_zoo.graph import Answered, Model, trace
+from model_zoo.graph import Answered, Model, Weight, trace
 from text.batching import batches_of_tokens
 
 
@@ -72,17 +72,33 @@ def test_arguments_that_the_config_leaves_out_are_those_of_the_optimizer(model, 
 
 def test_a_group_that_matches_nothing_is_refused_with_the_layers(model):
     groups = [
-        ParameterGroupConf(match=["output", "encodr"], params={"lr": 1.0}),
+        ParameterGroupConf(match=["output", "encodr", "encoder.layer.3.*"], params={"lr": 1.0}),
         ParameterGroupConf(match=["output.*"], params={"lr": 2.0}),
     ]
     with pytest.raises(ConfigError) as caught:
         parameter_groups(OptimizerConf(name="SGD", groups=groups), model.weights(), "a.json")
     assert "groups[0].match: no trained weight is called encodr. Did you mean 'encoder'?" in str(caught.value)
+    assert "weight is called encoder.layer.3.*. Such are encoder.encoder.encoder.layer.3." in str(caught.value)
     assert "groups[1].match: names no weight that is not in an earlier group." in str(caught.value)
 
 
+def test_a_group_of_weights_that_are_frozen_is_refused_as_such():
+    frozen = Weight("encoder.weight", 0, torch.nn.Parameter(torch.ones(1), requires_grad=False))
+    trained = Weight("output.weight", 0, torch.nn.Parameter(torch.ones(1)))
+    conf = OptimizerConf(name="SGD", groups=[ParameterGroupConf(match=["encoder"], params={})])
+    with pytest.raises(ConfigError, match="no trained weight is called encoder. Those of this name are frozen."):
+        parameter_groups(conf, [frozen, trained])
+
+
+def test_a_group_that_names_no_layer_is_refused_at_the_check(door, task):
+    task.config["training_params"]["optimizer"]["groups"] = [{"match": ["Embedding", "outptu"], "params": {}}]
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2 and "groups[0].match: no layer is called outptu. Did you mean 'output'?" in err
+
+
 def test_groups_and_decay_that_have_no_effect_are_told_with_their_place(door, task):
-    task.config["training_params"]["optimizer"] |= {"layer_decay": 0.9, "groups": [{"match": ["outptu"], "params": {}}]}
+    groups = [{"match": ["output.wieght"], "params": {}}]
+    task.config["training_params"]["optimizer"] |= {"layer_decay": 0.9, "groups": groups}
     code, _, err = door("train", "--conf_path", task.path)
     assert code == 2
     assert "training_params.optimizer.layer_decay: has no effect. No layer is a pretrained encoder." in err

@@ -194,3 +194,17 @@ def test_one_unsound_layer_does_not_hide_another():
         "architecture[3].layer: no block and no earlier layer is called 'Poling'. Did you mean 'Pooling'?",
         "architecture[6].inputs[0]: no layer or input is called 'nowhere'. Did you mean 'answer'?",
     ]
+
+
+@pytest.mark.parametrize("of_tokens", [False, True])
+def test_answers_and_what_reads_no_tokens_are_computed_in_single_precision_under_autocast(of_tokens):
+    layers = [EMBEDDING, layer("states", "Linear", ["question"], hidden_dim=4), layer("vector", "Pooling", ["states"])]
+    layers += [layer("hidden", "Linear", ["vector"], hidden_dim=5, output=False)]
+    layers += [layer("output", "Linear", ["states" if of_tokens else "hidden"], output=True, hidden_dim=3)]
+    model = Model(trace(layers, BRANCHES, THREE, also_used=["hidden"])).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(texts())
+    assert outputs["states"].values.dtype == outputs["vector"].values.dtype == torch.bfloat16
+    for name, read in (("hidden", "vector"), ("output", layers[-1].inputs[0])):
+        alone = model.blocks[f"{name}:"](outputs[read].float())
+        assert alone.values.dtype == torch.float32 and torch.equal(outputs[name].values, alone.values)
