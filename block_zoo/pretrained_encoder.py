@@ -317,12 +317,12 @@ class PretrainedEncoder(Block):
                 inner[name] = Features(self._pooled(tokens, output))
             else:
                 at = ("first", "second").index(name)
-                inner[name] = self._of_text(states, texts[at], *places[at])
+                inner[name] = self._of_text(states, *places[at])
         return replace(inner[whole], parts={}, inner={name: inner[name] for name in wanted})
 
-    def framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Tensor, Tensor]]]:
-        """All pieces as the encoder reads them, with the number of the text of each (part `segments`); and of each
-        text where its pieces stand there, and which of them were not cut.
+    def framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Features, Tensor]]]:
+        """All pieces as the encoder reads them, with the number of the text of each (part `segments`); and each text
+        without what is cut of it, with the places where its pieces stand there.
         """
         rows = len(texts[0].values)
         masks = [text.real_mask() for text in texts]
@@ -348,7 +348,11 @@ class PretrainedEncoder(Block):
             ids_BT = ids_BT.masked_fill(~mask_BT, self.conf.settings.pad_token_id or 0)
         place_BS = real_BS.cumsum(1) - 1
         sizes = [ids.shape[1] for ids in columns]
-        places = list(zip(torch.split(place_BS, sizes, 1)[1::2], kept, strict=True))
+        read = [
+            text if torch.equal(length, text.host_lengths()) else replace(text, mask=mask, lengths=length)
+            for text, mask, length in zip(texts, kept, host, strict=True)
+        ]
+        places = list(zip(read, torch.split(place_BS, sizes, 1)[1::2], strict=True))
         return Features(ids_BT, mask_BT, lengths, {"segments": torch.cat(segments, 1).gather(1, order_BT)}), places
 
     def _cut(self, lengths: Sequence[Tensor]) -> list[Tensor]:
@@ -384,19 +388,18 @@ class PretrainedEncoder(Block):
             return self.attentive(tokens).values
         return POOLS[pooling](tokens.values, tokens.mask)
 
-    def _of_text(self, states_BSD: Tensor, text: Features, place_BT: Tensor, kept_BT: Tensor) -> Features:
-        """The states of the pieces, or of the words, of one text; zeros for what was cut."""
+    def _of_text(self, states_BSD: Tensor, text: Features, place_BT: Tensor) -> Features:
+        """The states of the pieces of one text, or of its words; words that are cut are there, with zeros."""
+        kept_BT = text.real_mask()
+        states_BTD = zero_padding(_at(states_BSD, place_BT), text.mask)
         if "words" not in text.parts:
-            states_BTD = _at(states_BSD, place_BT)
-            return text.with_values(zero_padding(states_BTD, kept_BT))
+            return text.with_values(states_BTD)
         first_BW, behind_BW = text.parts["words"].unbind(-1)
         mask_BW = behind_BW > first_BW
         if self.conf.words == "first":
-            last = kept_BT.shape[1] - 1
-            place_BW = place_BT.gather(1, first_BW.clamp(max=last))
-            states_BWD = zero_padding(_at(states_BSD, place_BW), kept_BT.gather(1, first_BW.clamp(max=last)))
+            place_BW = first_BW.clamp(max=kept_BT.shape[1] - 1)
+            states_BWD = zero_padding(_at(states_BTD, place_BW), kept_BT.gather(1, place_BW))
         else:
-            states_BTD = zero_padding(_at(states_BSD, place_BT), kept_BT)
             steps = torch.arange(kept_BT.shape[1], device=kept_BT.device)
             within_BWT = (steps >= first_BW.unsqueeze(2)) & (steps < behind_BW.unsqueeze(2)) & kept_BT.unsqueeze(1)
             states_BWD = within_BWT.to(states_BTD) @ states_BTD / within_BWT.sum(2, keepdim=True).clamp(min=1)

@@ -154,7 +154,8 @@ def _difference(model: Model, encoder: PretrainedEncoder, branches: Sequence[str
     framed, places = encoder.framed(texts)
     segments = {"token_type_ids": framed.parts["segments"]} if encoder.has_segments else {}
     answer = theirs(input_ids=framed.values, attention_mask=framed.mask, **segments)
-    place_BT, real_BT = places[-1]
+    text, place_BT = places[-1]
+    real_BT = text.real_mask()
     rows = torch.arange(len(place_BT))[:, None]
     if problem == "mrc":
         found = [logits[rows, place_BT.clamp(min=0)] * real_BT for logits in (answer.start_logits, answer.end_logits)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.conf import NonNegativeFloat
 from core.errors import UserError, did_you_mean
-from core.types import Features, Spec
+from core.types import NO_TARGET, Features, Spec
 from losses.base import Loss
 
 LabelWeights = list[NonNegativeFloat] | dict[str, NonNegativeFloat] | None
@@ -103,13 +103,16 @@ def logits_of(features: Features) -> Tensor:
 def class_scores(output: Features, target: Tensor, of_places: bool = False) -> tuple[Tensor, Tensor]:
     """Logits N x C in float32 and target ids of N: of rows, or of all tokens with NO_TARGET where they do not count.
 
-    of_places  the classes of a row are its tokens
+    of_places  the classes of a row are its tokens; a place that is not read, as it was cut, does not count
     """
     logits = logits_of(output)
     if not of_places:
         return logits.flatten(0, -2), target.flatten()
     logits_BT = logits.squeeze(-1) if logits.dim() == 3 else logits
-    return logits_BT if output.mask is None else logits_BT.masked_fill(~output.mask, -torch.inf), target
+    if output.mask is None:
+        return logits_BT, target
+    is_read_B = output.mask.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
+    return logits_BT.masked_fill(~output.mask, -torch.inf), target.masked_fill(~is_read_B, NO_TARGET)
 
 
 def one_per_row(tensor: Tensor, target_B: Tensor) -> Tensor:

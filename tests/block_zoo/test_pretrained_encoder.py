@@ -312,3 +312,15 @@ def test_layers_that_share_their_weights_have_no_depth_and_cannot_be_dropped(fol
     for conf in ({"layers": 2}, {"freeze": 1}):
         with pytest.raises(UserError, match="has no layers of its own"):
             built(folders("albert"), specs, **conf)
+
+
+def test_what_is_cut_of_a_text_is_not_there_for_others(folders):
+    """The first of two texts in a graph: its mask ends where it is cut, as if the rest had never been there."""
+    model = folders("bert")
+    inputs, specs = read(model, first=FIRST)
+    room = 2 + int(next(iter(inputs.values())).host_lengths().min())
+    with torch.no_grad():
+        cut = built(model, specs, pooling=None, max_length=room)(*inputs.values())
+    assert cut.mask is not None
+    assert torch.equal(cut.mask.sum(1), torch.full((len(FIRST),), room - 2))
+    assert torch.equal(cut.host_lengths(), cut.mask.sum(1))

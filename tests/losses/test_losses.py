@@ -554,3 +554,13 @@ def test_the_json_line_of_the_docstring_runs_and_every_field_is_described(name):
     conf.build(*((Spec("BD", {"D": 2}), TWO_LABELS) if by_label else specs(name)))
     assert set(field_docs(conf_type)) == set(annotations(conf_type))
     assert re.search("^Shape: ", doc, re.M) and re.search("^Reference: ", doc, re.M)
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "FocalLoss"])
+def test_a_place_that_was_cut_does_not_count(name):
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    places = Spec("B", ids=True, places=True)
+    loss = build(name, Spec("BT"), places)
+    scores = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    both = loss(Features(scores, mask), torch.tensor([2, 1]))
+    assert torch.allclose(both, loss(Features(scores[1:], mask[1:]), torch.tensor([1])))
