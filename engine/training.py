@@ -33,7 +33,7 @@ from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups
 from engine.predictor import Predictor, pick_device, pick_precision
 from engine.processes import Processes
-from engine.reporter import Reporter, SilentReporter
+from engine.reporter import Reporter, SilentReporter, score_text
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Report, Workplace
 from engine.warm_start import basis_of, start_from
@@ -112,8 +112,7 @@ def _train(
     predictor = Predictor(conf, place.answering, data.problem, data.encoder, device, processes=processes)
     _follow(trainer.run(), place, predictor, data.valid, metrics, run, say)
     kept: JSON = run.read_json(SCORES)
-    score = kept["validation"][metrics[0]]
-    shown = "undefined" if score is None else f"{score:.4f}"
+    shown = score_text(kept["validation"][metrics[0]])
     say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
     return dict(kept["validation"])
 
