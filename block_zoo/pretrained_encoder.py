@@ -110,7 +110,13 @@ class PretrainedEncoder(Block):
                 raise ValueError(
                     "has a pooler that reads the last layer alone (pooling pretrained): leave out layer_mix."
                 )
-            self.settings  # noqa: B018
+            settings, kept = self.settings, self.kept
+            if self.pooling == "pretrained" and "add_pooling_layer" not in _arguments(settings):
+                raise ValueError(
+                    f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
+                )
+            if isinstance(self.freeze, int) and self.freeze > len(kept):
+                raise ValueError(f"freezes {self.freeze} layers, but {len(kept)} are kept.")
 
         @cached_property
         def settings(self) -> Any:
@@ -168,12 +174,6 @@ class PretrainedEncoder(Block):
                 raise ValueError("reads tagged words as its first input.")
             if self.room(*texts) < len(texts):
                 raise ValueError(f"max_length {self.max_length} leaves no room for texts.")
-            if self.pooling == "pretrained" and "add_pooling_layer" not in _arguments(settings):
-                raise ValueError(
-                    f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
-                )
-            if isinstance(self.freeze, int) and self.freeze > len(self.kept):
-                raise ValueError(f"freezes {self.freeze} layers, but {len(self.kept)} are kept.")
             states, vector = Spec("BTD", {"D": settings.hidden_size}), Spec("BD", {"D": settings.hidden_size})
             names = [
                 *(("first", "second")[: len(texts)]),
