@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
+from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding
 from core.conf import JSON
 from core.config import ExperimentConf
@@ -258,14 +259,20 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
 
 
 def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
-    """For each encoder how many texts it cannot read whole."""
+    """For each encoder how many texts it cannot read whole, and how many answers lie in the rest."""
     for layer in graph.layers:
         if layer.conf.reads_pieces:
-            room = layer.conf.room(*layer.input_specs)  # type: ignore[attr-defined]
+            conf = cast(PretrainedEncoder.Conf, layer.conf)
+            room = conf.room(*layer.input_specs)
             lengths = rows.lengths_of(layer.inputs)
             if cut := int((lengths > room).sum()):
                 sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
                 yield f"{sentence} (the longest has {lengths.max():,})"
+                texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
+                kept = zip(layer.inputs, conf.kept_lengths(room, texts), strict=True)
+                if lost := sum(rows.answers_behind(branch, pieces.numpy()) for branch, pieces in kept):
+                    sentence = f"{lost:,} answers lie in what is cut. These rows count, but nothing can find the answer"
+                    yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:
