@@ -20,6 +20,7 @@ def main() -> None:
     """Score and print a table."""
     options = arguments()
     from engine.inference import keep_scores, load_run, test  # late: --help must not wait for torch
+    from engine.reporter import score_text
 
     run, predictor = load_run(options)
     scores, rows, file = test(predictor, options.input)
@@ -29,7 +30,7 @@ def main() -> None:
     print(f"{file}: {len(rows):,} rows" + (f", {rows.skipped} bad rows skipped" if rows.skipped else ""))
     width = max(map(len, scores))
     for name, value in scores.items():
-        print(f"  {name:<{width}}  {value:.4f}")
+        print(f"  {name:<{width}}  {score_text(value)}")
     print(f"written to {kept}")
 
 

@@ -110,7 +110,13 @@ class PretrainedEncoder(Block):
                 raise ValueError(
                     "has a pooler that reads the last layer alone (pooling pretrained): leave out layer_mix."
                 )
-            self.settings  # noqa: B018
+            settings, kept = self.settings, self.kept
+            if self.pooling == "pretrained" and "add_pooling_layer" not in _arguments(settings):
+                raise ValueError(
+                    f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
+                )
+            if isinstance(self.freeze, int) and self.freeze > len(kept):
+                raise ValueError(f"freezes {self.freeze} layers, but {len(kept)} are kept.")
 
         @cached_property
         def settings(self) -> Any:
@@ -168,12 +174,6 @@ class PretrainedEncoder(Block):
                 raise ValueError("reads tagged words as its first input.")
             if self.room(*texts) < len(texts):
                 raise ValueError(f"max_length {self.max_length} leaves no room for texts.")
-            if self.pooling == "pretrained" and "add_pooling_layer" not in _arguments(settings):
-                raise ValueError(
-                    f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
-                )
-            if isinstance(self.freeze, int) and self.freeze > len(self.kept):
-                raise ValueError(f"freezes {self.freeze} layers, but {len(self.kept)} are kept.")
             states, vector = Spec("BTD", {"D": settings.hidden_size}), Spec("BD", {"D": settings.hidden_size})
             names = [
                 *(("first", "second")[: len(texts)]),
@@ -208,6 +208,15 @@ class PretrainedEncoder(Block):
             assert texts[0].frames is not None
             around = texts[0].frames.two if len(texts) == 2 else texts[0].frames.one
             return min(self.positions, self.max_length or ANY) - sum(map(len, around))
+
+        def kept_lengths(self, room: int, lengths: Sequence[Tensor]) -> list[Tensor]:
+            """How many pieces stay of one text, or of each of two, where there is room for so many."""
+            if len(lengths) == 1:
+                return [lengths[0].clamp(max=room)]
+            first_B, second_B = lengths
+            stays = {"first": room, "second": 0}.get(self.cut, room // 2)  # at least of the second, if long
+            first_B = torch.minimum(first_B, room - second_B.clamp(max=stays))
+            return [first_B, torch.minimum(second_B, room - first_B)]
 
     around: Tensor
     """The ids that stand around the texts, one after the other."""
@@ -326,11 +335,9 @@ class PretrainedEncoder(Block):
         """
         rows = len(texts[0].values)
         masks = [text.real_mask() for text in texts]
-        host = self._cut([text.host_lengths() for text in texts])
-        kept = [
-            mask & length_mask(length, mask.shape[1])
-            for mask, length in zip(masks, self._cut([mask.sum(1) for mask in masks]), strict=True)
-        ]
+        host = self.conf.kept_lengths(self.room, [text.host_lengths() for text in texts])
+        on_device = self.conf.kept_lengths(self.room, [mask.sum(1) for mask in masks])
+        kept = [mask & length_mask(length, mask.shape[1]) for mask, length in zip(masks, on_device, strict=True)]
         around = [ids.expand(rows, -1) for ids in torch.split(self.around, self.frame_sizes)]
         columns, real = [around[0]], [torch.ones_like(around[0], dtype=torch.bool)]
         for text, mask, ids in zip(texts, kept, around[1:], strict=True):
@@ -354,15 +361,6 @@ class PretrainedEncoder(Block):
         ]
         places = list(zip(read, torch.split(place_BS, sizes, 1)[1::2], strict=True))
         return Features(ids_BT, mask_BT, lengths, {"segments": torch.cat(segments, 1).gather(1, order_BT)}), places
-
-    def _cut(self, lengths: Sequence[Tensor]) -> list[Tensor]:
-        """How many pieces of each text stay."""
-        if len(lengths) == 1:
-            return [lengths[0].clamp(max=self.room)]
-        first_B, second_B = lengths
-        stays = {"first": self.room, "second": 0}.get(self.conf.cut, self.room // 2)  # at least of the second, if long
-        first_B = torch.minimum(first_B, self.room - second_B.clamp(max=stays))
-        return [first_B, torch.minimum(second_B, self.room - first_B)]
 
     def _run(self, framed: Features, wanted: frozenset[str]) -> Any:
         """The encoder's output, with its inner states where somebody reads them."""

@@ -16,6 +16,11 @@ from engine.checkpoint import METRICS, TENSORBOARD, RunFolder
 from engine.trainers.base import Report
 
 
+def score_text(score: float | None) -> str:
+    """A score as it is printed; that of metrics which the data leaves without meaning is undefined."""
+    return "undefined" if score is None or math.isnan(score) else f"{score:.4f}"
+
+
 class Reporter:
     """Writes the records of a training to its run folder and to the terminal."""
 
@@ -51,7 +56,7 @@ class Reporter:
         steps = sum(count for _, count in self._losses)
         loss = sum(mean * count for mean, count in self._losses) / steps
         self._losses.clear()
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        shown = ", ".join(f"{name} {score_text(value)}" for name, value in scores.items())
         with tqdm.external_write_mode(file=sys.stderr):
             mark = " *best" if best else ""
             self._say(f"epoch {report.epoch + 1}, step {report.step}: loss {loss:.4f}, {shown}{mark}")

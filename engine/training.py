@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
+from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding
 from core.conf import JSON
 from core.config import ExperimentConf
@@ -34,7 +35,7 @@ from engine.parameter_groups import parameter_groups
 from engine.predictor import Predictor, pick_device, pick_precision
 from engine.prefetch import prefetched
 from engine.processes import Processes
-from engine.reporter import Reporter, SilentReporter
+from engine.reporter import Reporter, SilentReporter, score_text
 from engine.teachers import TrainingSet, answers_for, prepare, score_of
 from engine.terms import Teachers, Term
 from engine.trainers import TRAINERS
@@ -134,8 +135,7 @@ def _train(
     kept: JSON = run.read_json(SCORES)
     if processes.is_first:
         run.write_json(SCORES, {**kept, FINISHED: True})
-    score = kept["validation"][metrics[0]]
-    shown = "undefined" if score is None else f"{score:.4f}"
+    shown = score_text(kept["validation"][metrics[0]])
     say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
     return dict(kept["validation"])
 
@@ -338,14 +338,20 @@ def _taught(
 
 
 def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
-    """For each encoder how many texts it cannot read whole."""
+    """For each encoder how many texts it cannot read whole, and how many answers lie in the rest."""
     for layer in graph.layers:
         if layer.conf.reads_pieces:
-            room = layer.conf.room(*layer.input_specs)  # type: ignore[attr-defined]
+            conf = cast(PretrainedEncoder.Conf, layer.conf)
+            room = conf.room(*layer.input_specs)
             lengths = rows.lengths_of(layer.inputs)
             if cut := int((lengths > room).sum()):
                 sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
                 yield f"{sentence} (the longest has {lengths.max():,})"
+                texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
+                kept = zip(layer.inputs, conf.kept_lengths(room, texts), strict=True)
+                if lost := sum(rows.answers_behind(branch, pieces.numpy()) for branch, pieces in kept):
+                    sentence = f"{lost:,} answers lie in what is cut. These rows count, but nothing can find the answer"
+                    yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:

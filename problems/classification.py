@@ -24,7 +24,8 @@ class Classification(LabelledProblem):
     name = "classification"
     own_metrics = metrics.CLASSIFICATION
     default_metrics = ("accuracy",)
-    default_fields = ("prediction", "confidence")
+    default_fields: Sequence[str] = ("prediction", "confidence")
+    """Of rows that are ranked also that by which they are, once the labels are known."""
     least_labels = 2
 
     def __init__(self, inputs: InputsConf) -> None:
@@ -56,15 +57,13 @@ class Classification(LabelledProblem):
     def finish(self) -> dict[str, np.ndarray]:
         """Order the labels. UserError where there are too few, or the positive label is none of them."""
         remaps = super().finish()
-        if complaint := self._positive_complaint():
-            raise UserError(complaint)
+        self._settle()
         return remaps
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the labels from a `state`. UserError where the positive label is none of them."""
         super().restore(state)
-        if complaint := self._positive_complaint():
-            raise UserError(complaint)
+        self._settle()
 
     def decode(self, outputs: Mapping[str, Features]) -> Decoded:
         """Softmax over the labels; one score is the logit of the label with id 1."""
@@ -96,6 +95,12 @@ class Classification(LabelledProblem):
         if field == "confidence":
             return decoded.scores.max(1).tolist()
         return decoded.scores[:, self.labels.index(field.removeprefix("confidence@"))].tolist()
+
+    def _settle(self) -> None:
+        if complaint := self._positive_complaint():
+            raise UserError(complaint)
+        if self.group_by is not None and self.positive_label is not None:
+            self.default_fields = (*type(self).default_fields, f"confidence@{self.positive_label}")
 
     def _positive_complaint(self) -> str:
         positive, labels = self._positive_label, self.labels or ()

@@ -126,7 +126,7 @@ class LabelledProblem(Problem):
 
     def _fields(self) -> list[str]:
         labels = self.labels if self.has_confidences else None
-        return [*self.default_fields, *(f"confidence@{label}" for label in labels or ())]
+        return list(dict.fromkeys([*self.default_fields, *(f"confidence@{label}" for label in labels or ())]))
 
     def _may_be_field(self, field: str) -> bool:
         return self.has_confidences and self.labels is None and field.startswith("confidence@")

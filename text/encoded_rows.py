@@ -76,7 +76,13 @@ class EncodedRows:
     def lengths_of(self, branches: Collection[str]) -> np.ndarray:
         """int64, for each example the tokens that it has in these branches together."""
         examples = np.arange(len(self.lengths))
-        return np.add.reduce([self._extent(branch, examples)[1] for branch in branches])
+        return np.add.reduce([self._extent(branch, examples)[1] + (branch in self.plan.begun) for branch in branches])
+
+    def answers_behind(self, branch: str, lengths_N: np.ndarray) -> int:
+        """How many examples have an answer that ends behind so many tokens of a branch."""
+        places = self._places(np.arange(len(self.lengths)))
+        found = [places[column] >= lengths_N for column, of in self.plan.positions.items() if of == branch]
+        return int(np.any(found, axis=0).sum()) if found else 0
 
     def taught(self) -> "EncodedRows":
         """Without the examples that teach nothing: windows that do not have the answer of their row in them."""

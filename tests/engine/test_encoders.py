@@ -97,6 +97,14 @@ def test_what_is_wrong_with_a_branch_of_an_encoder_is_the_only_thing_said(encode
     )
 
 
+def test_a_setting_that_the_encoder_does_not_allow_is_refused_where_it_stands(encoder, door, task):
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"]}
+    layer["conf"] = {"model": str(encoder), "pooling": "cls", "freeze": 5}  # type: ignore[assignment]
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2 and "1 problem\n  architecture[0].conf: freezes 5 layers, but 4 are kept." in err
+
+
 def test_a_tokenizer_that_cannot_be_read_is_one_sentence(encoder, door, task):
     conf = {"model": str(encoder), "pooling": "cls"}
     layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": conf}

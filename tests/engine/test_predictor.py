@@ -76,6 +76,13 @@ def test_scores_of_the_rows_that_chose_the_model_are_told_to_be_such(run, door):
     assert code == 0 and err == ""
 
 
+def test_a_score_without_meaning_is_called_undefined(run, task, door):
+    ups = "".join(f"{text}\tup\n" for text in ("red cat", "blue dog"))
+    options = ("--input", task.file("ups.tsv", ups), "--set", 'metrics=["accuracy", "auc"]')
+    code, out, _ = door("test", "--model", run, *options)
+    assert code == 0 and "auc       undefined" in out and "nan" not in out
+
+
 def test_validation_during_training_gives_the_scores_of_the_kept_model(run, task):
     kept = json.loads((run / "scores.json").read_text())["validation"]
     scores, _, _ = score_file(Predictor.load(run), task.folder / "valid.tsv")

@@ -220,6 +220,13 @@ def test_predictions_carry_their_rows_and_the_fields_asked_for():
     assert [prediction.cells for prediction in numbers] == [{"prediction": 0.25}, {"prediction": -1.0}]
 
 
+def test_of_rows_that_are_ranked_the_score_to_rank_by_is_answered_too():
+    problem = problem_of(Classification, "label", group_by="query", positive_label="yes", labels=["yes", "no"])
+    problem.restore(problem.state())
+    (answer,) = problem.predictions(rows("?"), Decoded(np.array([[0.2, 0.8]])), problem.default_fields)
+    assert answer.cells == {"prediction": "no", "confidence": 0.8, "confidence@yes": 0.2}
+
+
 def test_unknown_fields_are_refused_as_soon_as_they_can_be():
     problem = fitted("a", "b")
     assert problem.check_fields(["prediction", "confidence", "confidence@b"]) is None

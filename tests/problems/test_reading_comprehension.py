@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from problem_of import problem_of
+from tiny_encoders import write_encoder
+from transformers import AutoTokenizer
 
 import core.conf
 from core.config import InputsConf
@@ -301,6 +303,35 @@ def test_rows_whose_answer_is_cut_off_teach_nothing_and_are_counted(door, readin
     reading.config["training_params"]["max_lengths"] = {"passage": 1}
     code, _, err = door("train", "--conf_path", reading.path, "--force")
     assert code == 2 and "train.json: no answer lies inside what is read of its text. Raise max_lengths" in err
+
+
+def test_answers_in_what_an_encoder_cuts_are_counted_and_told(door, reading, tmp_path):
+    folder = write_encoder(tmp_path / "encoder")
+    conf = {"model": str(folder), "max_length": 24, "cut": "second"}
+    layers: list[Any] = [
+        {"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": conf, "inputs": ["question", "passage"]}
+    ]
+    layers += [
+        {"layer_id": name, "layer": "Linear", "conf": {"hidden_dim": 1}, "inputs": ["encoder.second"]}
+        for name in ("start", "end")
+    ]
+    for layer in layers[1:]:
+        layer["output_layer_flag"] = True
+    reading.config["architecture"] = layers
+    del reading.config["inputs"]["window_size"], reading.config["inputs"]["window_stride"]
+    reading.config["training_params"] |= {"max_epoch": 1, "text_preprocessing": []}
+    lost, tokenizer = 0, AutoTokenizer.from_pretrained(folder)
+    paragraphs = json.loads((reading.folder / "train.json").read_text())["data"][0]["paragraphs"]
+    for paragraph in paragraphs:
+        (question,) = paragraph["qas"]
+        (answer,) = question["answers"]
+        texts = (question["question"], paragraph["context"])
+        read = tokenizer(*texts, truncation="only_second", max_length=24, return_offsets_mapping=True)
+        last = max(end for (_, end), text in zip(read["offset_mapping"], read.sequence_ids(), strict=True) if text)
+        lost += answer["answer_start"] + len(answer["text"]) > last
+    code, out, err = door("train", "--conf_path", reading.path)
+    assert code == 0 and 0 < lost < len(paragraphs), err
+    assert f"training rows: {lost} answers lie in what is cut. These rows count, but nothing can find" in out
 
 
 def test_settings_that_answers_overrule_are_noticed(door, reading):
