@@ -4,6 +4,7 @@ from distillation.base import TEACHERS, Teacher
 from distillation.ensemble import Ensemble
 from distillation.run import Run
 from distillation.scores import Scores
+from distillation.transformers_teacher import Transformers
 from distillation.weighting import WEIGHTINGS, Weighting
 
-__all__ = ["TEACHERS", "WEIGHTINGS", "Ensemble", "Run", "Scores", "Teacher", "Weighting"]
+__all__ = ["TEACHERS", "WEIGHTINGS", "Ensemble", "Run", "Scores", "Teacher", "Transformers", "Weighting"]

@@ -135,8 +135,17 @@ class OpenRun:
 
 @dataclass(frozen=True)
 class Classroom:
-    """What a teacher is told: the targets of the student, how to open a run, the teachers before it."""
+    """What a teacher is told.
+
+    targets   those of the student
+    open_run  how to open a run
+    others    the teachers before it
+    columns   branch of the student -> the column of the file that holds its words
+    device    where to compute
+    """
 
     targets: Mapping[str, Spec]
     open_run: Callable[[Path, Sequence[str]], OpenRun]
     others: Mapping[str, Teacher]
+    columns: Mapping[str, str]
+    device: Callable[[], torch.device]

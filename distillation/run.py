@@ -1,16 +1,17 @@
 """Run: a trained run as a teacher, with an architecture, a tokenizer and words of its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from core.conf import JSON
-from core.types import Batch, Features, Outputs, Row, Spec, lookup
+from core.types import Batch, Features, Outputs, lookup
 from distillation.base import TEACHERS, Classroom, Teacher, answer_of, answer_spec, label_order
+from distillation.untargeted import Untargeted
 from text.encoded import EncodedRows, encode_file
 from text.encoder import InputEncoder
 from text.readers import RowFile
@@ -79,7 +80,7 @@ class Run(Teacher):
     def read(self, file: RowFile, cache_dir: Path | None) -> EncodedRows:
         """The rows as the run's own encoder reads them."""
         renamed = file.renamed({ours: theirs for theirs, ours in self.conf.columns.items()})
-        return encode_file(renamed, self._reader().encoder, _Untargeted(), cache_dir, "skip")
+        return encode_file(renamed, self._reader().encoder, Untargeted(), cache_dir, "skip")
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Hear which layers must be computed."""
@@ -104,25 +105,3 @@ class Run(Teacher):
         if self.reader is None:
             self.reader = self.run.load(self.wanted)
         return self.reader
-
-
-class _Untargeted:
-    """What stands in the place of a problem where nobody asks for targets."""
-
-    target_columns: list[str] = []
-    group_by: str | None = None
-
-    def encode(self, rows: Sequence[Row], growing: bool, tokens: Any) -> tuple[dict[str, Any], list[str]]:
-        return {}, [row.error for row in rows]
-
-    def finish(self) -> Mapping[str, np.ndarray]:
-        return {}
-
-    def target_specs(self) -> Mapping[str, Spec]:
-        return {}
-
-    def state(self) -> Mapping[str, JSON]:
-        return {}
-
-    def restore(self, state: Mapping[str, JSON]) -> None:
-        pass

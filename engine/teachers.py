@@ -21,7 +21,7 @@ from engine.draft import Draft
 from engine.processes import Processes
 from engine.terms import Teachers
 from losses.teacher_loss import answered as rows_answered
-from problems.base import Problem
+from problems.base import Problem, words_column
 from text import store
 from text.encoded import EncodedRows
 from text.ragged import taken
@@ -31,6 +31,8 @@ from text.readers import RowFile
 def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> dict[str, Teacher | None]:
     """The teachers that a config names, without their weights; what is wrong goes to `problems`."""
     device = draft.training.device if draft.training is not None else "auto"
+    inputs, targets = draft.inputs, problem.target_specs()
+    columns = {branch: words_column(inputs, branch) for branch in inputs.model_inputs} if inputs is not None else {}
     found: dict[str, Teacher | None] = {}
     for name, conf in draft.teachers.items():
         path = f"teachers.{name}"
@@ -43,7 +45,8 @@ def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> di
             continue
         try:
             read: Teacher.Conf = core.conf.read(TEACHERS[conf.type].Conf, conf.conf)  # type: ignore[attr-defined]
-            found[name] = read.build(Classroom(problem.target_specs(), partial(open_run, device=device), others))
+            opens, place = partial(open_run, device=device), partial(_picked, device)
+            found[name] = read.build(Classroom(targets, opens, others, columns, place))
         except ValueError as error:
             problems.append(Finding(f"{path}.conf", str(error)))
         except UserError as error:
@@ -70,6 +73,12 @@ def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
             return Predictor.load(folder.path, device, plugins=plugins, also=list(addresses))
 
     return OpenRun(specs, graph.outputs, problem.target_specs(), key, load)
+
+
+def _picked(device: str) -> torch.device:
+    from engine.predictor import pick_device  # late, as above
+
+    return pick_device(device)
 
 
 class Teaching:
