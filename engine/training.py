@@ -307,8 +307,9 @@ def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:
     """UserError where a loss reads groups, but has nothing to learn from them."""
     for term in terms:
-        if term.group_by is not None:
-            target = term.inputs[1]
+        if term.group_by is None:
+            continue
+        for target in (address for address in term.inputs if address in rows.targets):
             targets_N, groups_N = rows.targets[target], rows.targets[term.group_by]
             order = np.lexsort((targets_N, groups_N))
             if not ((np.diff(targets_N[order]) != 0) & (np.diff(groups_N[order]) == 0)).any():
