@@ -91,7 +91,7 @@ class Transformers(Teacher):
         content = [store.content_key(file) for file in files]
         return ["transformers", content, self.order, self.conf.max_length, self.plan.state()]
 
-    def read(self, file: RowFile, cache_dir: Path | None) -> EncodedRows:
+    def read(self, file: RowFile, cache_dir: Path | None, is_training: bool = False) -> EncodedRows:
         """The rows as the checkpoint's own tokenizer splits them."""
         return encode_file(file, self._encoder(), Untargeted(), cache_dir, "skip")
 

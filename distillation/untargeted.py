@@ -7,17 +7,22 @@ import numpy as np
 
 from core.conf import JSON
 from core.types import Row, Spec
+from problems.base import group_ids
 
 
 class Untargeted:
     """A text.encoded.TargetEncoder of rows that a teacher reads: they may have no targets."""
 
     target_columns: list[str] = []
-    group_by: str | None = None
+
+    def __init__(self, group_by: str | None = None) -> None:
+        """group_by  the column that says which rows belong together, where that is asked"""
+        self.group_by = group_by
 
     def encode(self, rows: Sequence[Row], growing: bool, tokens: Any) -> tuple[dict[str, Any], list[str]]:
-        """No values; the errors of the rows."""
-        return {}, [row.error for row in rows]
+        """The groups, where they are asked for; the errors of the rows."""
+        errors = [row.error for row in rows]
+        return ({} if self.group_by is None else {self.group_by: group_ids(self.group_by, rows, errors)}), errors
 
     def finish(self) -> Mapping[str, np.ndarray]:
         """Nothing was numbered."""

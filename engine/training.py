@@ -45,6 +45,7 @@ from problems.base import Problem
 from text.batching import batches_of_tokens, grouped_batches, training_batches
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
+from text.folds import folds
 from text.readers import RowFile
 from text.vectors import VectorWords, load_vectors
 
@@ -260,6 +261,11 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     for name, rows in (("training", train), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
+    if (left_out := conf.training_params.left_out) is not None:
+        train = train.taken(np.flatnonzero(folds(train, problem.group_by, left_out.of) != left_out.fold))
+        say(f"training rows without fold {left_out.fold} of {left_out.of}: {len(train):,}")
+        if not len(train):
+            raise UserError(f"{paths.train_data_path}: all rows belong to fold {left_out.fold}. Take more rows.")
     train = train.taught()
     if idle := len(train) - train.rows_with_examples:
         say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
@@ -290,7 +296,7 @@ def _taught(
             known[name] = sign * score_of(data.problem, [metric], answer, data.valid)[metric]
         weighting.know(known)
     file = row_file(conf, paths.train_data_path or "")
-    return prepare(draft, teachers, objective.addresses, file, data.train, folder, processes, say)
+    return prepare(draft, teachers, objective.addresses, file, data.train, folder, processes, say, is_training=True)
 
 
 def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
