@@ -137,16 +137,17 @@ class Transformers(Teacher):
             return Features(scores)
         place_BW, kept_BW, mask_BW = first_pieces(text, *at)
         mask_BW = mask_BW & kept_BW
-        return Features(states_at(scores, place_BW), mask_BW, mask_BW.sum(1).cpu())
+        return Features(states_at(scores, place_BW), mask_BW)
 
     def _order(self, spec: Spec) -> list[int]:
         """For each of our labels its place among the scores. ValueError where these are not the same labels."""
         conf, count = self.conf, self.settings.num_labels
         names = [str(self.settings.id2label[number]) for number in range(count)]
         if spec.axes == "B":
-            if count > 1 or conf.labels is not None:
-                what = "labels has no place" if count == 1 else f"has {count} scores"
-                raise ValueError(f"{what}, but the target here is a number.")
+            if count > 1:
+                raise ValueError(f"{conf.model} has {count} scores, but the target here is a number.")
+            if conf.labels is not None:
+                raise ValueError("labels has no place where the target is a number.")
             return []
         ours, translated = self.target.labels, conf.labels
         if isinstance(translated, dict):
@@ -195,7 +196,7 @@ class Transformers(Teacher):
         """The encoder of its inputs. UserError where it has no tokenizer that fits."""
         if self.encoder is None:
             self.encoder = InputEncoder(self.plan)
-            pieces, known = len(self.encoder.pieces[self.conf.model]), self.settings.vocab_size
+            pieces, known = len(self.encoder.pieces[self.conf.model]), getattr(self.settings, "vocab_size", ANY)
             if pieces > known:
                 sentence = f"its tokenizer has {pieces:,} pieces, but its weights know {known:,}"
                 raise UserError(f"{self.conf.model}: {sentence}: one does not belong to the other.")
@@ -237,8 +238,9 @@ def _class_with_head(settings: Any, head: str) -> Any:
 
 
 def _inner(settings: Any) -> dict[str, Spec]:
-    """The inner states that an encoder with these settings gives."""
-    if settings.is_encoder_decoder:
+    """The inner states that a model with these settings gives: none where it is not one stack of layers."""
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    if settings.is_encoder_decoder or not all(hasattr(settings, size) for size in sizes):
         return {}
     states, count = {"D": settings.hidden_size}, settings.num_hidden_layers
     attention = Spec("BATS", {"A": settings.num_attention_heads})
