@@ -38,7 +38,10 @@ def main() -> None:
     if options.check:
         from engine.summary import summary
 
-        print(summary(experiment))
+        for number, stage in enumerate(stages := [*experiment.earlier, experiment], start=1):
+            if len(stages) > 1:
+                print(f"stage {number} of {len(stages)}")
+            print(summary(stage))
         print(f"{options.conf_path}: no problems")
         return
     if options.check_teachers:

@@ -64,14 +64,13 @@ def seeded(options: argparse.Namespace, conf_path: Path, seed: int) -> Experimen
 def trained(experiment: Experiment, force: bool) -> Parts:
     """Train, unless the run is finished; the scores of its best model."""
     run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
-    done = (run / SCORES).exists() and "finished" in run.read_json(SCORES)
-    if force or not done:
+    has_test = experiment.conf.inputs.data_paths.test_data_path is not None
+    if force or not run.is_finished or (has_test and "test" not in run.read_json(SCORES)):
         begun = (run / STATE).exists() and not force
         train(experiment, lambda _: None, force=not begun, resume=begun)
-        if experiment.conf.inputs.data_paths.test_data_path is not None:
+        if has_test:
             scores, rows, file = test(Predictor.load(run.path), None)
             keep_scores(run, scores, file, len(rows), None)
-        run.write_json(SCORES, {**run.read_json(SCORES), "finished": True})
     kept = run.read_json(SCORES)
     metrics = list(kept["validation"])
     parts = {"dev": kept["validation"], "test": kept.get("test", {})}

@@ -42,9 +42,18 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
     Relative names in `extends` start from the folder of the config that says so.
     """
     document = composed(path, overrides)
-    if isinstance(document.get("architecture"), dict):
-        document["architecture"] = _architecture(document["architecture"], path)
+    for part in [document, *_stages(document)]:
+        if isinstance(part.get("architecture"), dict):
+            part["architecture"] = _architecture(part["architecture"], path)
     return document
+
+
+def _stages(document: JSON) -> list[JSON]:
+    """What the stages of a training change in a document, where it has any."""
+    trainer = document.get("trainer")
+    conf = trainer.get("conf") if isinstance(trainer, dict) else None
+    stages = conf.get("stages") if isinstance(conf, dict) else None
+    return [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
 
 
 def composed(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:

@@ -24,11 +24,13 @@ class Lesson:
     answers  of each teacher, in the form of `spec`
     target   ids or numbers
     spec     that of the answers
+    read     what stands at the addresses that the weighting reads
     """
 
     answers: Sequence[Features]
     target: Tensor
     spec: Spec
+    read: Sequence[Features] = ()
 
     @property
     def present(self) -> Tensor:
@@ -61,6 +63,18 @@ class Lesson:
             found.append(each if each.dim() == 1 else mean_of_real(each, mask))
         return torch.stack(found, 1)
 
+    def beliefs(self) -> list[Tensor]:
+        """Of each teacher what it says to a row, and how sure it is: B x (C + 1) for labels of rows, else B x 1."""
+        found = []
+        for answer, logs in zip(self.answers, self.log_probabilities(), strict=True):
+            sure = logs.amax(-1).exp()
+            if self.spec.axes == "BTD":
+                sure = mean_of_real(sure, answer.mask)
+            sure_B1 = (sure if sure.dim() == 1 else sure.mean(1)).unsqueeze(1)
+            said = {"BD": logs.exp(), "BC": logs.exp()[..., -1]}.get(self.spec.axes)
+            found.append(sure_B1 if said is None else torch.cat([said, sure_B1], 1))
+        return found
+
 
 class Weighting(nn.Module):
     """Weights of teachers: `forward(lesson) -> weights_BK`, zero for those without an answer."""
@@ -72,13 +86,24 @@ class Weighting(nn.Module):
         """The teachers that are weighed; null = all."""
         reads_scores: ClassVar[bool] = False
         """Whether it has to know the score of each teacher on the validation rows."""
+        trainer: ClassVar[str | None] = None
+        """The trainer that it needs, and that needs it."""
 
-        def build(self, names: Sequence[str]) -> "Weighting":
-            """The weighting of these teachers. ValueError where the settings do not fit them."""
-            weighting: Weighting = self.owner(self, names)
+        @property
+        def reads(self) -> Sequence[str]:
+            """Addresses that it reads, beside the answers of the teachers."""
+            return []
+
+        def build(self, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> "Weighting":
+            """The weighting of these teachers. ValueError where the settings do not fit them.
+
+            answers  the spec of what they answer
+            read     those of what stands at the addresses in `reads`
+            """
+            weighting: Weighting = self.owner(self, names, answers, read)
             return weighting
 
-    def __init__(self, conf: Conf, names: Sequence[str]) -> None:
+    def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
         super().__init__()
         self.conf, self.names = conf, names
 
@@ -126,8 +151,8 @@ class Fixed(Weighting):
         weights: dict[str, NonNegativeFloat]
         """Teacher -> its weight."""
 
-    def __init__(self, conf: Conf, names: Sequence[str]) -> None:
-        super().__init__(conf, names)
+    def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
+        super().__init__(conf, names, answers, read)
         missing = [name for name in names if name not in conf.weights]
         unknown = [name for name in conf.weights if name not in names]
         if missing or unknown or not any(conf.weights.values()):
@@ -157,8 +182,8 @@ class ByValidationScore(Weighting):
 
     conf: Conf
 
-    def __init__(self, conf: Conf, names: Sequence[str]) -> None:
-        super().__init__(conf, names)
+    def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
+        super().__init__(conf, names, answers, read)
         self.register_buffer("weights_K", torch.full((len(names),), 1 / len(names)), persistent=False)
 
     weights_K: Tensor

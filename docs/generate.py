@@ -59,6 +59,7 @@ def reference() -> str:
     parts += ["## Config", "", COMPOSITION, *_sections(ExperimentConf, "", schema, set())]
     parts += ["## Architectures", "", "The [gallery](gallery.md) shows them, their parameters and their layers.", ""]
     titles = {"block": "Blocks", "character embedding": "Character embeddings", "loss": "Losses", "problem": "Problems"}
+    titles |= {"teacher": "Teachers", "weighting": "Weightings of teachers", "trainer": "Trainers"}
     for kind, title in titles.items():
         parts += [f"## {title}", ""]
         for name in REGISTRIES[kind]:

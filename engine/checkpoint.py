@@ -29,6 +29,8 @@ from core.files import written_aside
 
 VERSION = 1
 CONFIG, PROBLEM, WEIGHTS, SCORES = "config.json", "problem.json", "weights.safetensors", "scores.json"
+FINISHED = "finished"
+"""Key of the scores that says that the training came to its end."""
 STATE, METRICS, TENSORBOARD, LOCK = "training_state.pt", "metrics.jsonl", "tensorboard", ".lock"
 
 
@@ -49,6 +51,11 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         """Whether a training has begun here."""
         return (self / CONFIG).exists() or (self / WEIGHTS).exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its training came to its end."""
+        return (self / SCORES).exists() and FINISHED in self.read_json(SCORES)
 
     def refuse_if_taken(self, force: bool) -> None:
         """UserError where a run lies here already and nobody asked to replace it."""

@@ -3,8 +3,9 @@
 import importlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import core.conf
 import core.schema
@@ -19,6 +20,7 @@ from distillation import TEACHERS, WEIGHTINGS
 from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
 from engine.optimizers import check_optimizer
+from engine.stages import stage_documents
 from engine.teachers import make_teachers
 from engine.terms import Teachers, Term
 from engine.tracing import trace_all, trace_more, trace_unfitted
@@ -40,6 +42,8 @@ class Experiment:
     conf: ExperimentConf
     source: str
     notices: list[Finding] = field(default_factory=list)
+    earlier: Sequence["Experiment"] = ()
+    """The stages before this one, whose weights it starts from."""
 
     def document(self) -> JSON:
         """The config as JSON, every default written out, those of blocks, losses and trainer included."""
@@ -99,6 +103,8 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     files    whether data files must exist
     plugins  the modules that may be imported; None = those that the document names
     """
+    if stages := stage_documents(document):
+        return _checked_stages(stages, source, files, plugins)
     problems = _import_plugins(document, plugins) + _untrusted_code(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = Draft.read(document, problems)
@@ -122,10 +128,47 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     if problem:
         fields = draft.outputs.predict_fields if draft.outputs else None
         problems += score_problems(problem, _texts(document.get("metrics")), fields or [])
+    problems += _trainer_problems(document) if not problems else []
     if problems:
         raise ConfigError(source, problems)
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
     return Experiment(conf, source, notices)
+
+
+def _trainer_problems(document: JSON) -> Iterator[Finding]:
+    """A weighting without the trainer that it needs, a trainer without its weighting, or whose settings do not fit."""
+    conf: ExperimentConf = core.conf.read(ExperimentConf, document)
+    weighting, trainer = WEIGHTINGS[conf.weighting.type], TRAINERS[conf.trainer.type]
+    needed: str | None = weighting.Conf.trainer  # type: ignore[attr-defined]
+    needing: str | None = getattr(trainer.Conf, "weighting", None)  # type: ignore[attr-defined]
+    if needed not in (None, conf.trainer.type):
+        yield Finding("trainer", f"weighting {conf.weighting.type} learns only with trainer {needed}.")
+    elif needing not in (None, conf.weighting.type):
+        yield Finding("weighting", f"trainer {conf.trainer.type} trains a policy: set weighting {needing}.")
+    elif needing is not None:
+        settings: Any = core.conf.read(trainer.Conf, conf.trainer.conf)  # type: ignore[attr-defined]
+        policy = core.conf.read(weighting.Conf, conf.weighting.conf)  # type: ignore[attr-defined]
+        if complaint := settings.complaint(policy, conf.inputs.data_paths.valid_data_path is not None):
+            yield Finding("trainer.conf", complaint)
+
+
+def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: Collection[str] | None) -> Experiment:
+    """The last stage, with those before it; every problem of all of them at once."""
+    found, problems = [], []
+    for number, document in enumerate(stages):
+        try:
+            found.append(checked(document, source, files, plugins))
+        except ConfigError as error:
+            problems += [Finding(f"trainer.conf.stages[{number}]: {at.path}", at.message) for at in error.findings]
+    if problems:
+        raise ConfigError(source, problems)
+    *earlier, last = found
+    notices = [
+        Finding(f"trainer.conf.stages[{number}]: {notice.path}", notice.message)
+        for number, stage in enumerate(found)
+        for notice in stage.notices
+    ]
+    return replace(last, earlier=earlier, notices=notices)
 
 
 def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Finding]:

@@ -1,5 +1,7 @@
 """What training minimises: the losses of a config, each with its addresses and its weight, added up."""
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -33,7 +35,9 @@ class Objective(nn.Module):
         """All that the losses and the weighting of teachers read."""
         read = {address for term in self.terms for address in term.inputs}
         read |= {term.group_by for term in self.terms if term.group_by is not None}
-        return read if self.weighing is None else {*read, *self.weighing.names, self.weighing.target}
+        if self.weighing is not None:
+            read |= {*self.weighing.names, *self.weighing.reads, self.weighing.target}
+        return read
 
     @property
     def layers(self) -> set[str]:
@@ -56,8 +60,18 @@ class Objective(nn.Module):
 
     def forward(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> Tensor:
         """A scalar in float32; a sum over rows stands for that of all rows, of which this share is in the batch."""
-        total: Tensor | None = None
-        weights_BK = self._teacher_weights(batch)
+        return _added(self._values(outputs, batch, share))
+
+    def hard_and_soft(self, outputs: Outputs, batch: Batch, share: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The same in two parts: the losses on targets, and those on teachers."""
+        values = self._values(outputs, batch, share)
+        of_teachers = [isinstance(loss, TeacherLoss) for loss in self.losses]
+        soft = _added([value for value, is_soft in zip(values, of_teachers, strict=True) if is_soft])
+        return _added([value for value, is_soft in zip(values, of_teachers, strict=True) if not is_soft]), soft
+
+    def _values(self, outputs: Outputs, batch: Batch, share: float) -> list[Tensor]:
+        """The terms of the sum."""
+        values, weights_BK = [], self._teacher_weights(outputs, batch)
         for term, loss, weight in zip(self.terms, self.losses, self.weights, strict=True):
             inputs = [self._at(address, outputs, batch) for address in term.inputs]
             if term.group_by is not None:
@@ -68,26 +82,30 @@ class Objective(nn.Module):
                 assert weights_BK is not None and self.weighing is not None
                 value = _weighed(loss, inputs, weights_BK[:, self.weighing.names.index(term.teacher)])  # type: ignore[arg-type]
             weight = weight / share if term.conf.is_sum else weight
-            value = value if weight == 1 else value * weight
-            total = value if total is None else total + value
-        assert total is not None
-        return total
+            values.append(value if weight == 1 else value * weight)
+        return values
 
     def _at(self, address: str, outputs: Outputs, batch: Batch) -> Features | Tensor:
         if address in batch.targets:
             return batch.targets[address]
         return batch.teachers[address] if address in batch.teachers else lookup(outputs, address)
 
-    def _teacher_weights(self, batch: Batch) -> Tensor | None:
+    def _teacher_weights(self, outputs: Outputs, batch: Batch) -> Tensor | None:
         """weights_BK of the teachers that are weighed, each for its share of the rows that have any teacher."""
-        if self.weighing is None or self.weighting is None:
+        if self.weighting is None:
             return None
-        answers = [batch.teachers[name] for name in self.weighing.names]
         with torch.no_grad():
-            lesson = Lesson(answers, batch.targets[self.weighing.target], self.weighing.spec)
+            lesson = self.lesson(outputs, batch)
             weights_BK = self.weighting(lesson) / lesson.present.any(1).sum().clamp(min=1)
             self.shares.append(weights_BK.sum(0))
         return weights_BK
+
+    def lesson(self, outputs: Outputs, batch: Batch) -> Lesson:
+        """What the weighting of teachers looks at in a batch."""
+        assert self.weighing is not None
+        answers = [batch.teachers[name] for name in self.weighing.names]
+        read = [self._at(address, outputs, batch) for address in self.weighing.reads]
+        return Lesson(answers, batch.targets[self.weighing.target], self.weighing.spec, read)  # type: ignore[arg-type]
 
     def told(self) -> Mapping[str, float]:
         """The mean weight of each teacher since this was asked last. Waits for the device."""
@@ -105,6 +123,10 @@ class Objective(nn.Module):
             if not isinstance(loss, TeacherLoss)
         ]
         return torch.stack(found).sum()
+
+
+def _added(values: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, values) if values else torch.zeros(())
 
 
 def _weighed(loss: TeacherLoss, inputs: list[Features | Tensor], weights_B: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from distillation.weighting import Weighting
 from engine.draft import Draft
 from losses import LOSSES
 from losses.base import Loss
+from losses.teacher_loss import TeacherLoss
 from model_zoo.graph import Graph
 
 INPUTS = {"output": "the layer", "student": "the layer", "target": "the target column", "teacher": "the teacher"}
@@ -26,16 +27,20 @@ Teachers = Mapping[str, Teacher | None]
 
 @dataclass(frozen=True)
 class Weighing:
-    """How several teachers are weighed: by whom, their names, the target that tells who is right, their answers."""
+    """How several teachers are weighed: by whom, their names, the target that tells who is right, their answers, what
+    else is read.
+    """
 
     conf: Weighting.Conf
     names: tuple[str, ...]
     target: str
     spec: Spec
+    reads: tuple[str, ...]
+    specs: tuple[Spec, ...]
 
     def build(self) -> Weighting:
         """The weighting. ValueError where its settings do not fit the teachers."""
-        return self.conf.build(self.names)
+        return self.conf.build(self.names, self.spec, self.specs)
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ def trace_losses(
                 term = _trace_loss(replace(conf, inputs=inputs), path, factor, scene)
                 terms.append(term and replace(term, teacher=name, weighing=weighing))
     sound = [term for term in terms if term is not None]
+    if weighing is not None and weighing.conf.trainer and all(issubclass(t.conf.owner, TeacherLoss) for t in sound):
+        graph.refuse("loss", "the policy is rewarded for losses on targets, but there is none.")
     if draft.training is not None and draft.training.max_epoch is None and any(map(_moves, sound)):
         graph.refuse("training_params.max_epoch", "is missing, but a number of the losses moves until the end.")
     if teachers is not None and not graph.findings and None not in terms:
@@ -163,7 +170,12 @@ def _weighing(draft: Draft, scene: _Scene) -> Weighing | None:
             scene.graph.refuse("weighting.conf.teachers", f"no teacher is called '{name}'.{hint}")
             return None
     target = next(iter(scene.targets), "")
-    weighing = Weighing(read, tuple(names), target, answer_spec(scene.targets[target]))
+    found = [scene.spec(address, "weighting.conf") for address in read.reads]
+    specs = tuple(spec for spec in found if spec is not None)
+    if len(specs) < len(found):
+        return None
+    reads = tuple(map(scene.canonical, read.reads))
+    weighing = Weighing(read, tuple(names), target, answer_spec(scene.targets[target]), reads, specs)
     try:
         weighing.build()
     except ValueError as error:

@@ -1,10 +1,13 @@
 """The graph and the losses of a config, and which output layer answers which target."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
+import core.conf
 from core.errors import Finding
 from core.types import Spec
+from distillation import WEIGHTINGS
 from engine.draft import Draft, make_plan, unfitted_branches
 from engine.terms import Teachers, Term, trace_losses
 from model_zoo.graph import Answered, Graph, trace
@@ -114,4 +117,9 @@ def trace_more(draft: Draft, branches: Mapping[str, Spec], problem: Problem, mor
 
 
 def _read_by_losses(draft: Draft) -> list[str]:
-    return [address for conf in draft.losses if conf is not None for address in conf.inputs]
+    read = [address for conf in draft.losses if conf is not None for address in conf.inputs]
+    weighting = draft.weighting
+    with suppress(ValueError):  # as the check of the weighting will say
+        if weighting is not None:
+            read += core.conf.read(WEIGHTINGS[weighting.type].Conf, weighting.conf).reads  # type: ignore[attr-defined]
+    return read

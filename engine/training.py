@@ -24,7 +24,7 @@ from core.config import ExperimentConf
 from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
 from core.types import Batch, Scores
-from engine.checkpoint import SCORES, RunFolder
+from engine.checkpoint import FINISHED, SCORES, RunFolder
 from engine.draft import Draft, make_plan, make_problem, word_init
 from engine.encoder_vectors import EncoderVectors, give_vectors
 from engine.experiment import Experiment, cache_folder, score_problems
@@ -56,15 +56,27 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
     UserError where the run folder is taken, data cannot be used, CUDA is absent, the loss is not finite;
     KeyboardInterrupt after Ctrl-C, once the state is kept.
     """
-    conf = experiment.conf
-    processes = Processes(make_accelerator(conf))
-    run = RunFolder(Path(conf.outputs.save_base_dir))
-    state = _state_to_resume(run, experiment.document(), processes) if resume else None
-    if processes.is_first and state is None:
-        run.refuse_if_taken(force)
-    processes.accelerator.wait_for_everyone()  # nobody begins before all have read what is to be resumed
-    with run.locked() if processes.is_first else nullcontext():
-        return _train(experiment, run, state, processes, say if processes.is_first else _nothing)
+    stages = [*experiment.earlier, experiment]
+    runs = [RunFolder(Path(stage.conf.outputs.save_base_dir)) for stage in stages]
+    if not resume:
+        for run in runs:
+            run.refuse_if_taken(force)
+    scores: Scores = {}
+    before: Path | None = None
+    for number, (stage, run) in enumerate(zip(stages, runs, strict=True), start=1):
+        processes = Processes(make_accelerator(stage.conf))
+        speak = say if processes.is_first else _nothing
+        is_done = resume and run.is_finished and number < len(stages)
+        if len(stages) > 1:
+            speak(f"stage {number} of {len(stages)}{' is finished' if is_done else ''}")
+        if not is_done:
+            has_begun = resume and (number == len(stages) == 1 or run.holds_a_run())
+            state = _state_to_resume(run, stage.document(), processes) if has_begun else None
+            processes.wait()  # nobody begins before all have looked at what is there
+            with run.locked() if processes.is_first else nullcontext():
+                scores = _train(stage, run, state, processes, speak, before)
+        before = run.path
+    return scores
 
 
 def _train(
@@ -73,7 +85,9 @@ def _train(
     state: dict[str, Any] | None,
     processes: Processes,
     say: Callable[[str], None],
+    before: Path | None,
 ) -> Scores:
+    """before  the run of the stage before, whose weights this one starts from"""
     conf = experiment.conf
     with processes.accelerator.main_process_first():  # the others find the data encoded
         data = read_data(conf, say)
@@ -89,7 +103,7 @@ def _train(
     if conf.training_params.compile:
         say(f"compiled: {len(model.inner_layers())} layers inside of blocks")
     if state is None:
-        load_pretrained(conf, model, data, say)
+        load_pretrained(conf, model, data, say, before)
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph, rows):
             say(f"{name} rows: {line}")
@@ -116,6 +130,8 @@ def _train(
     predictor = Predictor(conf, place.answering, data.problem, data.encoder, device, processes=processes)
     _follow(trainer.run(), place, predictor, data.valid, metrics, run, say)
     kept: JSON = run.read_json(SCORES)
+    if processes.is_first:
+        run.write_json(SCORES, {**kept, FINISHED: True})
     score = kept["validation"][metrics[0]]
     shown = "undefined" if score is None else f"{score:.4f}"
     say(f"best {metrics[0]} {shown} at step {kept['step']}; model in {run.path}")
@@ -336,15 +352,22 @@ def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[
     return list(conf.metrics) or list(problem.default_metrics)
 
 
-def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callable[[str], None]) -> None:
-    """Put into a new model what it starts from: vectors of words, weights of encoders, those of an earlier run."""
+def load_pretrained(
+    conf: ExperimentConf, model: Model, data: Data, say: Callable[[str], None], before: Path | None = None
+) -> None:
+    """Put into a new model what it starts from: vectors of words, weights of encoders, those of an earlier run.
+
+    before  the run of the stage before, in the place of the one that the config names
+    """
     paths, encoder = conf.inputs.data_paths, data.encoder
+    named = paths.pretrained_model_path
+    earlier = before or (None if named is None else Path(named))
     has_words = "word" in model.rows_by_id().values()
     if has_words and (init := word_init(conf)) is not None:
         vocabulary = encoder.vocabularies["word"]
         embedding = cast(Embedding, model.embedding)
         source = EncoderVectors(init, cache_folder(conf))
-        basis = None if paths.pretrained_model_path is None else basis_of(Path(paths.pretrained_model_path), embedding)
+        basis = None if earlier is None else basis_of(earlier, embedding)
         give_vectors(embedding, vocabulary.words, len(vocabulary.specials), source, basis)
         say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
     if has_words and paths.pre_trained_emb is not None:
@@ -357,8 +380,8 @@ def load_pretrained(conf: ExperimentConf, model: Model, data: Data, say: Callabl
             raise UserError(f"{path}: {error}") from error
     for line in model.load_pretrained():
         say(line)
-    if paths.pretrained_model_path is not None:
-        for line in start_from(Path(paths.pretrained_model_path), model, encoder, data.problem):
+    if earlier is not None:
+        for line in start_from(earlier, model, encoder, data.problem):
             say(line)
 
 
@@ -386,7 +409,7 @@ def _note_score(progress: Progress, score: float, sign: int, patience: int | Non
 
     Early stopping is decided here too. sign: -1 = lower is better
     """
-    best = progress.best_score
+    progress.last_score, best = score, progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
         progress.best_score, progress.validations_without_gain = score, 0
@@ -409,6 +432,7 @@ def _state(place: Workplace) -> dict[str, Any]:
         "model": weights,
         "optimizer": moments,
         "objective": place.objective.state_dict(),
+        "kept": {name: part.state_dict() for name, part in place.kept.items()},
         "scaler": scaler.state_dict() if scaler is not None else {},
         "average": {} if place.average is None else place.average.state_dict(),
         "random": place.processes.gathered([torch.get_rng_state()]),
@@ -419,6 +443,8 @@ def _state(place: Workplace) -> dict[str, Any]:
 def _restore(place: Workplace, state: Mapping[str, Any]) -> None:
     place.processes.restore(place.trained, place.optimizer, state["model"], state["optimizer"])
     place.objective.load_state_dict(state["objective"])
+    for name, part in place.kept.items():
+        part.load_state_dict(state["kept"][name])
     if place.average is not None:
         place.average.load_state_dict(state["average"])
     if place.processes.accelerator.scaler is not None and state["scaler"]:

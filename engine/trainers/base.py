@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class Progress:
     step: int = 0
     """Updates of the weights that are done."""
     best_score: float | None = None
+    last_score: float | None = None
     validations_without_gain: int = 0
     finished: bool = False
 
@@ -69,6 +70,8 @@ class Workplace:
     groups: np.ndarray | None = None
     """The group of each row, where a loss reads groups: they stay together."""
     progress: Progress = field(default_factory=Progress)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What a trainer has of its own that must be kept to go on: objects with state_dict and load_state_dict."""
     average: AveragedModel | None = None
     """The moving average of the weights, where the config wants one."""
     vectors: Sequence[nn.Parameter] = ()

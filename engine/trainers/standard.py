@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -62,11 +62,15 @@ class Standard:
                 validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
                 if validate or progress.step % conf.batch_num_to_show_results == 0:
                     report = self.waiting.report(place.processes, progress.step, epoch, rate, validate)
-                    yield replace(report, more=place.objective.told())
+                    yield replace(report, more={**place.objective.told(), **self.told()})
                     if progress.finished:
                         return
                     self.waiting = _Waiting()
                     place.model.train()
+
+    def told(self) -> Mapping[str, float]:
+        """What is worth a record beside the loss, by name."""
+        return {}
 
     def _update(self, window: list[tuple[Batch, float]], epoch: int) -> float:
         """One update from the mean gradient of a window of batches, of each of which this process has a share of the
@@ -92,9 +96,9 @@ class Standard:
                 with attacked(place.vectors, place.conf.adversarial):
                     accelerator.backward(self._loss(batch, share) * part)
             self.waiting.add(loss * weight, batch.lines, place.progress.step + 1)
-        place.processes.average_gradients(place.objective.parameters())
+        place.processes.average_gradients(place.objective.losses.parameters())
         if place.conf.clip_grad_norm_max_norm > 0:
-            learned = [*place.model.parameters(), *place.objective.parameters()]
+            learned = [*place.model.parameters(), *place.objective.losses.parameters()]
             accelerator.clip_grad_norm_(learned, place.conf.clip_grad_norm_max_norm)
         place.optimizer.step()
         if place.average is not None:

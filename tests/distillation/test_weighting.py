@@ -18,7 +18,7 @@ ALL = [name for name in WEIGHTINGS if name != "Reinforced"]
 
 def weighting(name, names=NAMES, **conf):
     kind: Any = WEIGHTINGS[name]
-    return kind.Conf(**{**CONFS.get(name, {}), **conf}).build(names)
+    return kind.Conf(**{**CONFS.get(name, {}), **conf}).build(names, LABELS)
 
 
 def of_probabilities(rows, present=None):

@@ -1,0 +1,124 @@
+"""A policy that chooses teachers for each row, learned by reinforcement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.types import Spec
+from distillation.weighting import WEIGHTINGS, Lesson, Weighting, shared_out
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy saw and did for the rows of a batch.
+
+    state   B x K x F, what it saw of each row and each teacher
+    action  B x K, 1 = this teacher teaches, 0 = not; or the drawn scores whose softmax are the weights
+    counts  B x K of bool, which teachers have an answer
+    """
+
+    state: Tensor
+    action: Tensor
+    counts: Tensor
+
+
+@WEIGHTINGS.register
+class Reinforced(Weighting):
+    """Teachers chosen row by row by a logistic policy, which trainer Reinforced rewards for what the student learns.
+
+    The state of a row and a teacher is the row's vector, the teacher's probabilities, and their cost by the label; a
+    linear layer for each teacher makes of it the probability that this one teaches. The student learns from the mean of
+    those who are chosen.
+
+        {"type": "Reinforced", "conf": {"vector": "big.encoder"}}
+
+    Reference: Yuan et al. 2021, Reinforced Multi-Teacher Selection for Knowledge Distillation, section 3.2; weights
+    instead of a choice after Yang et al. 2025, Multi-Teacher Knowledge Distillation with Reinforcement Learning for
+    Visual Recognition.
+    """
+
+    class Conf(Weighting.Conf):
+        trainer: ClassVar = "Reinforced"
+
+        vector: str | None = None
+        """The address of a vector of each row, of a layer or a teacher: `big.encoder`; null = the policy sees none."""
+        selection: Literal["choice", "weights"] = "choice"
+        """Whether each teacher teaches a row or not, or has a weight, drawn around what the policy says."""
+        empty: Literal["none", "all"] = "none"
+        """Who teaches a row for which nobody is chosen: none (the labels alone), or all alike."""
+
+        @property
+        def reads(self) -> Sequence[str]:
+            return [] if self.vector is None else [self.vector]
+
+    conf: Conf
+
+    def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
+        super().__init__(conf, names, answers, read)
+        width = sum(spec.expect("BD").size("D") for spec in read)
+        size = width + answers.sizes.get("C" if answers.axes == "BC" else "D", 1) * (answers.axes in ("BD", "BC")) + 2
+        self.weight_KF = nn.Parameter(torch.zeros(len(names), size))
+        self.bias_K = nn.Parameter(torch.zeros(len(names)))
+        self.mode: Literal["average", "draw", "again"] = "average"
+        """Whether all teach alike, those who are drawn, or those of the last time."""
+        self.choice: Choice | None = None
+
+    def states(self, lesson: Lesson) -> Tensor:
+        """states_BKF: the row's vector, what each teacher says, how sure it is, what that costs by the label."""
+        parts = [vector.values.float() for vector in lesson.read]
+        shared = [F.layer_norm(part, part.shape[1:]).unsqueeze(1).expand(-1, len(self.names), -1) for part in parts]
+        costs_BK1 = lesson.losses().unsqueeze(2)
+        if lesson.spec.axes == "B":
+            said_BKF = torch.stack([answer.values.float() for answer in lesson.answers], 1).unsqueeze(2)
+        else:
+            said_BKF = torch.stack(lesson.beliefs(), 1)
+        found = torch.cat([*shared, said_BKF, costs_BK1], 2)
+        return found.masked_fill(~lesson.present.unsqueeze(2), 0)
+
+    def scores(self, states_BKF: Tensor) -> Tensor:
+        """scores_BK; their sigmoid is the probability of being chosen."""
+        return (states_BKF * self.weight_KF).sum(2) + self.bias_K
+
+    @torch.no_grad()
+    def forward(self, lesson: Lesson) -> Tensor:
+        present_BK = lesson.present
+        if self.mode == "draw":
+            states_BKF = self.states(lesson)
+            scores_BK = self.scores(states_BKF)
+            if self.conf.selection == "choice":
+                action_BK = torch.bernoulli(scores_BK.sigmoid()) * present_BK
+            else:
+                action_BK = scores_BK + torch.randn_like(scores_BK)
+            self.choice = Choice(states_BKF, action_BK, present_BK)
+        if self.mode == "average" or self.choice is None:
+            return shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
+        if self.conf.selection == "weights":
+            return shared_out(self.choice.action.softmax(1), present_BK)
+        weights_BK = shared_out(self.choice.action, present_BK)
+        return weights_BK if self.conf.empty == "all" else weights_BK * (self.choice.action.sum(1, keepdim=True) > 0)
+
+    def log_probability(self, choice: Choice) -> Tensor:
+        """The logarithm of the probability (or density) of what was done, B, with gradient."""
+        scores_BK = self.scores(choice.state)
+        if self.conf.selection == "choice":
+            each_BK = -F.binary_cross_entropy_with_logits(scores_BK, choice.action, reduction="none")
+        else:
+            each_BK = -(choice.action - scores_BK).square() / 2
+        return (each_BK * choice.counts).sum(1)
+
+    def probability(self, choice: Choice) -> Tensor:
+        """The sum over teachers of the probability of what was done, B, with gradient: the paper's update."""
+        scores_BK = self.scores(choice.state)
+        each_BK = torch.where(choice.action > 0, scores_BK.sigmoid(), (-scores_BK).sigmoid())
+        return (each_BK * choice.counts).sum(1)
+
+    def imitation(self, lesson: Lesson) -> Tensor:
+        """How far the policy is from choosing each teacher as often as it is right: a scalar, with gradient."""
+        with torch.no_grad():
+            states_BKF, right_BK = self.states(lesson), (-lesson.losses()).exp().clamp(max=1)
+        losses_BK = F.binary_cross_entropy_with_logits(self.scores(states_BKF), right_BK, reduction="none")
+        return (losses_BK * lesson.present).sum() / lesson.present.sum().clamp(min=1)

@@ -1,0 +1,33 @@
+"""The stages of a config whose trainer is Staged, as configs of their own."""
+
+from pathlib import Path
+
+from core.conf import JSON
+from core.document import merged
+
+FOLDER = "stages"
+"""Where in a run folder its earlier stages lie."""
+
+
+def stage_documents(document: JSON) -> list[JSON]:
+    """The config of each stage; none where the config has no sound list of stages.
+
+    The first starts as the config says, the others from the stage before.
+    """
+    trainer = document.get("trainer") if isinstance(document, dict) else None
+    if not isinstance(trainer, dict) or trainer.get("type") != "Staged" or set(trainer) - {"type", "conf"}:
+        return []
+    conf = trainer.get("conf")
+    stages = conf.get("stages") if isinstance(conf, dict) and set(conf) == {"stages"} else None
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
+        return []
+    whole = {key: value for key, value in document.items() if key != "trainer"}
+    found = [merged(whole, stage) for stage in stages]
+    for number, stage in enumerate(found, start=1):
+        outputs, inputs = stage.get("outputs"), stage.get("inputs")
+        if number > 1 and isinstance(inputs, dict) and isinstance(inputs.get("data_paths"), dict):
+            stage["inputs"] = {**inputs, "data_paths": {**inputs["data_paths"], "pretrained_model_path": None}}
+        if number < len(found) and isinstance(outputs, dict) and isinstance(outputs.get("save_base_dir"), str):
+            folder = Path(outputs["save_base_dir"]) / FOLDER / str(number)
+            stage["outputs"] = {**outputs, "save_base_dir": str(folder)}
+    return found

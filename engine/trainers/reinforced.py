@@ -1,0 +1,177 @@
+"""A student and a policy that chooses its teachers, trained in turns."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor
+
+import core.conf
+from core.conf import NonNegativeInt, PositiveFloat, PositiveInt, Rate
+from core.types import Batch
+from distillation.policy import Choice
+from distillation.policy import Reinforced as Policy
+from engine.trainers.base import TRAINERS, Workplace
+from engine.trainers.standard import Standard
+
+
+@TRAINERS.register
+class Reinforced(Standard):
+    """The student learns from the teachers that a policy chooses row by row; the policy from how the student then does.
+
+    First the student learns from the mean of all teachers, while the policy learns to choose each teacher as often as
+    it is right. Then they take turns: in an episode the student learns from the chosen teachers, then the policy is
+    rewarded for its choices by the student's losses on the rows of the last update, measured after it.
+
+    Rewards: 1 = -CE on the labels; 2 = -CE - distillation loss; 3 = gamma * reward 2 + (1 - gamma) * the last
+    validation score. The default update is REINFORCE: the gradient of the logarithm of the probability of what was
+    chosen, times how far the reward is above its moving mean in units of its moving deviation. The paper's update is
+    the gradient of the probabilities, times the reward as it is.
+
+        {"type": "Reinforced", "conf": {"average_epochs": 2, "episode": 8, "reward": 1}}
+
+    Reference: Yuan et al. 2021, Reinforced Multi-Teacher Selection for Knowledge Distillation, section 3; Williams
+    1992, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning. The start of the
+    policy and the baseline are ours.
+    """
+
+    class Conf(core.conf.Conf):
+        weighting: ClassVar = "Reinforced"
+
+        def complaint(self, weighting: Policy.Conf, has_validation: bool) -> str:
+            """What is missing for these settings, or ""."""
+            if self.reward == 3 and not has_validation:
+                return "reward 3 reads validation scores: inputs.data_paths.valid_data_path is missing."
+            if self.update == "paper" and weighting.selection == "weights":
+                return "the paper's update is for a choice of teachers: set weighting.conf.selection to choice."
+            return ""
+
+        average_epochs: NonNegativeInt = 1
+        """Epochs in which the student learns from the mean of all teachers, before the policy chooses."""
+        episode: PositiveInt = 8
+        """Updates of the student for one of the policy."""
+        reward: Literal[1, 2, 3] = 1
+        """What the policy is rewarded for."""
+        gamma: Rate = 0.5
+        """In reward 3 the weight of the losses beside that of the validation score."""
+        update: Literal["reinforce", "paper"] = "reinforce"
+        """How rewards change the policy."""
+        learning_rate: PositiveFloat = 0.01
+        """That of the policy (Adam; plain gradient ascent for the paper's update)."""
+        baseline_decay: Rate = 0.9
+        """Decay of the moving mean and deviation of the rewards."""
+
+    def __init__(self, conf: Conf, place: Workplace) -> None:
+        super().__init__(Standard.Conf(), place)
+        self.settings = conf
+        self.policy = cast(Policy, place.objective.weighting)
+        optimizer = torch.optim.SGD if conf.update == "paper" else torch.optim.Adam
+        self.optimizer = optimizer(self.policy.parameters(), lr=conf.learning_rate)
+        self.episode: list[Choice] = []
+        self.rewards = _Rewards(conf.baseline_decay)
+        self.seconds = 0.0
+        self.since = time.perf_counter()
+        place.kept |= {"policy optimizer": self.optimizer, "rewards": self.rewards, "episode": self}
+
+    def _update(self, window: list[tuple[Batch, float]], epoch: int) -> float:
+        is_choosing = epoch >= self.settings.average_epochs
+        self.policy.mode = "draw" if is_choosing else "average"
+        rate = super()._update(window, epoch)
+        began = time.perf_counter()
+        batch, share = window[-1]
+        if is_choosing:
+            assert self.policy.choice is not None
+            self.episode.append(self.policy.choice)
+            if len(self.episode) == self.settings.episode:
+                self._learn(self._reward(batch, share))
+                self.episode = []
+        else:
+            self._imitate(batch)
+        self.seconds += time.perf_counter() - began
+        return rate
+
+    def _reward(self, batch: Batch, share: float) -> Tensor:
+        """What the student is worth after the episode: a scalar, the same in all processes."""
+        self.policy.mode = "again"
+        place, settings = self.place, self.settings
+        with torch.no_grad():
+            hard, soft = place.objective.hard_and_soft(place.model(batch.inputs, self.read), batch, share or 1.0)
+        reward = -hard if settings.reward == 1 else -hard - soft
+        if settings.reward == 3:
+            reward = settings.gamma * reward + (1 - settings.gamma) * (place.progress.last_score or 0.0)
+        return place.processes.summed(reward * share)
+
+    def _learn(self, reward: Tensor) -> None:
+        """One update of the policy for the choices of an episode."""
+        advantage = self.rewards.advantage(reward)
+        self.optimizer.zero_grad()
+        if self.settings.update == "paper":
+            gains = [self.policy.probability(choice).mean() * reward for choice in self.episode]
+        else:
+            gains = [self.policy.log_probability(choice).mean() * advantage for choice in self.episode]
+        torch.autograd.backward(-torch.stack(gains).mean())
+        self._step()
+
+    def _imitate(self, batch: Batch) -> None:
+        """One update of the policy towards the teachers who are right."""
+        with torch.no_grad():
+            needs_student = any(address not in batch.teachers for address in self.policy.conf.reads)
+            outputs = self.place.model(batch.inputs, self.read) if needs_student else {}
+            lesson = self.place.objective.lesson(outputs, batch)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(self.policy.imitation(lesson))
+        self._step()
+
+    def _step(self) -> None:
+        self.place.processes.average_gradients(self.policy.parameters())
+        self.optimizer.step()
+
+    def told(self) -> Mapping[str, float]:
+        """The mean reward, and the share of the time that the policy took."""
+        found = {"time share of policy": self.seconds / max(time.perf_counter() - self.since, 1e-9)}
+        self.seconds, self.since = 0.0, time.perf_counter()
+        return {**found, **self.rewards.told()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The choices of the episode so far."""
+        return {"choices": [asdict(choice) for choice in self.episode]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with them."""
+        self.episode = [Choice(**choice) for choice in state["choices"]]
+
+
+class _Rewards:
+    """The moving mean and deviation of rewards, on the device."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.mean = self.square = self.weight = torch.zeros(())
+        self.waiting: list[Tensor] = []
+
+    def advantage(self, reward: Tensor) -> Tensor:
+        """How far a reward is above the mean of those before it, in units of their deviation; 0 for the first."""
+        mean, weight = self.mean.to(reward), self.weight.to(reward)
+        centre = mean / weight.clamp(min=1e-12)
+        spread = (self.square.to(reward) / weight.clamp(min=1e-12) - centre.square()).clamp(min=1e-12).sqrt()
+        found = torch.where(weight > 0, (reward - centre) / (spread + 1e-3), 0.0)
+        self.mean = self.decay * mean + (1 - self.decay) * reward
+        self.square = self.decay * self.square.to(reward) + (1 - self.decay) * reward.square()
+        self.weight = self.decay * weight + (1 - self.decay)
+        self.waiting.append(reward)
+        return found.clamp(-3, 3)
+
+    def told(self) -> dict[str, float]:
+        """The mean of the rewards since this was asked last."""
+        waiting, self.waiting = self.waiting, []
+        return {"reward": float(torch.stack(waiting).mean())} if waiting else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Mean, square and weight."""
+        return {"mean": self.mean, "square": self.square, "weight": self.weight}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with them."""
+        self.mean, self.square, self.weight = state["mean"], state["square"], state["weight"]

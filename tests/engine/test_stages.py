@@ -1,0 +1,145 @@
+"""Trainings in stages."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.errors import ConfigError, UserError
+from engine.checkpoint import RunFolder
+from engine.experiment import load_experiment
+from engine.training import train
+
+
+def trained(task, *overrides, **more):
+    said: list[str] = []
+    train(load_experiment(task.path, overrides), said.append, **more)
+    return said
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def staged(task):
+    """Three epochs with one seed, then two with another loss and batch size."""
+    first = {"training_params": {"max_epoch": 3, "seed": 5}}
+    second = {"training_params": {"batch_size": 8}, "metrics": ["macro_f1"]}
+    task.config["trainer"] = {"type": "Staged", "conf": {"stages": [first, second]}}
+    return task
+
+
+def test_each_stage_starts_from_the_weights_of_the_one_before(staged):
+    said = trained(staged)
+    assert [line for line in said if line.startswith("stage")] == ["stage 1 of 2", "stage 2 of 2"]
+    together = weights(staged.run)
+    stages = staged.config.pop("trainer")["conf"]["stages"]
+    by_hand = staged.folder / "first"
+    trained(staged, "training_params.max_epoch=3", "training_params.seed=5", f"outputs.save_base_dir={by_hand}")
+    assert equal(weights(by_hand), weights(staged.run / "stages" / "1"))
+    staged.config["training_params"] |= stages[1]["training_params"]
+    staged.config["metrics"] = ["macro_f1"]
+    staged.config["inputs"]["data_paths"]["pretrained_model_path"] = str(by_hand)
+    trained(staged, force=True)
+    assert equal(together, weights(staged.run))
+
+
+def test_a_head_for_other_labels_is_made_anew_and_said_so(staged):
+    rows = [line.split("\t")[0] for line in (staged.folder / "train.tsv").read_text().splitlines()]
+    path = staged.file("other.tsv", "".join(f"{row}\t{'abc'[len(row) % 3]}\n" for row in rows))
+    other = {"train_data_path": path, "valid_data_path": path}
+    staged.config["trainer"]["conf"]["stages"][0]["inputs"] = {"data_paths": other}
+    said = trained(staged)
+    assert any("taken over: " in line and "states" in line for line in said)
+    assert any("not taken over: output (other labels)" in line for line in said)
+
+
+class Stop(Exception):
+    """Ends a training in the middle, as a kill would."""
+
+
+@pytest.mark.parametrize("at", [2, 5, 20, 30])
+def test_a_training_that_was_killed_in_any_stage_is_resumed_exactly(staged, monkeypatch, at):
+    trained(staged, "training_params.steps_per_validation=3")
+    whole = weights(staged.run)
+    from engine.trainers.standard import Standard
+
+    update, count = Standard._update, [0]
+
+    def dying(self, *args):
+        count[0] += 1
+        if count[0] > at:
+            raise Stop
+        return update(self, *args)
+
+    monkeypatch.setattr(Standard, "_update", dying)
+    with pytest.raises(Stop):
+        trained(staged, "training_params.steps_per_validation=3", force=True)
+    monkeypatch.undo()
+    if at == 2:  # killed before the first state was kept: there is nothing to resume
+        with pytest.raises(UserError, match="nothing to resume"):
+            trained(staged, "training_params.steps_per_validation=3", resume=True)
+        return
+    said = trained(staged, "training_params.steps_per_validation=3", resume=True)
+    assert ("stage 1 of 2 is finished" in said) == (at > 24)
+    assert equal(whole, weights(staged.run))
+
+
+def test_a_training_that_stopped_between_two_stages_goes_on(staged):
+    trained(staged)
+    whole = weights(staged.run)
+    for path in staged.run.iterdir():
+        if path.is_file():
+            path.unlink()
+    trained(staged, resume=True)
+    assert equal(whole, weights(staged.run))
+
+
+def test_no_stage_is_overwritten_unasked(staged):
+    trained(staged)
+    for path in staged.run.iterdir():
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(UserError, match="stages/1: holds a run already"):
+        trained(staged)
+
+
+def test_the_problems_of_all_stages_are_told_at_once(staged):
+    stages = staged.config["trainer"]["conf"]["stages"]
+    stages[0]["metrics"] = ["acuracy"]
+    stages[1]["training_params"]["batch_size"] = 0
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(staged.path)
+    assert [finding.path for finding in caught.value.findings] == [
+        "trainer.conf.stages[0]: metrics[0]",
+        "trainer.conf.stages[1]: training_params.batch_size",
+    ]
+
+
+@pytest.mark.parametrize("conf", [{}, {"stages": 3}, {"stages": [1]}, {"stages": [], "steps": 2}])
+def test_what_is_no_list_of_stages_is_refused(task, conf):
+    task.config["trainer"] = {"type": "Staged", "conf": conf}
+    with pytest.raises(ConfigError, match=r"trainer"):
+        load_experiment(task.path)
+
+
+def test_an_architecture_of_a_stage_may_name_a_file(staged, door):
+    file = {"file": "classification/bilstm.json", "params": {"dim": 8, "hidden_dim": 4, "num_layers": 1}}
+    staged.config["trainer"]["conf"]["stages"][0]["architecture"] = file
+    code, out, err = door("train", "--conf_path", staged.path, "--check")
+    assert code == 0, err
+    first, second = out.split("stage 2 of 2")
+    assert "Dropout    sentence" in first
+    assert "Dropout    states" in second
+
+
+def test_a_finished_run_says_so(task):
+    trained(task)
+    assert json.loads((task.run / "scores.json").read_text())["finished"] is True
+    assert RunFolder(task.run).is_finished
