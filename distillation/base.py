@@ -132,6 +132,7 @@ class OpenRun:
     learns_words  whether the encoder of the loaded model gives ids to words that it meets
     group_by      the column that says which of its rows belong together
     left_out      the fold of the training rows that it has not seen, and how many folds there are
+    is_finished   whether its training came to its end
     """
 
     specs: Mapping[str, Spec]
@@ -143,6 +144,7 @@ class OpenRun:
     learns_words: bool
     group_by: str | None
     left_out: tuple[int, int] | None
+    is_finished: bool
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ class Run(Teacher):
 
     With `folds` the rows that a student is trained on are answered by runs that have not seen them: of what it has
     learnt by heart, a teacher is surer than of anything else. `python train.py --conf_path teacher.json --folds 5`
-    trains such runs beside the whole run, which answers all other files.
+    trains such runs beside the whole run, which answers all other files. Rows with equal texts, or of one group, are
+    left out together; vocabularies and labels are fitted on all rows.
 
         {"big": {"type": "Run", "conf": {"path": "runs/rte_encoder"}}}
     """
@@ -189,6 +190,8 @@ def _fold_run(conf: Run.Conf, number: int, whole: OpenRun, classroom: Classroom)
     if run.left_out != (number, count):
         left_out = "nothing" if run.left_out is None else "fold {} of {}".format(*run.left_out)
         raise ValueError(f"{folder} leaves out {left_out}, not fold {number} of {count}. {way}")
+    if not run.is_finished:
+        raise ValueError(f"{folder} is not trained to its end. {way}")
     if run.encoder.state() != whole.encoder.state():
         raise ValueError(f"{folder} was fitted on other rows than {conf.path}. {way[:-1]} --force.")
     return run

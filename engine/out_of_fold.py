@@ -21,6 +21,8 @@ def train_folds(experiment: Experiment, count: int, say: Callable[[str], None], 
         raise UserError(f"--folds: {count} is no number of folds, take 2 or more.")
     if experiment.conf.training_params.left_out is not None:
         raise UserError("training_params.left_out: --folds says itself what is left out. Leave it out.")
+    if experiment.earlier:
+        raise UserError("trainer: --folds trains configs of one stage, but this one is Staged.")
     whole = Path(experiment.conf.outputs.save_base_dir)
     _train(experiment, whole, None, say, force)
     for fold in range(1, count + 1):

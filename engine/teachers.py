@@ -83,6 +83,7 @@ def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
         learns_words=word_init(experiment.conf) is not None,
         group_by=problem.group_by,
         left_out=None if left_out is None else (left_out.fold, left_out.of),
+        is_finished=folder.is_finished,
     )
 
 

@@ -187,8 +187,9 @@ def test_after_a_kill_folds_go_on_and_finished_ones_are_not_trained_again(task, 
     train(load_experiment(task.path, [f"outputs.save_base_dir={task.folder / 'direct'}"]), silent)
     direct = RunFolder(task.folder / "direct").read_state()["model"]
     assert all(torch.equal(left[name], direct[name]) for name in direct)
-    code, out, _ = door("train", "--conf_path", task.path, "--folds", "2")
+    code, _, err = door("train", "--conf_path", task.path, "--folds", "2")
     assert code == 2
+    assert "training_params.left_out: --folds says itself what is left out." in err
 
 
 def test_folds_of_another_number_or_config_are_not_gone_on_with(school):
@@ -199,6 +200,9 @@ def test_folds_of_another_number_or_config_are_not_gone_on_with(school):
         train_folds(load_experiment(school.path), 3, silent)
     with pytest.raises(UserError, match="--folds: 1 is no number of folds"):
         train_folds(load_experiment(school.path), 1, silent)
+    school.config["trainer"] = {"type": "Staged", "conf": {"stages": [{}, {}]}}
+    with pytest.raises(UserError, match="--folds trains configs of one stage"):
+        train_folds(load_experiment(school.path), 2, silent)
 
 
 def test_folds_that_were_not_trained_are_refused_in_one_sentence(school):
@@ -212,6 +216,11 @@ def test_folds_that_were_not_trained_are_refused_in_one_sentence(school):
     conf["folds"] = 3
     assert "leaves out fold 1 of 2, not fold 1 of 3. Train the folds: train.py --folds 3." in problem()
     conf["folds"] = 2
+    scores_file = school.folder / "big/folds/1/scores.json"
+    scores = scores_file.read_text()
+    scores_file.write_text(json.dumps({key: value for key, value in json.loads(scores).items() if key != "finished"}))
+    assert "folds/1 is not trained to its end. Train the folds: train.py --folds 2." in problem()
+    scores_file.write_text(scores)
     problem_file = school.folder / "big/folds/2/problem.json"
     state = json.loads(problem_file.read_text())
     state["inputs"]["vocabularies"]["word"]["words"][-1] = "another"
