@@ -14,6 +14,13 @@ def arguments() -> argparse.Namespace:
     set_argument(parser, "override a value of the config, for example training_params.batch_size=64; may be repeated")
     parser.add_argument("--check", action="store_true", help="only check the config and show its layers")
     parser.add_argument("--check_teachers", action="store_true", help="only show how good the teachers are")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="train K runs more, each without one fold of the training rows, for a teacher with folds; goes on with "
+        "what was begun",
+    )
     earlier = parser.add_mutually_exclusive_group()
     earlier.add_argument("--force", action="store_true", help="replace a run that lies in the output folder")
     earlier.add_argument("--resume", action="store_true", help="continue an interrupted training")
@@ -41,6 +48,11 @@ def main() -> None:
         from engine.teacher_report import teacher_report
 
         print(f"\n{teacher_report(experiment, say=print)}")
+        return
+    if options.folds is not None:
+        from engine.out_of_fold import train_folds
+
+        train_folds(experiment, options.folds, say=print, force=options.force)
         return
     from engine.training import train
 

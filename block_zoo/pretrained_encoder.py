@@ -13,25 +13,29 @@ from torch import Tensor, nn
 
 from block_zoo.attentive_pooling import AttentivePooling
 from block_zoo.base import BLOCKS, Block
-from block_zoo.masking import POOLS, length_mask, zero_padding
+from block_zoo.masking import POOLS, zero_padding
 from core.conf import NonNegativeInt, PositiveInt, Rate
 from core.errors import UserError, did_you_mean
-from core.pretrained import CONFIG, WEIGHTS, WEIGHTS_INDEX, encoder_config, pretrained_folder
+from core.framing import Cut, first_pieces, frame, kept_lengths, states_at
+from core.pretrained import (
+    ANY,
+    WEIGHTS,
+    encoder_config,
+    first_line,
+    knows_segments,
+    loaded,
+    positions,
+    pretrained_folder,
+    transformers_config,
+)
 from core.types import Features, Spec
 
-POSITIONS_BEHIND_PADDING = (
-    "roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "xmod", "data2vec-text",
-    "longformer", "ibert", "luke",
-)  # fmt: skip
-"""Encoders whose first position has the number behind the id of padding."""
 NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 """What the settings of every encoder of texts say."""
 HEADS = ("classifier", "qa", "seq_classif", "summary", "pooler")
 """What the names of settings begin with that concern no layer of the encoder."""
 PADDED = 128
 """To a multiple of how many the number of pieces is rounded up, at most."""
-ANY = 1 << 30
-"""As many pieces as one likes."""
 
 
 @BLOCKS.register
@@ -64,7 +68,7 @@ class PretrainedEncoder(Block):
         """The folder or hub name of its tokenizer; by default the model's."""
         max_length: PositiveInt | None = None
         """Pieces at most, those around the texts included; by default what the encoder can take."""
-        cut: Literal["longest_first", "first", "second"] = "longest_first"
+        cut: Cut = "longest_first"
         """Which of two texts is cut where they are too long: the longer one, piece by piece, or always the same."""
         layers: PositiveInt | list[PositiveInt] | Literal["every_other"] | None = None
         """The layers to keep: the first n, a list of them (from 1), or every other one from the second."""
@@ -121,26 +125,24 @@ class PretrainedEncoder(Block):
         @cached_property
         def settings(self) -> Any:
             """The config as transformers reads it, all layers in it. ValueError where it cannot be."""
-            from transformers import MODEL_MAPPING, AutoConfig  # late: costs seconds
+            from transformers import MODEL_MAPPING  # late: costs seconds
 
             assert self.config is not None
             try:
                 if self.trust_remote_code:
                     _register_code(str(self.model), self.config)
-                # How attention is computed is the Conf's to say: a config may name code on the hub for it.
-                told = {key: value for key, value in self.config.items() if "attn_implementation" not in key}
-                settings = AutoConfig.for_model(**told)
-            except Exception as error:  # its checks raise all kinds of errors
+                settings = transformers_config(self.config)
+            except Exception as error:  # what code of one's own raises can be anything
                 own = "auto_map" in self.config and not self.trust_remote_code
                 hint = " The model brings code of its own, which trust_remote_code lets run." if own else ""
-                raise ValueError(f"config is refused by transformers: {_first_line(error)}.{hint}") from error
+                raise ValueError(f"config is refused by transformers: {first_line(error)}.{hint}") from error
             is_of_texts = type(settings) in MODEL_MAPPING and all(hasattr(settings, name) for name in NEEDED)
             if not is_of_texts or settings.is_encoder_decoder:
                 raise ValueError(f"config describes a {settings.model_type}, which is no encoder of texts.")
             if self.model is None and "transformers_version" not in self.config:  # not as some version wrote it
                 usual = type(settings)()
                 names = {*inspect.signature(type(settings).__init__).parameters, *settings.attribute_map}
-                unknown = [key for key in told if not hasattr(usual, key)]
+                unknown = [key for key in self.config if not hasattr(usual, key) and "attn_implementation" not in key]
                 said = [f"'{key}' is unknown to a {settings.model_type}.{did_you_mean(key, names)}" for key in unknown]
                 if said:
                     raise ValueError(f"config: {' '.join(said)}")
@@ -199,9 +201,7 @@ class PretrainedEncoder(Block):
         @property
         def positions(self) -> int:
             """How many pieces the encoder can take."""
-            settings = self.settings
-            count = getattr(settings, "max_position_embeddings", None) or ANY
-            return count - settings.pad_token_id - 1 if settings.model_type in POSITIONS_BEHIND_PADDING else count
+            return positions(self.settings)
 
         def room(self, *texts: Spec) -> int:
             """How many pieces one text has, or two have together, at most."""
@@ -211,12 +211,7 @@ class PretrainedEncoder(Block):
 
         def kept_lengths(self, room: int, lengths: Sequence[Tensor]) -> list[Tensor]:
             """How many pieces stay of one text, or of each of two, where there is room for so many."""
-            if len(lengths) == 1:
-                return [lengths[0].clamp(max=room)]
-            first_B, second_B = lengths
-            stays = {"first": room, "second": 0}.get(self.cut, room // 2)  # at least of the second, if long
-            first_B = torch.minimum(first_B, room - second_B.clamp(max=stays))
-            return [first_B, torch.minimum(second_B, room - first_B)]
+            return kept_lengths(lengths, room, self.cut)
 
     around: Tensor
     """The ids that stand around the texts, one after the other."""
@@ -239,7 +234,7 @@ class PretrainedEncoder(Block):
         size = Spec("BTD", {"D": conf.settings.hidden_size})
         self.attentive = AttentivePooling.Conf().build(size) if conf.pooling == "attentive" else None
         self.mix = nn.Parameter(torch.zeros(len(conf.kept) + 1)) if conf.layer_mix else None
-        self.has_segments = second is not None and (getattr(conf.settings, "type_vocab_size", 0) or 0) > 1
+        self.has_segments = second is not None and knows_segments(conf.settings)
 
     def vectors(self) -> list[nn.Parameter]:
         return list(self.encoder.get_input_embeddings().parameters())
@@ -262,30 +257,10 @@ class PretrainedEncoder(Block):
 
         UserError where the weights are missing, damaged or do not fit the config.
         """
-        conf, kind = self.conf, type(self.encoder)
+        conf = self.conf
         if conf.model is None:
             return None
-        folder = pretrained_folder(conf.model, WEIGHTS, [WEIGHTS_INDEX, CONFIG])
-        be_quiet()
-        try:
-            whole, found = kind.from_pretrained(
-                folder,
-                config=deepcopy(conf.settings),
-                dtype=torch.float32,
-                output_loading_info=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                **_pooler(conf),
-            )
-        except Exception as error:  # a damaged file fails in many ways inside the library
-            raise UserError(f"{conf.model}: its weights cannot be read ({_first_line(error)}).") from error
-        shapes = [
-            f"{name} ({list(there)} there, {list(here)} wanted)" for name, there, here in found["mismatched_keys"]
-        ]
-        for what, names in (("lacks", found["missing_keys"]), ("has other shapes:", shapes)):
-            if names:
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                raise UserError(f"{conf.model}: the checkpoint {what} {', '.join(sorted(names)[:3])}{more}.")
+        whole = loaded(type(self.encoder), conf.model, conf.settings, **_pooler(conf))
         _keep_layers(whole, conf)
         for name, weight in whole.named_parameters():
             if not weight.isfinite().all():
@@ -330,37 +305,9 @@ class PretrainedEncoder(Block):
         return replace(inner[whole], parts={}, inner={name: inner[name] for name in wanted})
 
     def framed(self, texts: Sequence[Features]) -> tuple[Features, list[tuple[Features, Tensor]]]:
-        """All pieces as the encoder reads them, with the number of the text of each (part `segments`); and each text
-        without what is cut of it, with the places where its pieces stand there.
-        """
-        rows = len(texts[0].values)
-        masks = [text.real_mask() for text in texts]
-        host = self.conf.kept_lengths(self.room, [text.host_lengths() for text in texts])
-        on_device = self.conf.kept_lengths(self.room, [mask.sum(1) for mask in masks])
-        kept = [mask & length_mask(length, mask.shape[1]) for mask, length in zip(masks, on_device, strict=True)]
-        around = [ids.expand(rows, -1) for ids in torch.split(self.around, self.frame_sizes)]
-        columns, real = [around[0]], [torch.ones_like(around[0], dtype=torch.bool)]
-        for text, mask, ids in zip(texts, kept, around[1:], strict=True):
-            columns += [text.values, ids]
-            real += [mask, torch.ones_like(ids, dtype=torch.bool)]
-        segments = [torch.full_like(ids, at > 2) for at, ids in enumerate(columns)]
-        lengths = sum(host) + sum(self.frame_sizes)
-        assert isinstance(lengths, Tensor)
-        size = int(lengths.max())
-        real_BS = torch.cat(real, 1)
-        order_BT = (~real_BS).to(torch.uint8).argsort(dim=1, stable=True)[:, :size]
-        mask_BT = None if bool((lengths == size).all()) else real_BS.gather(1, order_BT)
-        ids_BT = torch.cat(columns, 1).gather(1, order_BT)
-        if mask_BT is not None:
-            ids_BT = ids_BT.masked_fill(~mask_BT, self.conf.settings.pad_token_id or 0)
-        place_BS = real_BS.cumsum(1) - 1
-        sizes = [ids.shape[1] for ids in columns]
-        read = [
-            text if torch.equal(length, text.host_lengths()) else replace(text, mask=mask, lengths=length)
-            for text, mask, length in zip(texts, kept, host, strict=True)
-        ]
-        places = list(zip(read, torch.split(place_BS, sizes, 1)[1::2], strict=True))
-        return Features(ids_BT, mask_BT, lengths, {"segments": torch.cat(segments, 1).gather(1, order_BT)}), places
+        """All pieces as the encoder reads them, and each text as it is read, with its places there: core.framing."""
+        around = torch.split(self.around, self.frame_sizes)
+        return frame(texts, around, self.room, self.conf.settings.pad_token_id or 0, self.conf.cut)
 
     def _run(self, framed: Features, wanted: frozenset[str]) -> Any:
         """The encoder's output, with its inner states where somebody reads them."""
@@ -389,25 +336,18 @@ class PretrainedEncoder(Block):
     def _of_text(self, states_BSD: Tensor, text: Features, place_BT: Tensor) -> Features:
         """The states of the pieces of one text, or of its words; words that are cut are there, with zeros."""
         kept_BT = text.real_mask()
-        states_BTD = zero_padding(_at(states_BSD, place_BT), text.mask)
+        states_BTD = zero_padding(states_at(states_BSD, place_BT), text.mask)
         if "words" not in text.parts:
             return text.with_values(states_BTD)
-        first_BW, behind_BW = text.parts["words"].unbind(-1)
-        mask_BW = behind_BW > first_BW
+        place_BW, kept_BW, mask_BW = first_pieces(text, place_BT)
         if self.conf.words == "first":
-            place_BW = first_BW.clamp(max=kept_BT.shape[1] - 1)
-            states_BWD = zero_padding(_at(states_BTD, place_BW), kept_BT.gather(1, place_BW))
+            states_BWD = zero_padding(states_at(states_BSD, place_BW), kept_BW)
         else:
+            first_BW, behind_BW = text.parts["words"].unbind(-1)
             steps = torch.arange(kept_BT.shape[1], device=kept_BT.device)
             within_BWT = (steps >= first_BW.unsqueeze(2)) & (steps < behind_BW.unsqueeze(2)) & kept_BT.unsqueeze(1)
             states_BWD = within_BWT.to(states_BTD) @ states_BTD / within_BWT.sum(2, keepdim=True).clamp(min=1)
         return Features(zero_padding(states_BWD, mask_BW), mask_BW)
-
-
-def _at(states_BSD: Tensor, place_BT: Tensor) -> Tensor:
-    """The states at these places; any where a place is not one."""
-    place_BT = place_BT.clamp(0, states_BSD.shape[1] - 1)
-    return states_BSD.gather(1, place_BT.unsqueeze(2).expand(-1, -1, states_BSD.shape[2]))
 
 
 def _register_code(model: str, config: dict[str, Any]) -> None:
@@ -433,7 +373,7 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
     try:
         encoder = _class_of(settings)._from_config(settings, dtype=torch.float32, **implementation, **_pooler(conf))
     except Exception as error:  # an attention that is not there, sizes that do not fit: all kinds of errors
-        sentence = f"transformers cannot make a {settings.model_type} of these settings ({_first_line(error)})."
+        sentence = f"transformers cannot make a {settings.model_type} of these settings ({first_line(error)})."
         raise UserError(f"PretrainedEncoder: {sentence}") from error
     if not len(_layers(encoder)) and (conf.layers is not None or conf.freeze not in (None, "all")):
         raise UserError(f"PretrainedEncoder: a {settings.model_type} has no layers of its own to keep or freeze.")
@@ -493,15 +433,3 @@ def _above(encoder: Any) -> list[str]:
     layers = _layers(encoder)
     holds = [any(module is layers for module in part.modules()) for part in encoder.children()]
     return [name for at, (name, _) in enumerate(encoder.named_children()) if any(holds[:at])]
-
-
-def be_quiet() -> None:
-    """No progress bars and no advice of transformers from here on."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

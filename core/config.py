@@ -162,6 +162,20 @@ class ScheduleConf(Conf):
     """The same as a share of all steps; the larger of the two counts."""
 
 
+class LeftOutConf(Conf):
+    """Training rows that are left out: those of one fold."""
+
+    fold: PositiveInt
+    """Which fold, from 1."""
+    of: Annotated[int, Range(minimum=2)]
+    """How many folds there are. The texts of a row say to which it belongs, or its group where rows have one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fold > self.of:
+            raise ValueError(f"there is no fold {self.fold} of {self.of}.")
+
+
 class TrainingConf(Conf):
     """How training goes."""
 
@@ -213,6 +227,9 @@ class TrainingConf(Conf):
     """Stop after so many validations without a better score; by default never, or without max_epoch after 10."""
     batch_num_to_show_results: PositiveInt = 10
     """Steps between two records of the training loss."""
+    left_out: LeftOutConf | None = None
+    """The rows that are not trained on, as `--folds` says it for out-of-fold teachers. Vocabularies and labels are
+    fitted on them, too."""
     seed: NonNegativeInt = 1
     """Seed of weights, dropout and the order of rows."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,13 +1,15 @@
 """Where pretrained encoders lie: a folder, or a name on the Hugging Face hub whose files are in its cache.
 
-Imports nothing of transformers, so that a config can be checked fast.
+Imports transformers late, so that a config can be checked fast.
 """
 
 import functools
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from core.conf import JSON
 from core.errors import UserError
@@ -15,6 +17,13 @@ from core.errors import UserError
 CONFIG = "config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 WEIGHTS, WEIGHTS_INDEX = "*.safetensors", "*.safetensors.index.json"
+POSITIONS_BEHIND_PADDING = (
+    "roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "xmod", "data2vec-text",
+    "longformer", "ibert", "luke",
+)  # fmt: skip
+"""Encoders whose first position has the number behind the id of padding."""
+ANY = 1 << 30
+"""As many pieces as one likes."""
 
 _CONVERT = (
     " Its .bin is a pickle, which may hold any code, so it is not read. Of a file that you trust make safetensors: "
@@ -95,3 +104,64 @@ def pretrained_folder(name: str, needed: str, also: Sequence[str] = ()) -> Path:
     if not any(folder.glob(needed)):
         raise UserError(f"{name}: has no {needed} on the Hugging Face hub.")
     return folder
+
+
+def transformers_config(config: JSON) -> Any:
+    """The config as transformers reads it. Its checks raise all kinds of errors."""
+    from transformers import AutoConfig  # late: costs seconds
+
+    # How attention is computed is not the config's to say: it may name code on the hub for it.
+    return AutoConfig.for_model(**{key: value for key, value in config.items() if "attn_implementation" not in key})
+
+
+def positions(settings: Any) -> int:
+    """How many pieces an encoder with these settings can take."""
+    count: int = getattr(settings, "max_position_embeddings", None) or ANY
+    return count - settings.pad_token_id - 1 if settings.model_type in POSITIONS_BEHIND_PADDING else count
+
+
+def knows_segments(settings: Any) -> bool:
+    """Whether an encoder with these settings is told which text a piece belongs to."""
+    return (getattr(settings, "type_vocab_size", 0) or 0) > 1
+
+
+def loaded(kind: Any, name: str, settings: Any, **more: Any) -> Any:
+    """A model of this class of transformers with the weights of a folder or hub name.
+
+    UserError where the weights are missing, damaged or do not fit the settings.
+    """
+    import torch
+
+    be_quiet()
+    folder = pretrained_folder(name, WEIGHTS, [WEIGHTS_INDEX, CONFIG])
+    try:
+        model, found = kind.from_pretrained(
+            folder,
+            config=deepcopy(settings),
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **more,
+        )
+    except Exception as error:  # a damaged file fails in many ways inside the library
+        raise UserError(f"{name}: its weights cannot be read ({first_line(error)}).") from error
+    shapes = [f"{key} ({list(there)} there, {list(here)} wanted)" for key, there, here in found["mismatched_keys"]]
+    for what, keys in (("lacks", found["missing_keys"]), ("has other shapes:", shapes)):
+        if keys:
+            rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UserError(f"{name}: the checkpoint {what} {', '.join(sorted(keys)[:3])}{rest}.")
+    return model
+
+
+def be_quiet() -> None:
+    """No progress bars and no advice of transformers from here on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of an error, in one line."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -15,6 +15,7 @@ from core.registry import Registry
 from core.types import Features, Spec
 from losses.row_loss import logits_of
 from losses.teacher_loss import two_sided
+from text.encoder import InputEncoder
 from text.readers import RowFile
 
 TEACHERS = Registry("teacher")
@@ -102,8 +103,11 @@ class Teacher:
         """What its answers depend on, beside the rows."""
         raise NotImplementedError
 
-    def read(self, file: RowFile, cache_dir: Path | None) -> TeacherRows:
-        """The rows of a file as it reads them. UserError where it cannot read the file."""
+    def read(self, file: RowFile, cache_dir: Path | None, is_training: bool = False) -> TeacherRows:
+        """The rows of a file as it reads them. UserError where it cannot read the file.
+
+        is_training  whether the student is trained on them: the teacher may have been trained on them, too
+        """
         raise NotImplementedError
 
     def answer(self, rows: Any, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
@@ -119,11 +123,16 @@ class Teacher:
 class OpenRun:
     """A run folder, read but for its weights.
 
-    specs    address -> spec of each layer and its inner states
-    outputs  output layer -> the target column that it answers
-    targets  target column -> its spec, labels in the order of their ids
-    key      what tells one trained model from another
-    load     gives the model that computes these addresses
+    specs         address -> spec of each layer and its inner states
+    outputs       output layer -> the target column that it answers
+    targets       target column -> its spec, labels in the order of their ids
+    key           what tells one trained model from another
+    load          gives the model that computes these addresses
+    encoder       that of its inputs, as it was fitted
+    learns_words  whether the encoder of the loaded model gives ids to words that it meets
+    group_by      the column that says which of its rows belong together
+    left_out      the fold of the training rows that it has not seen, and how many folds there are
+    is_finished   whether its training came to its end
     """
 
     specs: Mapping[str, Spec]
@@ -131,12 +140,26 @@ class OpenRun:
     targets: Mapping[str, Spec]
     key: JSON
     load: Callable[[Iterable[str]], Any]
+    encoder: InputEncoder
+    learns_words: bool
+    group_by: str | None
+    left_out: tuple[int, int] | None
+    is_finished: bool
 
 
 @dataclass(frozen=True)
 class Classroom:
-    """What a teacher is told: the targets of the student, how to open a run, the teachers before it."""
+    """What a teacher is told.
+
+    targets   those of the student
+    open_run  how to open a run
+    others    the teachers before it
+    columns   branch of the student -> the column of the file that holds its words
+    device    where to compute
+    """
 
     targets: Mapping[str, Spec]
     open_run: Callable[[Path, Sequence[str]], OpenRun]
     others: Mapping[str, Teacher]
+    columns: Mapping[str, str]
+    device: Callable[[], torch.device]

@@ -113,7 +113,7 @@ class Scores(Teacher):
         """The label that one score speaks for."""
         return None if self.labels is None else self.target.positive or self.labels[-1]
 
-    def read(self, file: RowFile, cache_dir: Path | None) -> ScoredRows:
+    def read(self, file: RowFile, cache_dir: Path | None, is_training: bool = False) -> ScoredRows:
         """The scored rows. UserError with file and line for what is no score."""
         conf = self.conf
         if conf.path is None:

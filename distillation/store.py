@@ -61,13 +61,15 @@ def answered(
     cache_dir: Path | None,
     crew: Crew,
     say: Callable[[str], None],
+    is_training: bool = False,
 ) -> Answered:
     """The rows of a file as a teacher reads them, and what it gave for them: found, or made now.
 
     Numbers are kept in half precision, or in single precision where one of them is too large for it.
-    cache_dir  where all is kept; None: in memory, made by each process for itself
+    cache_dir    where all is kept; None: in memory, made by each process for itself
+    is_training  whether the student is trained on these rows
     """
-    rows, wanted, began = teacher.read(file, cache_dir), sorted(addresses), time.perf_counter()
+    rows, wanted, began = teacher.read(file, cache_dir, is_training), sorted(addresses), time.perf_counter()
     axes = {address: teacher.specs[address].axes for address in wanted}
 
     shards = np.array_split(np.arange(len(rows.keys)), max(1, -(-len(rows.keys) // SHARD)))
@@ -79,7 +81,7 @@ def answered(
         whole = Shard.joined([made(number) for number in range(len(shards))])
         return Answered(rows, whole.tables, whole.error, time.perf_counter() - began)
     content = [store.content_key(file.path), file.settings()]
-    folder = cache_dir / store.key("answers", teacher.key(), content, wanted)
+    folder = cache_dir / store.key("answers", teacher.key(), content, wanted, is_training)
     found, seconds = Shard.opened(folder, axes), 0.0
     crew.wait()  # nobody joins shards while others still look
     if found is None:

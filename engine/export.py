@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from block_zoo import PretrainedEncoder
-from block_zoo.pretrained_encoder import be_quiet
 from core.errors import UserError
-from core.pretrained import TOKENIZER, TOKENIZER_CONFIG
+from core.pretrained import TOKENIZER, TOKENIZER_CONFIG, be_quiet
 from core.types import Features
 from engine.predictor import Predictor
 from model_zoo.graph import Layer, Model

@@ -17,11 +17,11 @@ from distillation.answers import Answers, places_of
 from distillation.base import ALL, Classroom, OpenRun, Teacher, TeacherRows
 from distillation.store import Answered, answered
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
-from engine.draft import Draft
+from engine.draft import Draft, word_init
 from engine.processes import Processes
 from engine.terms import Teachers
 from losses.teacher_loss import answered as rows_answered
-from problems.base import Problem
+from problems.base import Problem, words_column
 from text import store
 from text.encoded import EncodedRows
 from text.ragged import taken
@@ -31,6 +31,8 @@ from text.readers import RowFile
 def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> dict[str, Teacher | None]:
     """The teachers that a config names, without their weights; what is wrong goes to `problems`."""
     device = draft.training.device if draft.training is not None else "auto"
+    inputs, targets = draft.inputs, problem.target_specs()
+    columns = {branch: words_column(inputs, branch) for branch in inputs.model_inputs} if inputs is not None else {}
     found: dict[str, Teacher | None] = {}
     for name, conf in draft.teachers.items():
         path = f"teachers.{name}"
@@ -43,7 +45,8 @@ def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> di
             continue
         try:
             read: Teacher.Conf = core.conf.read(TEACHERS[conf.type].Conf, conf.conf)  # type: ignore[attr-defined]
-            found[name] = read.build(Classroom(problem.target_specs(), partial(open_run, device=device), others))
+            opens, place = partial(open_run, device=device), partial(_picked, device)
+            found[name] = read.build(Classroom(targets, opens, others, columns, place))
         except ValueError as error:
             problems.append(Finding(f"{path}.conf", str(error)))
         except UserError as error:
@@ -60,7 +63,7 @@ def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
         raise UserError(f"no such run folder: {path}.")
     if not (folder / WEIGHTS).exists():
         raise UserError(f"{folder.path} holds no trained model yet: {WEIGHTS} is missing.")
-    _, problem, _, graph = opened(folder, plugins=plugins)
+    experiment, problem, encoder, graph = opened(folder, plugins=plugins)
     specs = {layer: spec for layer, spec in graph.specs.items() if layer not in graph.branches}
     specs |= {f"{layer}.{part}": inner for layer, spec in specs.items() for part, inner in spec.parts.items()}
     key = [store.content_key(folder / name) for name in (CONFIG, PROBLEM, WEIGHTS)]
@@ -69,7 +72,25 @@ def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
         with torch.random.fork_rng():  # a training takes the same random numbers where answers are in the store
             return Predictor.load(folder.path, device, plugins=plugins, also=list(addresses))
 
-    return OpenRun(specs, graph.outputs, problem.target_specs(), key, load)
+    left_out = experiment.conf.training_params.left_out
+    return OpenRun(
+        specs,
+        graph.outputs,
+        problem.target_specs(),
+        key,
+        load,
+        encoder,
+        learns_words=word_init(experiment.conf) is not None,
+        group_by=problem.group_by,
+        left_out=None if left_out is None else (left_out.fold, left_out.of),
+        is_finished=folder.is_finished,
+    )
+
+
+def _picked(device: str) -> torch.device:
+    from engine.predictor import pick_device  # late, as above
+
+    return pick_device(device)
 
 
 class Teaching:
@@ -147,8 +168,12 @@ def prepare(
     cache_dir: Path | None,
     processes: Processes,
     say: Callable[[str], None],
+    is_training: bool = False,
 ) -> Teaching:
-    """Let the teachers answer at these addresses for the rows of a file. UserError where one answers none of them."""
+    """Let the teachers answer at these addresses for the rows of a file. UserError where one answers none of them.
+
+    is_training  whether the student is trained on these rows
+    """
     wanted: dict[str, set[str]] = {}
     made = {}
     for name, address in sorted(address.partition(".")[::2] for address in addresses):
@@ -165,11 +190,11 @@ def prepare(
         assert teacher is not None and conf is not None
         teacher.ask(asked)
         if conf.online:
-            read = teacher.read(file, cache_dir)
+            read = teacher.read(file, cache_dir, is_training)
             places = places_of(rows.keys, read.keys)
             online[name] = Asked(teacher, read, sorted(asked), places)
         else:
-            given = answered(name, teacher, file, asked, cache_dir, processes, say)
+            given = answered(name, teacher, file, asked, cache_dir, processes, say, is_training)
             places = places_of(rows.keys, given.rows.keys)
             stored[name] = Answers(given.tables, places)
             say(_report(name, given))

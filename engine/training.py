@@ -25,6 +25,7 @@ from core.config import ExperimentConf
 from core.errors import ConfigError, UserError
 from core.seeding import seed_everything
 from core.types import Batch, Scores
+from distillation.untargeted import Untargeted
 from engine.checkpoint import FINISHED, SCORES, RunFolder
 from engine.draft import Draft, make_plan, make_problem, word_init
 from engine.encoder_vectors import EncoderVectors, give_vectors
@@ -44,8 +45,9 @@ from engine.warm_start import basis_of, start_from
 from model_zoo.graph import Graph, Model
 from problems.base import Problem
 from text.batching import batches_of_tokens, grouped_batches, mixed_batches, training_batches
-from text.encoded import EncodedRows, Untargeted, encode_file, encode_training_file
+from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
+from text.folds import folds
 from text.readers import RowFile
 from text.vectors import VectorWords, load_vectors
 
@@ -273,7 +275,7 @@ class Data:
     valid: EncodedRows
     encoder: InputEncoder
     problem: Problem
-    unlabelled: EncodedRows | None = None
+    unlabelled: Sequence[EncodedRows] = ()
     """More training rows, for which nobody says what is right."""
 
 
@@ -298,13 +300,18 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     for name, rows in (("training", train), *(("unlabelled", rows) for rows in unlabelled), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
+    if (left_out := conf.training_params.left_out) is not None:
+        train = train.taken(np.flatnonzero(folds(train, problem.group_by, left_out.of) != left_out.fold))
+        say(f"training rows without fold {left_out.fold} of {left_out.of}: {len(train):,}")
+        if not len(train):
+            raise UserError(f"{paths.train_data_path}: all rows belong to fold {left_out.fold}. Take more rows.")
     train = train.taught()
     if idle := len(train) - train.rows_with_examples:
         say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
     if idle == len(train):
         sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
         raise UserError(f"{paths.train_data_path}: {sentence}")
-    return Data(train, valid, encoder, problem, *unlabelled)
+    return Data(train, valid, encoder, problem, unlabelled)
 
 
 def _taught(
@@ -327,13 +334,13 @@ def _taught(
         for name, answer in answers.items():
             known[name] = sign * score_of(data.problem, [metric], answer, data.valid)[metric]
         weighting.know(known)
-    files = [(row_file(conf, paths.train_data_path or ""), data.train)]
-    if data.unlabelled is not None and paths.unlabelled_data_path is not None:
-        columns = data.encoder.text_columns
-        files.append((row_file(conf, paths.unlabelled_data_path, columns), data.unlabelled))
+    columns = data.encoder.text_columns
+    more = [] if paths.unlabelled_data_path is None else [row_file(conf, paths.unlabelled_data_path, columns)]
+    files = [(row_file(conf, paths.train_data_path or ""), data.train), *zip(more, data.unlabelled, strict=True)]
     wanted = objective.addresses
     return [
-        TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say)) for file, rows in files
+        TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say, rows is data.train))
+        for file, rows in files
     ]
 
 
@@ -357,8 +364,9 @@ def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:
     """UserError where a loss reads groups, but has nothing to learn from them."""
     for term in terms:
-        if term.group_by is not None:
-            target = term.inputs[1]
+        if term.group_by is None:
+            continue
+        for target in (address for address in term.inputs if address in rows.targets):
             targets_N, groups_N = rows.targets[target], rows.targets[term.group_by]
             order = np.lexsort((targets_N, groups_N))
             if not ((np.diff(targets_N[order]) != 0) & (np.diff(groups_N[order]) == 0)).any():

@@ -161,7 +161,7 @@ class Problem(ABC):
             column: self._encode_column(column, rows, errors, growing) for column in self.target_columns
         }
         if self.group_by is not None:
-            arrays[self.group_by] = self._encode_groups(self.group_by, rows, errors)
+            arrays[self.group_by] = group_ids(self.group_by, rows, errors)
         return arrays, errors
 
     def kept(self, rows: Sequence[Row], tokens: Mapping[str, Tokens]) -> dict[str, Any]:
@@ -239,14 +239,6 @@ class Problem(ABC):
     def _encode_column(self, column: str, rows: Sequence[Row], errors: list[str], growing: bool) -> Any:
         """The values of a target column; adds to errors where they are empty."""
 
-    def _encode_groups(self, column: str, rows: Sequence[Row], errors: list[str]) -> np.ndarray:
-        cells = [row.cells.get(column, "") for row in rows]
-        hashes = {cell: _hash(cell) for cell in set(cells)}
-        if "" in hashes:
-            for at, cell in enumerate(cells):
-                errors[at] = errors[at] or ("" if cell else f"column {column}, which groups rows, is empty.")
-        return np.fromiter((hashes[cell] for cell in cells), np.int64, len(cells))
-
     def _fields(self) -> list[str]:
         """The known predict_fields."""
         return list(self.default_fields)
@@ -258,6 +250,16 @@ class Problem(ABC):
     @abstractmethod
     def _field(self, field: str, decoded: Any) -> list[Any]:
         """The cells of one predict_field, one for each row."""
+
+
+def group_ids(column: str, rows: Sequence[Row], errors: list[str]) -> np.ndarray:
+    """int64, which group each row belongs to, the same in every file; adds to errors where that is not said."""
+    cells = [row.cells.get(column, "") for row in rows]
+    hashes = {cell: _hash(cell) for cell in set(cells)}
+    if "" in hashes:
+        for at, cell in enumerate(cells):
+            errors[at] = errors[at] or ("" if cell else f"column {column}, which groups rows, is empty.")
+    return np.fromiter((hashes[cell] for cell in cells), np.int64, len(cells))
 
 
 def words_column(inputs: InputsConf, branch: str) -> str:

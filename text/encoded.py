@@ -23,7 +23,7 @@ from text.token_splitter import TokenSplitter
 from text.tokenizers import versions
 from text.tokens import Tokens
 
-__all__ = ["EncodedRows", "TargetEncoder", "Untargeted", "encode_file", "encode_training_file"]
+__all__ = ["EncodedRows", "TargetEncoder", "encode_file", "encode_training_file"]
 
 CHUNK = 10_000
 """Rows that are encoded at a time."""
@@ -52,34 +52,6 @@ class TargetEncoder(Protocol):
 
     def restore(self, state: Mapping[str, JSON]) -> None:
         """Fitted as the encoder whose `state` this was."""
-
-
-class Untargeted:
-    """What encodes no target: rows that nobody says what is right for."""
-
-    target_columns: list[str] = []
-    group_by: str | None = None
-
-    def encode(
-        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens]
-    ) -> tuple[dict[str, Any], list[str]]:
-        """No values."""
-        return {}, [row.error for row in rows]
-
-    def finish(self) -> Mapping[str, np.ndarray]:
-        """Nothing to fit."""
-        return {}
-
-    def target_specs(self) -> Mapping[str, Spec]:
-        """None."""
-        return {}
-
-    def state(self) -> Mapping[str, JSON]:
-        """None."""
-        return {}
-
-    def restore(self, state: Mapping[str, JSON]) -> None:
-        """Nothing."""
 
 
 def encode_training_file(

@@ -10,7 +10,7 @@ import torch
 from core.types import NO_TARGET, Batch, Features, Spec
 from text.input_plan import InputPlan
 from text.padding import Part, pad, pad_inner
-from text.ragged import Ragged
+from text.ragged import Ragged, taken
 from text.vocabulary import START
 from text.windows import Windows
 
@@ -93,6 +93,12 @@ class EncodedRows:
         kept = np.flatnonzero(np.all([values != NO_TARGET for values in places.values()], axis=0))
         taught = windows.taken(kept)
         return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, taught, self.specs)
+
+    def taken(self, rows: np.ndarray) -> "EncodedRows":
+        """These rows only, with all their examples."""
+        columns = {column: ragged.taken(rows) for column, ragged in self.columns.items()}
+        targets = {name: taken(values, rows) for name, values in self.targets.items()}
+        return EncodedRows(self.plan, columns, targets, self.lines[rows], self.skipped, specs=self.specs)
 
     def batches(self, orders: Iterable[np.ndarray], wanted: Collection[str] = ()) -> Iterator[Batch]:
         """A batch for each of these lists of rows, with those of the target columns that are wanted.

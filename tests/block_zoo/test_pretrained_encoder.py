@@ -7,8 +7,8 @@ from tiny_encoders import KINDS, write_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from block_zoo import PretrainedEncoder
-from block_zoo.pretrained_encoder import POSITIONS_BEHIND_PADDING
 from core.errors import UserError
+from core.pretrained import POSITIONS_BEHIND_PADDING
 from core.types import Row
 from text.encoder import InputEncoder
 from text.input_plan import InputPlan

@@ -18,7 +18,7 @@ SETS = {"labels": Spec("BC", {"C": 2}, labels=("x", "y"))}
 
 
 def teacher(targets, **conf):
-    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}))
+    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}, {}, cast(Any, None)))
 
 
 def file(tmp_path, text, name="rows.tsv"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_encoders import write_encoder
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from core.errors import ConfigError, UserError
 from engine.checkpoint import RunFolder
@@ -137,6 +138,20 @@ def test_a_teacher_with_another_architecture_tokenizer_and_column_names_teaches(
     task.config["teachers"]["big"]["conf"] = {"path": str(task.folder / "big")}
     with pytest.raises(UserError, match="words"):
         trained(task, force=True)
+
+
+def test_a_checkpoint_of_transformers_teaches(task):
+    folder = write_encoder(task.folder / "checkpoint")
+    settings = AutoConfig.from_pretrained(folder, id2label={0: "LABEL_0", 1: "LABEL_1"})
+    AutoModelForSequenceClassification.from_config(settings).save_pretrained(folder)
+    task.config["teachers"] = {"big": {"type": "Transformers", "conf": {"model": str(folder)}}}
+    task.config["loss"]["losses"] = [SOFT, {"type": "HiddenMSELoss", "inputs": ["vector", "big.pooled"]}]
+    with pytest.raises(ConfigError, match="teachers.big.conf: knows the labels LABEL_0, LABEL_1, but those here are "):
+        trained(task)
+    task.config["teachers"]["big"]["conf"]["labels"] = ["down", "up"]
+    said: list[str] = []
+    trained(task, said=said)
+    assert any("teacher 'big': answered 120 rows" in line for line in said)
 
 
 def test_several_teachers_are_weighed_and_their_weights_recorded(school):
