@@ -357,7 +357,7 @@ def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
                 texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
                 kept = zip(layer.inputs, conf.kept_lengths(room, texts), strict=True)
                 if lost := sum(rows.answers_behind(branch, pieces.numpy()) for branch, pieces in kept):
-                    sentence = f"{lost:,} answers lie in what is cut. These rows count, but nothing can find the answer"
+                    sentence = f"{lost:,} answers lie in what is cut, where nothing can learn or find them"
                     yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
 
 
