@@ -27,9 +27,9 @@ from benchmarks.rounds import add_round_arguments, ratios, rounds, spread
 from benchmarks.speed import ours, taken
 from core.seeding import seed_everything
 from core.types import Row
+from engine.data import read_data, row_file
 from engine.experiment import Experiment, load_experiment
 from engine.predictor import Predictor, pick_device
-from engine.training import read_data, row_file
 from model_zoo.graph import Model
 
 CONFIG = Path("configs/glue/mrpc_encoder.json")

@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Features
+from engine.data import Data, checked_scores, read_data, row_file
 from engine.experiment import Experiment, load_experiment
 from engine.predictor import pick_device, pick_precision
-from engine.training import Data, checked_scores, read_data, row_file
 
 
 def arguments() -> argparse.Namespace:

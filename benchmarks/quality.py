@@ -28,11 +28,12 @@ from sklearn.multiclass import OneVsRestClassifier
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Scores
 from engine.checkpoint import SCORES, STATE, RunFolder
+from engine.data import Data, read_data, row_file
 from engine.draft import make_problem
 from engine.experiment import Experiment, cache_folder, load_experiment
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
-from engine.training import Data, read_data, row_file, train
+from engine.training import train
 from problems import Classification, MultiLabel, Regression, SequenceTagging
 from problems.base import Decoded
 from problems.sequence_tagging import DecodedTags

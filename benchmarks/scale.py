@@ -50,7 +50,7 @@ CONFIG = {
 }  # fmt: skip
 ENCODE = (
     "import sys; from pathlib import Path; from engine.experiment import load_experiment; "
-    "from engine.training import read_data; read_data(load_experiment(Path(sys.argv[1])).conf, print)"
+    "from engine.data import read_data; read_data(load_experiment(Path(sys.argv[1])).conf, print)"
 )
 
 

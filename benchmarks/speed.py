@@ -31,6 +31,7 @@ from benchmarks.standin import WIDTH, Learner, Rows, StandIn
 from core.seeding import seed_everything
 from core.types import Batch
 from engine.checkpoint import RunFolder
+from engine.data import Data, read_data
 from engine.experiment import Experiment, load_experiment
 from engine.objective import Objective
 from engine.predictor import Predictor
@@ -39,7 +40,7 @@ from engine.reporter import Reporter
 from engine.teachers import TrainingSet
 from engine.trainers.base import Report
 from engine.trainers.standard import Standard
-from engine.training import Data, make_accelerator, make_workplace, read_data
+from engine.workplace import make_accelerator, make_workplace
 from model_zoo.graph import Graph, Model
 from text.batching import prediction_batches, training_batches
 from text.encoded import EncodedRows

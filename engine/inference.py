@@ -14,9 +14,9 @@ from core.errors import UserError
 from core.files import written_aside
 from core.types import Prediction, Scores
 from engine.checkpoint import SCORES, RunFolder, json_text
+from engine.data import checked_scores, row_file
 from engine.experiment import cache_folder, checked, models_with_code
 from engine.predictor import Predictor
-from engine.training import checked_scores, row_file
 from text.encoded import EncodedRows, encode_file
 from text.readers import SHOWN_BAD_ROWS, RowFile, format_named
 from text.writers import PredictionWriter

@@ -16,12 +16,13 @@ from distillation import report
 from distillation.base import answer_spec
 from distillation.ensemble import mean_answer
 from distillation.weighting import Lesson
+from engine.data import checked_scores, read_data, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
 from engine.processes import Processes
 from engine.teachers import answers_for, score_of
 from engine.terms import Weighing
-from engine.training import checked_scores, make_accelerator, read_data, row_file
+from engine.workplace import make_accelerator
 from losses.teacher_loss import answered, two_sided
 
 ELEMENTS = {"BD": "rows", "BTD": "tokens", "BC": "labels of rows"}

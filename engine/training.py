@@ -1,55 +1,37 @@
 """Training from start to end: data, model, trainer, validations, checkpoints; and how it goes on where it stopped."""
 
-import functools
 import math
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import core.conf
-from block_zoo import PretrainedEncoder
-from block_zoo.embedding import Embedding
 from core.conf import JSON
-from core.config import ExperimentConf
-from core.errors import ConfigError, UserError
+from core.errors import UserError
 from core.seeding import seed_everything
-from core.types import Batch, Scores
-from distillation.untargeted import Untargeted
+from core.types import Scores
 from engine.checkpoint import FINISHED, SCORES, RunFolder
-from engine.draft import Draft, make_plan, make_problem, word_init
-from engine.encoder_vectors import EncoderVectors, give_vectors
-from engine.experiment import Experiment, cache_folder, score_problems
+from engine.data import Data, checked_scores, cut_texts, read_data, refuse_equal_groups, row_file
+from engine.draft import Draft
+from engine.experiment import Experiment, cache_folder
 from engine.objective import Objective
-from engine.optimizers import LearningRate, make_optimizer
-from engine.parameter_groups import parameter_groups
-from engine.predictor import Predictor, pick_device, pick_precision
-from engine.prefetch import prefetched
+from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter, score_text
+from engine.starting_weights import load_pretrained
 from engine.teachers import TrainingSet, answers_for, prepare, score_of
-from engine.terms import Teachers, Term
+from engine.terms import Teachers
 from engine.trainers import TRAINERS
 from engine.trainers.base import Progress, Report, Workplace
-from engine.warm_start import basis_of, start_from
-from model_zoo.graph import Graph, Model
-from problems.base import Problem
-from text.batching import batches_of_tokens, grouped_batches, mixed_batches, training_batches
-from text.encoded import EncodedRows, encode_file, encode_training_file
-from text.encoder import InputEncoder
-from text.folds import folds
-from text.readers import RowFile
-from text.vectors import VectorWords, load_vectors
+from engine.workplace import make_accelerator, make_workplace
+from model_zoo.graph import Model
+from text.encoded import EncodedRows
 
 
 def train(experiment: Experiment, say: Callable[[str], None], force: bool = False, resume: bool = False) -> Scores:
@@ -183,137 +165,6 @@ def _follow(
     processes.accelerator.wait_for_everyone()
 
 
-def make_workplace(
-    conf: ExperimentConf,
-    model: Model,
-    objective: Objective,
-    sets: Sequence[TrainingSet],
-    processes: Processes,
-    source: str = "",
-) -> Workplace:
-    """What the trainer of a config works with, at the start of a training. ConfigError for idle parameter groups.
-
-    sets  the training rows first, then those without targets
-    """
-    training, accelerator = conf.training_params, processes.accelerator
-    weights = [*model.weights(), *objective.learned()]
-    optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, weights, source))
-    group_by = next((term.group_by for term in objective.terms if term.group_by is not None), None)
-    labelled = sets[0].rows
-    groups = None if group_by is None else labelled.targets[group_by]
-    device, addresses = accelerator.device, objective.addresses
-    alone = -1 - np.arange(sum(len(part.rows.lengths) for part in sets[1:]))  # a row without target is its own group
-    firsts = np.cumsum([0, *(len(part.rows.lengths) for part in sets)])
-
-    @functools.lru_cache(maxsize=1)
-    def batches_of(epoch: int) -> list[np.ndarray]:
-        size, found = training.batch_size * processes.count, []
-        for first, part in zip(firsts, sets, strict=False):
-            lengths = part.rows.lengths
-            if training.batch_tokens is not None:
-                made = batches_of_tokens(lengths, training.batch_tokens * processes.count, training.seed, epoch)
-            elif groups is None or part is not sets[0]:
-                made = training_batches(lengths, size, training.seed, epoch)
-            else:
-                made = grouped_batches(lengths, groups, size, training.seed, epoch)
-            found.append([first + batch for batch in made] if first else made)
-        return found[0] if len(found) == 1 else mixed_batches(found, training.seed, epoch)
-
-    def batches(examples: Sequence[np.ndarray]) -> Iterator[Batch]:
-        numbers = [int(np.searchsorted(firsts, these[0], side="right")) - 1 for these in examples]
-        orders = [these - firsts[number] for number, these in zip(numbers, examples, strict=True)]
-        made = [
-            part.rows.batches([order for at, order in zip(numbers, orders, strict=True) if at == number], addresses)
-            for number, part in enumerate(sets)
-        ]
-        with_stored = (
-            sets[number].teaching.before(next(made[number]), order)
-            for number, order in zip(numbers, orders, strict=True)
-        )
-        for number, order, batch in zip(numbers, orders, prefetched(with_stored, device), strict=True):
-            yield sets[number].teaching.after(batch, order)
-
-    updates = math.ceil(len(batches_of(0)) / training.accumulation_steps)  # every epoch has as many
-    for layer in model.inner_layers() if training.compile else ():
-        layer.compile(dynamic=True)
-    objective = objective.to(device)
-    if len(sets) > 1 or not model.all_learn_from(objective.addresses):
-        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-    prepared_model, prepared_optimizer = accelerator.prepare(model.to(device), optimizer)
-    vectors = [weight for weight in model.vectors() if weight.requires_grad]
-    if training.adversarial and not vectors:
-        sentence = "moves vectors of words or pieces that are trained, but here are none. Leave it out."
-        raise UserError(f"training_params.adversarial: {sentence}")
-    average = None
-    if training.ema is not None and processes.is_sharded:
-        raise UserError("training_params.ema: an average needs whole weights, but FSDP shares them out. Leave it out.")
-    if training.ema is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema))  # type: ignore[no-untyped-call]
-    return Workplace(
-        processes=processes,
-        model=prepared_model,
-        trained=cast(Model, prepared_model) if processes.is_sharded else model,
-        objective=objective,
-        optimizer=prepared_optimizer,
-        learning_rate=LearningRate.of(
-            training, optimizer.defaults["lr"], training.max_epoch and updates * training.max_epoch
-        ),
-        batches=batches,
-        conf=training,
-        batches_of=batches_of,
-        groups=None if groups is None else np.concatenate([groups, alone]),
-        average=average,
-        vectors=vectors,
-    )
-
-
-@dataclass(frozen=True)
-class Data:
-    """Encoded training and validation rows, and what was fitted on the training rows."""
-
-    train: EncodedRows
-    valid: EncodedRows
-    encoder: InputEncoder
-    problem: Problem
-    unlabelled: Sequence[EncodedRows] = ()
-    """More training rows, for which nobody says what is right."""
-
-
-def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
-    """Encode the training and validation files (or find them encoded); vocabularies and labels are fitted on train."""
-    inputs, paths = conf.inputs, conf.inputs.data_paths
-    problem = make_problem(inputs)
-    valid_path = paths.valid_data_path or paths.test_data_path
-    assert paths.train_data_path is not None and valid_path is not None
-    takes_all = inputs.involve_all_words_in_pretrained_emb and paths.pre_trained_emb is not None
-    extra = VectorWords(*_vector_source(conf)) if takes_all else ()
-    plan = make_plan(conf, extra)
-    more = [] if paths.unlabelled_data_path is None else [row_file(conf, paths.unlabelled_data_path, plan.text_columns)]
-    train, encoder = encode_training_file(
-        row_file(conf, paths.train_data_path), plan, problem, cache_folder(conf), inputs.on_bad_row, more
-    )
-    if word_init(conf) is not None and "word" in encoder.vocabularies:
-        encoder.learn = encoder.vocabularies["word"].add
-    valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
-    unlabelled = [encode_file(file, encoder, Untargeted(), cache_folder(conf), inputs.on_bad_row) for file in more]
-    encoder.learn = None
-    for name, rows in (("training", train), *(("unlabelled", rows) for rows in unlabelled), ("validation", valid)):
-        skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
-        say(f"{name} rows: {len(rows):,}{skipped}")
-    if (left_out := conf.training_params.left_out) is not None:
-        train = train.taken(np.flatnonzero(folds(train, problem.group_by, left_out.of) != left_out.fold))
-        say(f"training rows without fold {left_out.fold} of {left_out.of}: {len(train):,}")
-        if not len(train):
-            raise UserError(f"{paths.train_data_path}: all rows belong to fold {left_out.fold}. Take more rows.")
-    train = train.taught()
-    if idle := len(train) - train.rows_with_examples:
-        say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
-    if idle == len(train):
-        sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
-        raise UserError(f"{paths.train_data_path}: {sentence}")
-    return Data(train, valid, encoder, problem, unlabelled)
-
-
 def _taught(
     experiment: Experiment,
     teachers: Teachers,
@@ -342,101 +193,6 @@ def _taught(
         TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say, rows is data.train))
         for file, rows in files
     ]
-
-
-def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
-    """For each encoder how many texts it cannot read whole, and how many answers lie in the rest."""
-    for layer in graph.layers:
-        if layer.conf.reads_pieces:
-            conf = cast(PretrainedEncoder.Conf, layer.conf)
-            room = conf.room(*layer.input_specs)
-            lengths = rows.lengths_of(layer.inputs)
-            if cut := int((lengths > room).sum()):
-                sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
-                yield f"{sentence} (the longest has {lengths.max():,})"
-                texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
-                kept = zip(layer.inputs, conf.kept_lengths(room, texts), strict=True)
-                if lost := sum(rows.answers_behind(branch, pieces.numpy()) for branch, pieces in kept):
-                    sentence = f"{lost:,} answers lie in what is cut, where nothing can learn or find them"
-                    yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
-
-
-def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:
-    """UserError where a loss reads groups, but has nothing to learn from them."""
-    for term in terms:
-        if term.group_by is None:
-            continue
-        for target in (address for address in term.inputs if address in rows.targets):
-            targets_N, groups_N = rows.targets[target], rows.targets[term.group_by]
-            order = np.lexsort((targets_N, groups_N))
-            if not ((np.diff(targets_N[order]) != 0) & (np.diff(groups_N[order]) == 0)).any():
-                sentence = f"no two rows of one {term.group_by} differ in {target}; {term.name} learns from such rows."
-                raise UserError(f"{path}: {sentence}")
-
-
-def row_file(conf: ExperimentConf, path: str | Path, needed: Collection[str] | None = None) -> RowFile:
-    """A data file with the columns and the format of a config; not all columns must be there if some are needed."""
-    inputs = conf.inputs
-    return RowFile(Path(path), inputs.file_header or {}, inputs.file_with_col_header, inputs.data_format, needed)
-
-
-def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[str]:
-    """The metrics of the config (by default the problem's own), checked again now that the labels are known."""
-    if problems := score_problems(problem, conf.metrics, conf.outputs.predict_fields or []):
-        raise ConfigError(source, problems)
-    return list(conf.metrics) or list(problem.default_metrics)
-
-
-def load_pretrained(
-    conf: ExperimentConf, model: Model, data: Data, say: Callable[[str], None], before: Path | None = None
-) -> None:
-    """Put into a new model what it starts from: vectors of words, weights of encoders, those of an earlier run.
-
-    before  the run of the stage before, in the place of the one that the config names
-    """
-    paths, encoder = conf.inputs.data_paths, data.encoder
-    named = paths.pretrained_model_path
-    earlier = before or (None if named is None else Path(named))
-    has_words = "word" in model.rows_by_id().values()
-    if has_words and (init := word_init(conf)) is not None:
-        vocabulary = encoder.vocabularies["word"]
-        embedding = cast(Embedding, model.embedding)
-        source = EncoderVectors(init, cache_folder(conf))
-        basis = None if earlier is None else basis_of(earlier, embedding)
-        give_vectors(embedding, vocabulary.words, len(vocabulary.specials), source, basis)
-        say(f"vectors of {len(vocabulary):,} words from {init.encoder}")
-    if has_words and paths.pre_trained_emb is not None:
-        path, kind, binary = _vector_source(conf)
-        vectors, found = load_vectors(path, kind, binary, encoder.vocabularies["word"].words, cache_folder(conf))
-        say(f"pretrained vectors: {np.count_nonzero(found):,} of {len(found):,} words have one")
-        try:
-            model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator, union-attr]
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from error
-    for line in model.load_pretrained():
-        say(line)
-    if earlier is not None:
-        for line in start_from(earlier, model, encoder, data.problem):
-            say(line)
-
-
-def _vector_source(conf: ExperimentConf) -> tuple[Path, str, bool]:
-    inputs = conf.inputs
-    path = inputs.data_paths.pre_trained_emb
-    assert path is not None
-    return Path(path), inputs.pretrained_emb_type, inputs.pretrained_emb_binary_or_text == "binary"
-
-
-def make_accelerator(conf: ExperimentConf) -> Accelerator:
-    """Devices, processes and mixed precision by accelerate."""
-    device = pick_device(conf.training_params.device)
-    precision = pick_precision(conf, device)
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UserError("training_params.precision: this CUDA device has no bf16. Use fp16, fp32 or auto.")
-    AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 
 def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:

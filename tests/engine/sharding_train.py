@@ -11,6 +11,7 @@ from accelerate.utils import DistributedType
 import engine.training
 import train
 from core.command_line import run_door
+from engine.workplace import make_accelerator
 
 
 def sharding(accelerator: Accelerator) -> Accelerator:
@@ -23,6 +24,5 @@ def sharding(accelerator: Accelerator) -> Accelerator:
     return accelerator
 
 
-make = engine.training.make_accelerator
-engine.training.make_accelerator = lambda conf: sharding(make(conf))
+engine.training.make_accelerator = lambda conf: sharding(make_accelerator(conf))  # type: ignore[attr-defined]
 sys.exit(run_door(train.main))

@@ -68,7 +68,7 @@ def test_a_training_that_goes_on_has_its_vectors_from_where_it_stopped(words, do
     assert door("train", "--conf_path", words.path)[0] == 0
     whole = RunFolder(words.run).read_state()["model"]
     assert door("train", "--conf_path", words.path, "--force", "--set", "training_params.max_epoch=1")[0] == 0
-    monkeypatch.setattr("engine.training.give_vectors", lambda *_: pytest.fail("made them again"))
+    monkeypatch.setattr("engine.starting_weights.give_vectors", lambda *_: pytest.fail("made them again"))
     code, _, err = door("train", "--conf_path", words.path, "--resume")
     assert code == 0, err
     assert all(torch.equal(value, whole[name]) for name, value in RunFolder(words.run).read_state()["model"].items())

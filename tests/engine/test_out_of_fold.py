@@ -14,13 +14,15 @@ from tiny_encoders import write_encoder
 
 from core.errors import ConfigError, UserError
 from engine.checkpoint import RunFolder
+from engine.data import read_data, row_file
 from engine.draft import Draft
 from engine.experiment import checked, load_experiment
 from engine.out_of_fold import train_folds
 from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.teachers import prepare
-from engine.training import make_accelerator, read_data, row_file, train
+from engine.training import train
+from engine.workplace import make_accelerator
 
 SOFT = {"type": "SoftTargetLoss", "inputs": ["output", "big"]}
 

@@ -196,7 +196,7 @@ def test_fp16_on_a_cpu_is_refused(task):
 
 
 def test_bf16_on_a_device_without_it_is_refused(task, monkeypatch):
-    monkeypatch.setattr("engine.training.pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("engine.workplace.pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: False)
     with pytest.raises(UserError, match="this CUDA device has no bf16"):
         trained(task, "training_params.precision=bf16")
