@@ -200,7 +200,7 @@ def _note_score(progress: Progress, score: float, sign: int, patience: int | Non
 
     Early stopping is decided here too. sign: -1 = lower is better
     """
-    progress.last_score, best = score, progress.best_score
+    progress.last_gain, best = sign * score, progress.best_score
     gained = best is None or (not math.isnan(score) and (math.isnan(best) or sign * score > sign * best))
     if gained:
         progress.best_score, progress.validations_without_gain = score, 0

@@ -31,7 +31,8 @@ class Progress:
     step: int = 0
     """Updates of the weights that are done."""
     best_score: float | None = None
-    last_score: float | None = None
+    last_gain: float | None = None
+    """The last validation score, negative where less is better."""
     validations_without_gain: int = 0
     finished: bool = False
 

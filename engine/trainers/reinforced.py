@@ -1,5 +1,6 @@
 """A student and a policy that chooses its teachers, trained in turns."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,9 +27,9 @@ class Reinforced(Standard):
     rewarded for its choices by the student's losses on the rows of the last update, measured after it.
 
     Rewards: 1 = -CE on the labels; 2 = -CE - distillation loss; 3 = gamma * reward 2 + (1 - gamma) * the last
-    validation score. The default update is REINFORCE: the gradient of the logarithm of the probability of what was
-    chosen, times how far the reward is above its moving mean in units of its moving deviation. The paper's update is
-    the gradient of the probabilities, times the reward as it is.
+    validation score, negative where less is better. The default update is REINFORCE: the gradient of the logarithm of
+    the probability of what was chosen, times how far the reward is above its moving mean in units of its moving
+    deviation. The paper's update is the gradient of the probabilities, times the reward as it is.
 
         {"type": "Reinforced", "conf": {"average_epochs": 2, "episode": 8, "reward": 1}}
 
@@ -102,7 +103,9 @@ class Reinforced(Standard):
             hard, soft = place.objective.hard_and_soft(place.model(batch.inputs, self.read), batch, share or 1.0)
         reward = -hard if settings.reward == 1 else -hard - soft
         if settings.reward == 3:
-            reward = settings.gamma * reward + (1 - settings.gamma) * (place.progress.last_score or 0.0)
+            gain = place.progress.last_gain
+            known = gain if gain is not None and math.isfinite(gain) else 0.0
+            reward = settings.gamma * reward + (1 - settings.gamma) * known
         return place.processes.summed(reward * share)
 
     def _learn(self, reward: Tensor) -> None:

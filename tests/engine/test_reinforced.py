@@ -61,6 +61,15 @@ def test_every_reward_and_update_changes_the_policy(school, conf, selection):
     assert all(torch.isfinite(value).all() for value in after.values())
 
 
+def test_a_score_of_which_less_is_better_is_a_negative_reward(school):
+    school.config["trainer"]["conf"] |= {"reward": 3, "gamma": 0.0}
+    school.config["metrics"] = ["log_loss"]
+    trained(school, "training_params.max_epoch=2", "training_params.batch_num_to_show_results=1")
+    first = next(record for record in records(school) if record["kind"] == "validation")
+    rewards = [record["reward"] for record in records(school) if "reward" in record]
+    assert rewards and rewards == pytest.approx([-first["log_loss"]] * len(rewards))
+
+
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_resumed_training_ends_with_the_same_student_and_policy(school, stop):
     """Epochs have 8 updates and episodes 3, so that a state lies within an episode."""
