@@ -99,8 +99,9 @@ class Reinforced(Standard):
         """What the student is worth after the episode: a scalar, the same in all processes."""
         self.policy.mode = "again"
         place, settings = self.place, self.settings
+        read, counted = self._copied(batch, share)
         with torch.no_grad():
-            hard, soft = place.objective.hard_and_soft(place.model(batch.inputs, self.read), batch, share or 1.0)
+            hard, soft = place.objective.hard_and_soft(place.model(read.inputs, self.read), read, counted)
         reward = -hard if settings.reward == 1 else -hard - soft
         if settings.reward == 3:
             gain = place.progress.last_gain

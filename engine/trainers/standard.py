@@ -107,13 +107,16 @@ class Standard:
 
     def _loss(self, batch: Batch, share: float) -> Tensor:
         """What a batch costs; with R-Drop half of equation 4 of its paper, so that its weight changes no rate."""
-        place, share = self.place, share or 1.0  # no share: what it costs does not count
-        if not place.conf.r_drop:
-            return place.objective(place.model(batch.inputs, self.read), batch, share)
-        batch = batch.twice()
+        place = self.place
+        batch, share = self._copied(batch, share)
         outputs = place.model(batch.inputs, self.read)
-        found = place.objective(outputs, batch, 2 * share)  # every row is there twice
-        return found + place.conf.r_drop / 4 * place.objective.disagreement(outputs)
+        found = place.objective(outputs, batch, share)
+        return found + place.conf.r_drop / 4 * place.objective.disagreement(outputs) if place.conf.r_drop else found
+
+    def _copied(self, batch: Batch, share: float) -> tuple[Batch, float]:
+        """A batch and its share as the losses see them: with R-Drop every row is there twice."""
+        share = share or 1.0  # no share: what it costs does not count
+        return (batch.twice(), 2 * share) if self.place.conf.r_drop else (batch, share)
 
 
 @contextmanager

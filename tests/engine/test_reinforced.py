@@ -70,6 +70,11 @@ def test_a_score_of_which_less_is_better_is_a_negative_reward(school):
     assert rewards and rewards == pytest.approx([-first["log_loss"]] * len(rewards))
 
 
+def test_rows_that_r_drop_reads_twice_are_chosen_for_and_rewarded_twice(school):
+    trained(school, "training_params.r_drop=0.5", "training_params.batch_num_to_show_results=1")
+    assert any("reward" in record for record in records(school))
+
+
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_resumed_training_ends_with_the_same_student_and_policy(school, stop):
     """Epochs have 8 updates and episodes 3, so that a state lies within an episode."""
