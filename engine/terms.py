@@ -260,7 +260,10 @@ def _unread(terms: Sequence[Term], graph: Graph, targets: Mapping[str, Spec]) ->
 
 def _idle_teachers(draft: Draft, terms: Sequence[Term], teachers: Teachers) -> Iterator[tuple[str, str]]:
     """(path, sentence) of teachers and of a weighting that change nothing."""
-    read = {address.partition(".")[0] for term in terms for address in term.inputs}
+    addresses = {
+        address for term in terms for address in (*term.inputs, *(term.weighing.reads if term.weighing else ()))
+    }
+    read = {address.partition(".")[0] for address in addresses}
     members = {name for teacher in teachers.values() if teacher is not None for name in teacher.members}
     for name in teachers:
         if name not in read | members:

@@ -299,7 +299,16 @@ def test_idle_teachers_and_weightings_are_noticed(school):
     assert "weighting: has no effect. No loss reads 'teachers'." in said
 
 
-def test_a_numbers_that_move_need_the_length_of_the_training(school):
+def test_a_teacher_that_gives_the_policy_its_vector_is_not_idle(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    hard = {"type": "CrossEntropyLoss", "inputs": ["output", "label"]}
+    school.config["loss"]["losses"] = [hard, {**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "Reinforced", "conf": {"teachers": ["big"], "vector": "other.vector"}}
+    school.config["trainer"] = {"type": "Reinforced"}
+    assert not [str(notice) for notice in load_experiment(school.path).notices]
+
+
+def test_numbers_that_move_need_the_length_of_the_training(school):
     del school.config["training_params"]["max_epoch"]
     said = problems(school, 'loss.losses[0].weight={"start": 1, "end": 0}')
     assert "training_params.max_epoch: is missing, but a number of the losses moves until the end." in said
