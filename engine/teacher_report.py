@@ -59,7 +59,9 @@ def teacher_report(experiment: Experiment, say: Callable[[str], None]) -> str:
         parts.append(f"one of them is right for {board.oracle():.4f} of all {ELEMENTS[board.spec.axes]}")
     weighing = next((term.weighing for term in terms if term.weighing is not None), None)
     if weighing is not None and board.spec.axes == "BD":
-        parts.append(table([*board.weights(weighing, {name: found[metrics[0]] for name, found in scores.items()})]))
+        sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
+        worth = {name: sign * found[metrics[0]] for name, found in scores.items()}
+        parts.append(table([*board.weights(weighing, answers, worth)]))
     return "\n\n".join(parts)
 
 
@@ -125,10 +127,14 @@ class Board:
             _, here, there = np.intersect1d(first, second, return_indices=True)
             yield [f"{one}, {other}", f"{report.agreement(mine[here], its[there], are_numbers):.4f}"]
 
-    def weights(self, weighing: Weighing, scores: Mapping[str, float]) -> Iterator[list[str]]:
-        """The mean weight of each teacher: in all rows, by the label of the row, by whether the teacher is right."""
-        answers, weighting = [self.answers[name] for name in weighing.names], weighing.build()
-        weighting.know(scores)
+    def weights(self, weighing: Weighing, given: Outputs, worth: Mapping[str, float]) -> Iterator[list[str]]:
+        """The mean weight of each teacher: in all rows, by the label of the row, by whether the teacher is right.
+
+        given  the answers of all teachers, those that are made of others, too
+        worth  of each teacher its score, the higher the better
+        """
+        answers, weighting = [given[name] for name in weighing.names], weighing.build()
+        weighting.know(worth)
         target_N = torch.from_numpy(np.array(self.target))
         weights_NK = weighting(Lesson(answers, target_N, self.spec))
         right_NK = torch.stack([answer.values.argmax(-1) == target_N for answer in answers], 1)

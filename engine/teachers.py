@@ -222,7 +222,9 @@ def answers_for(
     processes: Processes,
     say: Callable[[str], None],
 ) -> Outputs:
-    """Name -> what each teacher who has one answer says to all rows of a file."""
+    """Name -> what each teacher who has one answer says to all rows of a file, in host memory, from the store."""
+    stored = {name: conf and replace(conf, online=False) for name, conf in draft.teachers.items()}
+    draft = replace(draft, teachers=stored)
     able = [name for name, teacher in teachers.items() if teacher is not None and "" in teacher.specs]
     teaching, examples = prepare(draft, teachers, able, file, rows, cache_dir, processes, say), np.arange(len(rows))
     return teaching.after(teaching.before(Batch(rows.lines, {}, {}), examples), examples).teachers

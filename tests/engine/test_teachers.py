@@ -1,6 +1,7 @@
 """Students that learn from teachers, through the doors and the engine."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from tiny_encoders import write_encoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from core.errors import ConfigError, UserError
+from distillation import Run
 from engine.checkpoint import RunFolder
 from engine.experiment import load_experiment
 from engine.predictor import Predictor
@@ -325,3 +327,36 @@ def test_the_report_shows_what_teachers_are_worth(school, door):
         assert float(table[name][0]) == pytest.approx(kept["accuracy"], abs=1e-4)
     assert {"average", "big,", "weight", "up", "down"} <= table.keys()
     assert not school.run.exists()
+
+
+def test_the_report_weighs_an_ensemble_and_counts_less_of_a_loss_as_more(school, door):
+    trained(school, f"outputs.save_base_dir={school.folder / 'other'}", "training_params.max_epoch=1", force=True)
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["teachers"]["both"] = {"type": "Ensemble", "conf": {"teachers": ["big", "other"]}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["metrics"] = ["log_loss"]
+    school.config["weighting"] = {"type": "ByValidationScore"}
+    code, out, err = door("train", "--conf_path", school.path, "--check_teachers")
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines() if line]
+    losses = {line[0]: float(line[1]) for line in lines if line[0] in ("big", "other", "both")}
+    names, found = (line[-3:] for line in lines if line[0] in ("weight", "all"))
+    shown = dict(zip(names, map(float, found), strict=True))
+    powers = {name: math.exp(-loss / 0.05) for name, loss in losses.items()}
+    assert shown == pytest.approx({name: powers[name] / sum(powers.values()) for name in powers}, abs=2e-3)
+
+
+def test_a_teacher_that_answers_anew_is_looked_at_in_batches(school, door, monkeypatch):
+    school.config["teachers"]["big"]["online"] = True
+    rows = (school.folder / "valid.tsv").read_text()
+    school.file("valid.tsv", rows * 4)
+    sizes, answer = [], Run.answer
+
+    def noted(self, rows, places, addresses):
+        sizes.append(len(places))
+        return answer(self, rows, places, addresses)
+
+    monkeypatch.setattr(Run, "answer", noted)
+    code, _, err = door("train", "--conf_path", school.path, "--check_teachers")
+    assert code == 0, err
+    assert sum(sizes) == 160 and max(sizes) < 160
