@@ -57,10 +57,12 @@ class Lesson:
             return torch.stack([(answer.values.float() - self.target).square() for answer in self.answers], 1)
         found = []
         for answer, logs in zip(self.answers, self.log_probabilities(), strict=True):
-            target = self.target[:, : logs.shape[1]] if logs.dim() == 3 else self.target
+            target, mask = self.target, None
+            if self.spec.axes == "BTD":
+                tokens = min(target.shape[1], logs.shape[1])
+                target, logs, mask = target[:, :tokens], logs[:, :tokens], answer.real_mask()[:, :tokens]
             flat = F.nll_loss(logs.flatten(0, -2), target.flatten().long(), reduction="none", ignore_index=NO_TARGET)
             each = flat.view(logs.shape[:-1])
-            mask = answer.mask if self.spec.axes == "BTD" else None
             found.append(each if each.dim() == 1 else mean_of_real(each, mask))
         return torch.stack(found, 1)
 
@@ -133,7 +135,7 @@ def shared_out(weights: Tensor, present_BK: Tensor) -> Tensor:
     """Weights that add up to 1 in every row, among those who are present; all alike where none of these has any."""
     kept_BK = weights * present_BK
     kept_BK = torch.where(kept_BK.sum(1, keepdim=True) > 0, kept_BK, present_BK.float())
-    return kept_BK / kept_BK.sum(1, keepdim=True).clamp(min=1e-12)
+    return kept_BK / kept_BK.sum(1, keepdim=True).clamp(min=torch.finfo(kept_BK.dtype).tiny)
 
 
 @WEIGHTINGS.register
@@ -320,4 +322,4 @@ class Agreement(Weighting):
                 masks = [answer.real_mask()[:, :tokens] for answer in lesson.answers]
                 apart = torch.stack([mean_of_real(apart[:, at], mask) for at, mask in enumerate(masks)], 1)
             apart_BK = apart if apart.dim() == 2 else apart.mean(2)
-        return (-apart_BK / self.conf.temperature).softmax(1)
+        return (-apart_BK.masked_fill(~present_BK, torch.inf) / self.conf.temperature).softmax(1)

@@ -76,6 +76,29 @@ def test_agreement_prefers_who_is_near_the_mean():
     assert min(first, second) > 0.3 > 0.01 > third
 
 
+def test_the_cost_of_tags_is_the_mean_over_the_tokens_that_teacher_and_student_read():
+    """One teacher reads more of the texts than the student, the other less."""
+    torch.manual_seed(0)
+    longer, shorter = torch.randn(2, 4, 3), torch.randn(2, 2, 3)
+    answers = [Features(logits, torch.ones(logits.shape[:2], dtype=torch.bool)) for logits in (longer, shorter)]
+    target = torch.tensor([[0, 2, 1], [1, 1, 0]])
+    found = Lesson(answers, target, Spec("BTD", {"D": 3})).losses()
+    for at, (logits, tokens) in enumerate([(longer, 3), (shorter, 2)]):
+        for row in range(2):
+            costs = [-math.log(logits[row, t].softmax(0)[target[row, t]]) for t in range(tokens)]
+            assert found[row, at].item() == pytest.approx(sum(costs) / tokens, rel=1e-5)
+
+
+def test_weights_add_up_to_one_however_much_more_an_absent_teacher_would_count():
+    """Two who disagree for sure; the third, who has no answer, would stand between them."""
+    answers = of_probabilities([(1 - 2**-20, 2**-20, 0.5)], [(True, True, False)])
+    lesson = Lesson(answers, torch.tensor([1]), LABELS)
+    assert torch.allclose(weighting("Agreement")(lesson), torch.tensor([[0.5, 0.5, 0.0]]))
+    found = weighting("ByValidationScore", temperature=0.05)
+    found.know({"a": -4.0, "b": -4.0, "c": -1.0})
+    assert torch.allclose(found(lesson), torch.tensor([[0.5, 0.5, 0.0]]))
+
+
 @pytest.mark.parametrize("per", ["batch", "row"])
 def test_random_one_takes_one_teacher_and_all_of_them_in_time(per):
     torch.manual_seed(0)
