@@ -70,7 +70,8 @@ class Reinforced(Standard):
         self.policy = cast(Policy, place.objective.weighting)
         optimizer = torch.optim.SGD if conf.update == "paper" else torch.optim.Adam
         self.optimizer = optimizer(self.policy.parameters(), lr=conf.learning_rate)
-        self.episode: list[Choice] = []
+        self.episode: list[tuple[Choice, float]] = []
+        """What was chosen, and how much the rows of this process count in the mean over all processes."""
         self.rewards = _Rewards(conf.baseline_decay)
         self.seconds = 0.0
         self.since = time.perf_counter()
@@ -82,16 +83,17 @@ class Reinforced(Standard):
         rate = super()._update(window, epoch)
         began = time.perf_counter()
         batch, share = window[-1]
+        weight = share * self.place.processes.count
         if not batch.targets:
             return rate  # nobody knows who is right here
         if is_choosing:
             assert self.policy.choice is not None
-            self.episode.append(self.policy.choice)
+            self.episode.append((self.policy.choice, weight))
             if len(self.episode) == self.settings.episode:
                 self._learn(self._reward(batch, share))
                 self.episode = []
         else:
-            self._imitate(batch)
+            self._imitate(batch, weight)
         self.seconds += time.perf_counter() - began
         return rate
 
@@ -114,20 +116,20 @@ class Reinforced(Standard):
         advantage = self.rewards.advantage(reward)
         self.optimizer.zero_grad()
         if self.settings.update == "paper":
-            gains = [self.policy.probability(choice).mean() * reward for choice in self.episode]
+            gains = [self.policy.probability(choice).mean() * weight * reward for choice, weight in self.episode]
         else:
-            gains = [self.policy.log_probability(choice).mean() * advantage for choice in self.episode]
+            gains = [self.policy.log_probability(choice).mean() * weight * advantage for choice, weight in self.episode]
         torch.autograd.backward(-torch.stack(gains).mean())
         self._step()
 
-    def _imitate(self, batch: Batch) -> None:
-        """One update of the policy towards the teachers who are right."""
+    def _imitate(self, batch: Batch, weight: float) -> None:
+        """One update of the policy towards the teachers who are right; `weight` is that of the rows of this process."""
         with torch.no_grad():
             needs_student = any(address not in batch.teachers for address in self.policy.conf.reads)
             outputs = self.place.model(batch.inputs, self.read) if needs_student else {}
             lesson = self.place.objective.lesson(outputs, batch)
         self.optimizer.zero_grad()
-        torch.autograd.backward(self.policy.imitation(lesson))
+        torch.autograd.backward(self.policy.imitation(lesson) * weight)
         self._step()
 
     def _step(self) -> None:
@@ -141,12 +143,19 @@ class Reinforced(Standard):
         return {**found, **self.rewards.told()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The choices of the episode so far."""
-        return {"choices": [asdict(choice) for choice in self.episode]}
+        """The choices of the episode so far, of each process; all must ask for them."""
+        mine = [
+            ({name: part.cpu() for name, part in asdict(choice).items()}, weight) for choice, weight in self.episode
+        ]
+        return {"choices": self.place.processes.gathered([mine])}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with them."""
-        self.episode = [Choice(**choice) for choice in state["choices"]]
+        processes = self.place.processes
+        self.episode = [
+            (Choice(**{name: part.to(processes.accelerator.device) for name, part in parts.items()}), weight)
+            for parts, weight in state["choices"][processes.number]
+        ]
 
 
 class _Rewards:

@@ -14,9 +14,12 @@ from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
 from core.types import Batch, Features, Spec
+from engine.checkpoint import RunFolder
+from engine.experiment import load_experiment
 from engine.objective import Objective
 from engine.processes import Processes
 from engine.terms import Term
+from engine.training import train
 from losses.cross_entropy import CrossEntropyLoss
 
 
@@ -86,6 +89,45 @@ def test_the_scores_are_those_of_the_model_that_is_kept_with_the_means_of_a_batc
     assert door("test", "--model", steady.run, "--input", steady.folder / "valid.tsv")[0] == 0
     tested = json.loads((steady.run / "scores.json").read_text())["test"]
     assert found == pytest.approx({name: tested[name] for name in found}, rel=1e-6)
+
+
+@pytest.fixture
+def policy(steady):
+    """A policy over two teachers, whose last batch two processes cannot share evenly: it has 3 rows."""
+    for name in ("good", "bad"):
+        train(load_experiment(steady.path, [f"outputs.save_base_dir={steady.folder / name}"]), lambda _: None)
+    rows = (steady.folder / "train.tsv").read_text().splitlines(keepends=True)
+    steady.file("train.tsv", "".join([*rows, *rows[:2]]))
+    runs = {name: {"type": "Run", "conf": {"path": str(steady.folder / name)}} for name in ("good", "bad")}
+    steady.config |= {"teachers": runs, "weighting": {"type": "Reinforced", "conf": {"vector": "good.vector"}}}
+    steady.config["loss"]["losses"].append({"type": "SoftTargetLoss", "inputs": ["output", "teachers"]})
+    steady.config["trainer"] = {"type": "Reinforced", "conf": {"episode": 3}}
+    steady.config["training_params"] |= {"batch_size": 8, "max_epoch": 3}
+    return steady
+
+
+def learnt(task):
+    found = RunFolder(task.run).read_state()["objective"]
+    return {name: value for name, value in found.items() if name.startswith("weighting.")}
+
+
+def test_a_policy_learns_in_two_processes_who_is_right_as_in_one(policy):
+    train(
+        load_experiment(policy.path, ["training_params.batch_size=16", "training_params.max_epoch=1"]), lambda _: None
+    )
+    alone = learnt(policy)
+    launched(policy, 2, "--force", "--set", "training_params.max_epoch=1")
+    for name, value in learnt(policy).items():
+        torch.testing.assert_close(value, alone[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_go_on_exactly_within_an_episode_of_a_policy(policy):
+    """Epochs have 8 updates and episodes 3."""
+    launched(policy, 2)
+    whole = learnt(policy)
+    launched(policy, 2, "--force", "--set", "training_params.max_epoch=2")
+    launched(policy, 2, "--resume")
+    assert all(torch.equal(value, whole[name]) for name, value in learnt(policy).items())
 
 
 @pytest.fixture
