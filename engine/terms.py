@@ -100,6 +100,10 @@ class _Scene:
                 graph.refuse(path, sentence)
         return self.targets.get(address) or graph.spec_at(address)
 
+    def can_be_weighed(self, names: Sequence[str], path: str) -> bool:
+        """Whether each of these teachers has one answer, by which it is weighed; if not, that is noted as a problem."""
+        return None not in [self._of_teacher(name, "", path) for name in names]
+
     def _of_teacher(self, name: str, rest: str, path: str) -> Spec | None:
         teacher = self.teachers[name]
         if teacher is None:
@@ -135,7 +139,7 @@ def trace_losses(
         path, factor = f"loss.losses[{index}]", factors[index] if factors else 1.0
         if ALL not in read or not draft.teachers:
             terms.append(_trace_loss(conf, path, factor, scene))
-        elif weighing is not None:
+        elif weighing is not None and scene.can_be_weighed(weighing.names, path):
             for name in weighing.names:
                 inputs = [f"{name}{a.removeprefix(ALL)}" if a.partition(".")[0] == ALL else a for a in conf.inputs]
                 term = _trace_loss(replace(conf, inputs=inputs), path, factor, scene)

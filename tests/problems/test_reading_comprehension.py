@@ -340,3 +340,19 @@ def test_settings_that_answers_overrule_are_noticed(door, reading):
     code, _, err = door("train", "--conf_path", reading.path, "--check")
     assert code == 0
     assert "inputs.add_start_end_for_seq: has no effect" in err and "remove_stopwords leaves the text alone" in err
+
+
+def test_teachers_with_two_answers_teach_one_by_one_but_cannot_be_weighed(door, reading):
+    big = reading.folder / "big"
+    options = ["--set", "training_params.max_epoch=1"]
+    assert door("train", "--conf_path", reading.path, "--set", f"outputs.save_base_dir={big}", *options)[0] == 0
+    reading.config["teachers"] = {"big": {"type": "Run", "conf": {"path": str(big)}}}
+    soft = {"type": "SoftTargetLoss", "inputs": ["start", "big.start"]}
+    reading.config["loss"]["losses"].append(soft)
+    code, out, err = door("train", "--conf_path", reading.path, *options)
+    assert code == 0, err
+    assert "has no answer for" not in out
+    reading.config["loss"]["losses"][-1] = {**soft, "inputs": ["start", "teachers.start"]}
+    code, _, err = door("train", "--conf_path", reading.path, "--force", *options)
+    assert code == 2
+    assert "loss.losses[2]: teacher 'big' does not have one answer of its own." in err
