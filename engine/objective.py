@@ -121,7 +121,7 @@ class Objective(nn.Module):
         found = [
             disagreement(lookup(outputs, term.inputs[0]), term.specs[1]) * weight
             for term, loss, weight in zip(self.terms, self.losses, self.weights, strict=True)
-            if not isinstance(loss, TeacherLoss)
+            if term.targets and not isinstance(loss, TeacherLoss)
         ]
         return torch.stack(found).sum()
 

@@ -147,6 +147,8 @@ def trace_losses(
     sound = [term for term in terms if term is not None]
     if weighing is not None and weighing.conf.trainer and all(issubclass(t.conf.owner, TeacherLoss) for t in sound):
         graph.refuse("loss", "the policy is rewarded for losses on targets, but there is none.")
+    if draft.training is not None and draft.training.r_drop and sound and not any(term.targets for term in sound):
+        graph.refuse("training_params.r_drop", "compares answers to a target, but no loss reads one.")
     unlabelled = draft.inputs.data_paths.unlabelled_data_path if draft.inputs is not None else None
     if teachers is not None and unlabelled is not None and sound and all(term.targets for term in sound):
         sentence = "teaches nothing: every loss reads a target. Let one read teachers alone, such as SoftTargetLoss."
