@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.types import Spec
-from distillation.weighting import WEIGHTINGS, Lesson, Weighting, shared_out
+from distillation.weighting import WEIGHTINGS, Lesson, Weighting, alike, shared_out
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Reinforced(Weighting):
                 action_BK = scores_BK + torch.randn_like(scores_BK)
             self.choice = Choice(states_BKF, action_BK, present_BK)
         if self.mode == "average" or self.choice is None:
-            return shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
+            return alike(present_BK)
         if self.conf.selection == "weights":
             return shared_out(self.choice.action.softmax(1), present_BK)
         weights_BK = shared_out(self.choice.action, present_BK)

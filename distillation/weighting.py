@@ -1,5 +1,6 @@
 """How much each of several teachers counts for a row: weighting blocks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -79,7 +80,7 @@ class Lesson:
         return found
 
 
-class Weighting(nn.Module):
+class Weighting(nn.Module, ABC):
     """Weights of teachers: `forward(lesson) -> weights_BK`, zero for those without an answer."""
 
     class Conf(core.conf.Conf):
@@ -119,16 +120,12 @@ class Weighting(nn.Module):
         """Where a weighting reads the target and nobody knows it, all count alike."""
         present_BK = lesson.present
         if self.conf.reads_target and lesson.target is None:
-            return shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
+            return alike(present_BK)
         return self.weights(lesson)
 
+    @abstractmethod
     def weights(self, lesson: Lesson) -> Tensor:
         """weights_BK, zero for those without an answer."""
-        return shared_out(self.raw(lesson), lesson.present)
-
-    def raw(self, lesson: Lesson) -> Tensor:
-        """weights_BK, or what broadcasts to it, before they are shared out among those who have answers."""
-        raise NotImplementedError
 
 
 def shared_out(weights: Tensor, present_BK: Tensor) -> Tensor:
@@ -136,6 +133,11 @@ def shared_out(weights: Tensor, present_BK: Tensor) -> Tensor:
     kept_BK = weights * present_BK
     kept_BK = torch.where(kept_BK.sum(1, keepdim=True) > 0, kept_BK, present_BK.float())
     return kept_BK / kept_BK.sum(1, keepdim=True).clamp(min=torch.finfo(kept_BK.dtype).tiny)
+
+
+def alike(present_BK: Tensor) -> Tensor:
+    """The same weight for all who are present."""
+    return shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
 
 
 @WEIGHTINGS.register
@@ -147,8 +149,8 @@ class Uniform(Weighting):
     Reference: the U-Ensemble of Yuan et al. 2021, Reinforced Multi-Teacher Selection for Knowledge Distillation.
     """
 
-    def raw(self, lesson: Lesson) -> Tensor:
-        return torch.ones_like(lesson.present, dtype=torch.float32)
+    def weights(self, lesson: Lesson) -> Tensor:
+        return alike(lesson.present)
 
 
 @WEIGHTINGS.register
@@ -174,8 +176,8 @@ class Fixed(Weighting):
 
     weights_K: Tensor
 
-    def raw(self, lesson: Lesson) -> Tensor:
-        return self.weights_K
+    def weights(self, lesson: Lesson) -> Tensor:
+        return shared_out(self.weights_K, lesson.present)
 
 
 @WEIGHTINGS.register
@@ -205,8 +207,8 @@ class ByValidationScore(Weighting):
         found_K = torch.tensor([scores[name] for name in self.names])
         self.weights_K.copy_((found_K / self.conf.temperature).softmax(0))
 
-    def raw(self, lesson: Lesson) -> Tensor:
-        return self.weights_K
+    def weights(self, lesson: Lesson) -> Tensor:
+        return shared_out(self.weights_K, lesson.present)
 
 
 @WEIGHTINGS.register
@@ -224,11 +226,11 @@ class RandomOne(Weighting):
 
     conf: Conf
 
-    def raw(self, lesson: Lesson) -> Tensor:
+    def weights(self, lesson: Lesson) -> Tensor:
         present_BK = lesson.present
         chances_BK = torch.rand(present_BK.shape if self.conf.per == "row" else present_BK.shape[1:])
-        chances_BK = chances_BK.to(present_BK.device).masked_fill(~present_BK, -1)
-        return F.one_hot(chances_BK.argmax(1), present_BK.shape[1]).float()
+        chances_BK = chances_BK.to(present_BK.device, non_blocking=True).masked_fill(~present_BK, -1)
+        return shared_out(F.one_hot(chances_BK.argmax(1), present_BK.shape[1]).float(), lesson.present)
 
 
 @WEIGHTINGS.register
@@ -243,9 +245,9 @@ class BestPerExample(Weighting):
     class Conf(Weighting.Conf):
         reads_target = True
 
-    def raw(self, lesson: Lesson) -> Tensor:
+    def weights(self, lesson: Lesson) -> Tensor:
         losses_BK = lesson.losses().masked_fill(~lesson.present, torch.inf)
-        return F.one_hot(losses_BK.argmin(1), losses_BK.shape[1]).float()
+        return shared_out(F.one_hot(losses_BK.argmin(1), losses_BK.shape[1]).float(), lesson.present)
 
 
 @WEIGHTINGS.register
@@ -262,9 +264,9 @@ class Confidence(Weighting):
     class Conf(Weighting.Conf):
         reads_target = True
 
-    def raw(self, lesson: Lesson) -> Tensor:
+    def weights(self, lesson: Lesson) -> Tensor:
         losses_BK = lesson.losses().masked_fill(~lesson.present, -torch.inf)
-        return 1 - losses_BK.softmax(1)
+        return shared_out(1 - losses_BK.softmax(1), lesson.present)
 
 
 @WEIGHTINGS.register
@@ -305,9 +307,9 @@ class Agreement(Weighting):
 
     conf: Conf
 
-    def raw(self, lesson: Lesson) -> Tensor:
+    def weights(self, lesson: Lesson) -> Tensor:
         present_BK = lesson.present
-        shares_BK = shared_out(torch.ones_like(present_BK, dtype=torch.float32), present_BK)
+        shares_BK = alike(present_BK)
         if lesson.spec.axes == "B":
             numbers_BK = torch.stack([answer.values.float() for answer in lesson.answers], 1)
             apart_BK = (numbers_BK - (shares_BK * numbers_BK).sum(1, keepdim=True)).square()
@@ -322,4 +324,5 @@ class Agreement(Weighting):
                 masks = [answer.real_mask()[:, :tokens] for answer in lesson.answers]
                 apart = torch.stack([mean_of_real(apart[:, at], mask) for at, mask in enumerate(masks)], 1)
             apart_BK = apart if apart.dim() == 2 else apart.mean(2)
-        return (-apart_BK.masked_fill(~present_BK, torch.inf) / self.conf.temperature).softmax(1)
+        nearness_BK = (-apart_BK.masked_fill(~present_BK, torch.inf) / self.conf.temperature).softmax(1)
+        return shared_out(nearness_BK, present_BK)
