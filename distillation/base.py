@@ -1,5 +1,6 @@
 """What every teacher is: something that answers for rows, by address; and what its answer to a target looks like."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,7 @@ class TeacherRows(Protocol):
 
 
 class Teacher:
-    """Answers for rows. Making one reads what it can be asked for; what takes time waits until it is asked.
-
-    Either it reads rows itself (`read`, `answer`), or its answers are made of those of its `members` (`combined`).
-    """
+    """Answers for rows. Making one reads what it can be asked for; what takes time waits until it is asked."""
 
     class Conf(core.conf.Conf):
         """Its settings in the config."""
@@ -96,27 +94,35 @@ class Teacher:
         """The one address of what may have several: `output` is the answer."""
         return "" if address == "output" else address
 
+
+class RowTeacher(Teacher, ABC):
+    """A teacher that reads rows itself."""
+
     def ask(self, addresses: Iterable[str]) -> None:
         """Hear what it will be asked for, before it reads anything large."""
 
+    @abstractmethod
     def key(self) -> JSON:
         """What its answers depend on, beside the rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, file: RowFile, cache_dir: Path | None, is_training: bool = False) -> TeacherRows:
         """The rows of a file as it reads them. UserError where it cannot read the file.
 
         is_training  whether the student is trained on them: the teacher may have been trained on them, too
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, rows: Any, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
         """What it gives at these addresses for the rows at these places, in their order, without gradient."""
-        raise NotImplementedError
 
+
+class JointTeacher(Teacher, ABC):
+    """A teacher whose answers are made of those of its members."""
+
+    @abstractmethod
     def combined(self, answers: Sequence[Features]) -> Features:
         """Its answer for rows from those of its members."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

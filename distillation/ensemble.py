@@ -8,12 +8,12 @@ from torch import Tensor
 from core.conf import NonNegativeFloat
 from core.errors import known_names
 from core.types import Features, Spec
-from distillation.base import TEACHERS, Classroom, Teacher, answer_spec
+from distillation.base import TEACHERS, Classroom, JointTeacher, answer_spec
 from losses.teacher_loss import answered, two_sided
 
 
 @TEACHERS.register
-class Ensemble(Teacher):
+class Ensemble(JointTeacher):
     """The mean of what other teachers answer: of their probabilities, or of their numbers.
 
     It answers where one of them does; then the mean is over those that do.
@@ -24,7 +24,7 @@ class Ensemble(Teacher):
     Yang et al. 2020 (1avg-o-1).
     """
 
-    class Conf(Teacher.Conf):
+    class Conf(JointTeacher.Conf):
         teachers: list[str]
         """Names of teachers that stand before it."""
         weights: list[NonNegativeFloat] | None = None
@@ -41,6 +41,8 @@ class Ensemble(Teacher):
         for name in conf.teachers:
             if name not in classroom.others:
                 raise ValueError(f"no teacher before it is called '{name}'.{known_names(classroom.others)}")
+            if classroom.others[name].members:
+                raise ValueError(f"'{name}' is made of other teachers itself: name those.")
         specs = [classroom.others[name].specs.get("") for name in conf.teachers]
         self.target = next(iter(classroom.targets.values()))
         if None in specs or self.target.places:
@@ -60,7 +62,8 @@ def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float
     Of texts those tokens count that all read who have an answer.
     """
     present_KB = torch.stack([answered(answer) for answer in answers])
-    weights_KB = present_KB * torch.tensor(weights or [1.0] * len(answers), device=present_KB.device)[:, None]
+    shares_K = torch.tensor(weights or [1.0] * len(answers)).to(present_KB.device, non_blocking=True)
+    weights_KB = present_KB * shares_K[:, None]
     weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
     values, mask = [answer.values.float() for answer in answers], present_KB.any(0)
     if spec.axes == "BTD":

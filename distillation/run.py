@@ -12,7 +12,7 @@ from core.conf import JSON, Range
 from core.errors import UserError
 from core.types import Batch, Features, Outputs, lookup
 from distillation.answers import Table
-from distillation.base import TEACHERS, Classroom, OpenRun, Teacher, answer_of, answer_spec, label_order
+from distillation.base import TEACHERS, Classroom, OpenRun, RowTeacher, answer_of, answer_spec, label_order
 from distillation.untargeted import Untargeted
 from text.encoded import EncodedRows, encode_file
 from text.encoder import InputEncoder
@@ -53,7 +53,7 @@ class RunRows:
 
 
 @TEACHERS.register
-class Run(Teacher):
+class Run(RowTeacher):
     """A run of ours: what `train.py` has left in a folder. It may read the texts in a way of its own.
 
     Its answer is that of its output layer; of several, `name.layer` names one. Each layer and inner state of it has an
@@ -67,7 +67,7 @@ class Run(Teacher):
         {"big": {"type": "Run", "conf": {"path": "runs/rte_encoder"}}}
     """
 
-    class Conf(Teacher.Conf):
+    class Conf(RowTeacher.Conf):
         path: str
         """The run folder."""
         columns: dict[str, str] = field(default_factory=dict)

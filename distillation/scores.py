@@ -13,7 +13,7 @@ import torch
 from core.conf import JSON
 from core.errors import UserError, did_you_mean, known_names
 from core.types import Features, Row
-from distillation.base import TEACHERS, Classroom, Teacher, answer_spec
+from distillation.base import TEACHERS, Classroom, RowTeacher, answer_spec
 from text import store
 from text.encoded_rows import row_keys
 from text.readers import RowFile
@@ -41,7 +41,7 @@ class ScoredRows:
 
 
 @TEACHERS.register
-class Scores(Teacher):
+class Scores(RowTeacher):
     """Scores that lie in the data file, or in a file of their own whose rows are found by an id.
 
     Rows whose cells are empty, or whose id is not there, have no answer: losses leave them out.
@@ -49,7 +49,7 @@ class Scores(Teacher):
         {"bert": {"type": "Scores", "conf": {"kind": "score", "column": "bert_score"}}}
     """
 
-    class Conf(Teacher.Conf):
+    class Conf(RowTeacher.Conf):
         kind: Literal["logits", "probabilities", "score"]
         """What the numbers are: logits; probabilities of the labels; or one score, the probability of the positive
         label, or for regression the number itself."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from core.errors import UserError
 from distillation.answers import Table
-from distillation.base import Teacher, TeacherRows
+from distillation.base import RowTeacher, TeacherRows
 from text import store
 from text.batching import prediction_batches
 from text.readers import RowFile
@@ -55,7 +55,7 @@ class Answered:
 
 def answered(
     name: str,
-    teacher: Teacher,
+    teacher: RowTeacher,
     file: RowFile,
     addresses: Iterable[str],
     cache_dir: Path | None,
@@ -146,7 +146,7 @@ def write(folder: Path, shards: Sequence[Shard]) -> None:
         writer.finish({"heads": heads, "error": max(shard.error for shard in shards)})
 
 
-def _made(name: str, teacher: Teacher, rows: TeacherRows, places: np.ndarray, axes: Mapping[str, str]) -> Shard:
+def _made(name: str, teacher: RowTeacher, rows: TeacherRows, places: np.ndarray, axes: Mapping[str, str]) -> Shard:
     """Ask a teacher for the rows at these places, those of like length together."""
     batches = prediction_batches(rows.lengths[places], BATCH)
     given = [teacher.answer(rows, places[batch], list(axes)) for batch in batches]

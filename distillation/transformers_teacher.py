@@ -26,7 +26,7 @@ from core.pretrained import (
     transformers_config,
 )
 from core.types import Features, Spec
-from distillation.base import TEACHERS, Classroom, Teacher, answer_spec, label_order
+from distillation.base import TEACHERS, Classroom, RowTeacher, answer_spec, label_order
 from distillation.untargeted import Untargeted
 from losses.teacher_loss import two_sided
 from text import store
@@ -39,7 +39,7 @@ FILES = (WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG)
 
 
 @TEACHERS.register
-class Transformers(Teacher):
+class Transformers(RowTeacher):
     """A checkpoint of Hugging Face transformers with a head for texts, or for the words of a text: a local folder, or
     a name on the hub. None of its code runs, and only safetensors are read.
 
@@ -50,7 +50,7 @@ class Transformers(Teacher):
         {"big": {"type": "Transformers", "conf": {"model": "checkpoints/sst2", "labels": ["negative", "positive"]}}}
     """
 
-    class Conf(Teacher.Conf):
+    class Conf(RowTeacher.Conf):
         model: str
         """A local folder or a name on the Hugging Face hub."""
         inputs: list[str] | None = None

@@ -14,7 +14,7 @@ from core.errors import Finding, UserError
 from core.types import Batch, Features, Outputs, Scores
 from distillation import TEACHERS
 from distillation.answers import Answers, places_of
-from distillation.base import ALL, Classroom, OpenRun, Teacher, TeacherRows
+from distillation.base import ALL, Classroom, JointTeacher, OpenRun, RowTeacher, Teacher, TeacherRows
 from distillation.store import Answered, answered
 from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.draft import Draft, word_init
@@ -97,7 +97,7 @@ class Teaching:
     """What teachers give for the rows of a student, address by address: from the store, or asked in every step."""
 
     def __init__(
-        self, stored: Mapping[str, Answers], online: Mapping[str, "Asked"], joint: Mapping[str, Teacher]
+        self, stored: Mapping[str, Answers], online: Mapping[str, "Asked"], joint: Mapping[str, JointTeacher]
     ) -> None:
         """joint  the teachers whose answers are those of others together"""
         self.stored, self.online, self.joint = stored, online, joint
@@ -138,7 +138,7 @@ class TrainingSet:
 class Asked:
     """A teacher that answers anew in every step."""
 
-    teacher: Teacher
+    teacher: RowTeacher
     rows: TeacherRows
     addresses: Sequence[str]
     places: np.ndarray
@@ -175,19 +175,19 @@ def prepare(
     is_training  whether the student is trained on these rows
     """
     wanted: dict[str, set[str]] = {}
-    made = {}
+    joint = {}
     for name, address in sorted(address.partition(".")[::2] for address in addresses):
         teacher = teachers.get(name)
         if teacher is None:
             continue
-        if teacher.members:
-            made[name] = teacher
+        if isinstance(teacher, JointTeacher):
+            joint[name] = teacher
         for reader in teacher.members or [name]:
             wanted.setdefault(reader, set()).add(address)
     stored, online = {}, {}
     for name, asked in wanted.items():
         teacher, conf = teachers[name], draft.teachers[name]
-        assert teacher is not None and conf is not None
+        assert isinstance(teacher, RowTeacher) and conf is not None
         teacher.ask(asked)
         if conf.online:
             read = teacher.read(file, cache_dir, is_training)
@@ -203,7 +203,7 @@ def prepare(
             raise UserError(f"teachers.{name}: has no answer for any of the {missing:,} rows of {file.path}.")
         if missing:
             say(f"teacher '{name}' has no answer for {missing:,} of {len(places):,} rows; no loss reads it there")
-    return Teaching(stored, online, made)
+    return Teaching(stored, online, joint)
 
 
 def _report(name: str, given: Answered) -> str:

@@ -9,7 +9,7 @@ import torch
 from core.errors import UserError
 from core.types import Features, Spec
 from distillation import store as teacher_store
-from distillation.base import Teacher
+from distillation.base import RowTeacher
 from distillation.store import answered
 from text.encoded_rows import row_keys
 from text.readers import RowFile
@@ -23,7 +23,7 @@ class Rows:
         self.lengths = np.arange(count) % 7 + 1
 
 
-class Known(Teacher):
+class Known(RowTeacher):
     """Says of row n the numbers n, n + 1/3, n + 2/3, and of its tokens n, -n."""
 
     def __init__(self, version="a", scale=1.0):

@@ -274,6 +274,13 @@ def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
         ('teachers={"teachers": {"type": "Run", "conf": {"path": "x"}}}', "teachers.teachers: means all of them"),
         ('weighting={"type": "Unform"}', "weighting.type: no weighting is called \"Unform\". Did you mean 'Uniform'?"),
         ('teachers.all={"type": "Ensemble", "conf": {"teachers": ["big", "bug"]}}', "no teacher before it is called 'bug'"),
+        (
+            'teachers={"a": {"type": "Scores", "conf": {"kind": "score", "column": "text"}},'
+            ' "b": {"type": "Scores", "conf": {"kind": "score", "column": "text"}},'
+            ' "both": {"type": "Ensemble", "conf": {"teachers": ["a", "b"]}},'
+            ' "all": {"type": "Ensemble", "conf": {"teachers": ["a", "both"]}}}',
+            "teachers.all.conf: 'both' is made of other teachers itself: name those.",
+        ),
         ("loss.losses[0].conf.temperature=0", "temperature"),
         ("training_params.r_drop=1", "training_params.r_drop: compares answers to a target, but no loss reads one."),
         ('loss.losses[0].conf.temperature={"start": 4, "end": 0}', "temperature must be above 0"),
