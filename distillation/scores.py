@@ -79,6 +79,8 @@ class Scores(RowTeacher):
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
         self.conf, self.target = conf, next(iter(classroom.targets.values()))
+        if conf.path is not None and not Path(conf.path).is_file():
+            raise ValueError(f"no such file: {conf.path}.")
         spec = answer_spec(self.target)
         if spec.axes not in ("B", "BD", "BC"):
             raise ValueError("scores answer for rows, but the target here has tags or places of tokens.")

@@ -120,6 +120,7 @@ def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, senten
         ({"tags": Spec("BT", ids=True)}, {"kind": "score", "column": "s"}, "answer for rows"),
         (TWO, {"kind": "score", "column": "s", "id": "id"}, "path names none"),
         (TWO, {"kind": "logits", "column": "s"}, "labels says the order"),
+        (TWO, {"kind": "score", "column": "s", "path": "nowhere.tsv"}, "no such file: nowhere.tsv"),
         (TWO, {"kind": "logits"}, "either column or columns"),
     ],
 )  # fmt: skip
