@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from typing import TYPE_CHECKING, get_args
 
 from core.command_line import run_arguments, run_door
@@ -39,11 +40,13 @@ def main() -> None:
     if options.interactive:
         interact(predictor, options.fields)
         return
+    start = time.perf_counter()
     done = predict_file(predictor, run.path, options.input, options.output, options.format, options.fields)
+    seconds = time.perf_counter() - start
     for line in done.bad_rows:
         print(line, file=sys.stderr)
     rows = f"{done.rows:,} row{'s' * (done.rows != 1)}, {done.bad:,} bad"
-    print(f"{rows}; written to {done.output}", file=sys.stderr)
+    print(f"{rows}; written to {done.output} in {seconds:.1f} s", file=sys.stderr)
 
 
 def interact(predictor: "Predictor", fields: list[str] | None) -> None:

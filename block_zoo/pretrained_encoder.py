@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+import core.conf
+import core.schema
 from block_zoo.attentive_pooling import AttentivePooling
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import POOLS, zero_padding
@@ -28,6 +30,7 @@ from core.pretrained import (
     pretrained_folder,
     transformers_config,
 )
+from core.run_encoder import RunEncoder
 from core.types import Features, Spec
 
 NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
@@ -60,18 +63,20 @@ class PretrainedEncoder(Block):
     class Conf(Block.Conf):
         reads_pieces = True
         model: str | None = None
-        """The encoder: a local folder or a name on the Hugging Face hub, whose weights are taken."""
+        """The encoder whose weights are taken: a local folder, a name on the Hugging Face hub, or a run that has
+        trained one (runs/teacher, or runs/teacher/LAYER of several)."""
         config: dict[str, Any] | None = None
         """Its settings, as in config.json of transformers; by default those of the model. Without model the weights
         are random."""
         tokenizer: str | None = None
-        """The folder or hub name of its tokenizer; by default the model's."""
+        """The folder, hub name or run that its tokenizer comes from; by default the model."""
         max_length: PositiveInt | None = None
         """Pieces at most, those around the texts included; by default what the encoder can take."""
         cut: Cut = "longest_first"
         """Which of two texts is cut where they are too long: the longer one, piece by piece, or always the same."""
         layers: PositiveInt | list[PositiveInt] | Literal["every_other"] | None = None
-        """The layers to keep: the first n, a list of them (from 1), or every other one from the second."""
+        """The layers to keep: the first n, a list of them (from 1), or every other one from the second. Of a run they
+        are those that it has itself."""
         freeze: NonNegativeInt | Literal["all"] | None = None
         """What is not trained: the embeddings and the first n of the layers kept, or everything."""
         pooling: Literal["cls", "mean", "max", "attentive", "pretrained"] | None = None
@@ -97,9 +102,7 @@ class PretrainedEncoder(Block):
                 raise ValueError("names no encoder: set model, or config and tokenizer for random weights.")
             if self.config is None:
                 try:
-                    object.__setattr__(self, "config", encoder_config(str(self.model)))
-                    if Path(str(self.model)).expanduser().is_dir():  # those of the hub come when they are needed
-                        pretrained_folder(str(self.model), WEIGHTS)
+                    self._look_up(str(self.model))
                 except UserError as error:
                     raise ValueError(f"model {error}") from error
             elif "model_type" not in self.config:
@@ -121,6 +124,25 @@ class PretrainedEncoder(Block):
                 )
             if isinstance(self.freeze, int) and self.freeze > len(kept):
                 raise ValueError(f"freezes {self.freeze} layers, but {len(kept)} are kept.")
+
+        def _look_up(self, model: str) -> None:
+            """Fill in what the model says of itself. UserError where it says nothing, or lacks what is asked for."""
+            run = RunEncoder.named(model)
+            if run is None:
+                object.__setattr__(self, "config", encoder_config(model))
+                if Path(model).expanduser().is_dir():  # those of the hub come when they are needed
+                    pretrained_folder(model, WEIGHTS)
+                return
+            if self.trust_remote_code or run.conf.get("trust_remote_code"):
+                raise UserError(f"{model}: code of a model's own is not taken from a run. Name the model itself.")
+            run.refuse_if_untrained()
+            its = _conf_of(run)
+            if self.pooling == "pretrained" != its.pooling:
+                raise UserError(f"{model}: this run has learnt without the pooler (pooling pretrained).")
+            object.__setattr__(self, "config", its.config)
+            if its.layers is not None:  # by their numbers in the config
+                kept = [its.kept[place] + 1 for place in _places(self.layers, len(its.kept))]
+                object.__setattr__(self, "layers", kept)
 
         @cached_property
         def settings(self) -> Any:
@@ -151,16 +173,7 @@ class PretrainedEncoder(Block):
         @cached_property
         def kept(self) -> list[int]:
             """The layers that are kept, from 0. ValueError where the encoder does not have them."""
-            count = self.settings.num_hidden_layers
-            if isinstance(self.layers, list):
-                kept = [number - 1 for number in self.layers]
-            elif self.layers == "every_other":
-                kept = list(range(1, count, 2))
-            else:
-                kept = list(range(count if self.layers is None else self.layers))
-            if not kept or max(kept) >= count or len(set(kept)) < len(kept):
-                raise ValueError(f"keeps layers {self.layers}, but the encoder has 1 to {count}, each once.")
-            return kept
+            return _places(self.layers, self.settings.num_hidden_layers)
 
         def output_spec(self, first: Spec, second: Spec | None = None) -> Spec:
             settings, texts = self.settings, [text for text in (first, second) if text is not None]
@@ -260,17 +273,28 @@ class PretrainedEncoder(Block):
         conf = self.conf
         if conf.model is None:
             return None
-        whole = loaded(type(self.encoder), conf.model, conf.settings, **_pooler(conf))
-        _keep_layers(whole, conf)
+        has = list(range(conf.settings.num_hidden_layers))
+        if (run := RunEncoder.named(conf.model)) is None:
+            whole = loaded(type(self.encoder), conf.model, conf.settings, **_pooler(conf))
+        else:
+            has = _conf_of(run).kept
+            if lacking := [number + 1 for number in conf.kept if number not in has]:
+                raise UserError(f"{conf.model}: this run has not kept layers {lacking} of its config.")
+            whole = _of_run(run, conf)
+        _keep_layers(whole, [has.index(number) for number in conf.kept])
         for name, weight in whole.named_parameters():
             if not weight.isfinite().all():
                 raise UserError(f"{conf.model}: {name} of the checkpoint has values that are no finite numbers.")
         self.encoder.load_state_dict(whole.state_dict())
-        said = f"weights of {conf.model}: {len(conf.kept)} of {conf.settings.num_hidden_layers} layers"
+        said = f"weights of {conf.model}: {len(conf.kept)} of {len(has)} layers"
         known = conf.settings.vocab_size
         if self.pieces < 0.9 * known and known - self.pieces >= PADDED:
             said += f"; they know {known:,} pieces, the tokenizer {self.pieces:,}: does it belong to them?"
         return said
+
+    def has_places_of(self, run: RunEncoder) -> bool:
+        """Whether its layers have the numbers that those in their places have in a run."""
+        return self.conf.kept == _conf_of(run).kept[: len(self.conf.kept)]
 
     def forward(self, first: Features, second: Features | None = None) -> Features:
         texts = [text for text in (first, second) if text is not None]
@@ -377,7 +401,7 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
         raise UserError(f"PretrainedEncoder: {sentence}") from error
     if not len(_layers(encoder)) and (conf.layers is not None or conf.freeze not in (None, "all")):
         raise UserError(f"PretrainedEncoder: a {settings.model_type} has no layers of its own to keep or freeze.")
-    _keep_layers(encoder, conf)
+    _keep_layers(encoder, conf.kept)
     if conf.gradient_checkpointing:
         newer = getattr(encoder, "activation_checkpointing_enable", None)  # its name in later versions of transformers
         (newer or encoder.gradient_checkpointing_enable)({"use_reentrant": False})
@@ -389,6 +413,44 @@ def _made(conf: PretrainedEncoder.Conf) -> Any:
         for name in _above(encoder) if conf.freeze != "all" else ():
             encoder.get_submodule(name).requires_grad_(True)
     return encoder
+
+
+def _places(layers: int | list[int] | str | None, count: int) -> list[int]:
+    """What `layers` keeps of so many, from 0. ValueError where they are not there."""
+    if isinstance(layers, list):
+        kept = [number - 1 for number in layers]
+    elif layers == "every_other":
+        kept = list(range(1, count, 2))
+    else:
+        kept = list(range(count if layers is None else int(layers)))
+    if not kept or max(kept) >= count or len(set(kept)) < len(kept):
+        raise ValueError(f"keeps layers {layers}, but the encoder has 1 to {count}, each once.")
+    return kept
+
+
+def _conf_of(run: RunEncoder) -> PretrainedEncoder.Conf:
+    """The settings of an encoder in its run; code that they name does not run. UserError where they are damaged."""
+    fields = {**run.conf, "trust_remote_code": False}
+    try:
+        for problem in core.schema.problems(fields, core.schema.definition(PretrainedEncoder.Conf, {})):
+            raise ValueError(str(problem))
+        conf: PretrainedEncoder.Conf = core.conf.read(PretrainedEncoder.Conf, fields)
+    except ValueError as error:
+        raise UserError(f"{run.run.path}: the settings of layer '{run.layer}' are damaged ({error})") from error
+    return conf
+
+
+def _of_run(run: RunEncoder, conf: PretrainedEncoder.Conf) -> Any:
+    """The encoder of a run with all layers that it has. UserError where its weights are damaged."""
+    whole = _made(replace(conf, layers=_conf_of(run).layers, freeze=None))
+    weights = {name.removeprefix("encoder."): weight for name, weight in run.weights().items()}
+    if missing := whole.state_dict().keys() - weights.keys():
+        raise UserError(f"{run.run.path}: the weights lack {run.layer}.encoder.{min(missing)}.")
+    try:
+        whole.load_state_dict(weights, strict=False)  # heads of its layer may stand beside it
+    except RuntimeError as error:
+        raise UserError(f"{run.run.path}: the weights do not fit the config ({first_line(error)}).") from error
+    return whole
 
 
 def _pooler(conf: PretrainedEncoder.Conf) -> dict[str, bool]:
@@ -411,11 +473,11 @@ def _class_of(settings: Any) -> Any:
     return found[0] if isinstance(found, tuple) else found
 
 
-def _keep_layers(encoder: Any, conf: PretrainedEncoder.Conf) -> None:
-    """Drop the layers that the Conf does not keep."""
+def _keep_layers(encoder: Any, kept: list[int]) -> None:
+    """Drop the other layers; those that are kept come in this order."""
     layers = _layers(encoder)
-    if len(conf.kept) < len(layers):
-        chosen = [layers[at] for at in conf.kept]
+    if len(layers) and kept != list(range(len(layers))):
+        chosen = [layers[at] for at in kept]
         del layers[:]
         layers.extend(chosen)
         encoder.config.num_hidden_layers = len(chosen)

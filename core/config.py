@@ -11,7 +11,7 @@ from itertools import count
 from typing import Annotated, Any, ClassVar, Literal
 
 from core.conf import Choice, Conf, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, Rate
-from core.ramp import Ramp
+from core.ramp import Ramp, Share
 
 AUTOMATIC = "It is chosen automatically."
 DataFormat = Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
@@ -40,6 +40,43 @@ class DataPathsConf(Conf):
     """Pretrained word vectors (GloVe or word2vec or fastText, see `inputs.pretrained_emb_type`)."""
 
 
+class AugmentationConf(Conf):
+    """More training rows without targets, made of the texts of the others: words are masked or replaced, or only a few
+    in a row are kept. Where rows have several texts, copies take turns: each text alone is changed, then all of them.
+
+    Reference: Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, section 3.2;
+    recombine is ours.
+    """
+
+    copies: PositiveInt = 20
+    """Rows made of each row, without those that stand twice."""
+    mask: Share = 0.1
+    """Probability of a word to become mask_word."""
+    replace: Share = 0.1
+    """Probability of a word to become one of the same part of speech, drawn by how often the words stand in the rows.
+    Parts of speech are those of the English lexicon of textblob, the most frequent one of each word."""
+    ngram: Share = 0.25
+    """Probability of a text to be cut to a few words in a row."""
+    longest_ngram: PositiveInt = 5
+    """Words that are kept then: from 1 to this many."""
+    recombine: Share = 0.0
+    """Probability of the last of several texts to be that of another row."""
+    mask_word: str = "_"
+    """What stands for a masked word. Every tokenizer takes _ for one word, unknown to a vocabulary of words and a blank
+    to an encoder; [MASK] suits tokenizer whitespace beside encoders that know it."""
+    seed: NonNegativeInt = 1
+    """Seed of the rows, so that teachers find them answered whatever the seed of the training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask + self.replace > 1:
+            raise ValueError(f"mask and replace are {self.mask + self.replace:g} together, but a word has 1 at most.")
+        if not any((self.mask, self.replace, self.ngram, self.recombine)):
+            raise ValueError("augmentation changes nothing: mask, replace, ngram and recombine are 0.")
+        if len(self.mask_word.split()) != 1 or self.mask_word != self.mask_word.strip():
+            raise ValueError(f"mask_word must be one word, got '{self.mask_word}'.")
+
+
 class InputsConf(Conf):
     """What the data is: files, columns, the branches of the network that read them, the target."""
 
@@ -50,6 +87,8 @@ class InputsConf(Conf):
     """The problem."""
     data_paths: DataPathsConf = field(default_factory=DataPathsConf)
     """The files."""
+    augmentation: AugmentationConf | None = None
+    """More training rows, made of others, which teachers alone teach."""
     data_format: DataFormat | None = None
     """Format of the files; by default the file's suffix says it (.json for squad; tsv if it says none)."""
     file_with_col_header: bool = False
@@ -326,6 +365,9 @@ class TeacherConf(Conf):
     """Its settings."""
     online: bool = False
     """Whether it answers anew in every step, instead of once for each row."""
+    min_confidence: Annotated[float, Range(above=0, below=1)] | None = None
+    """Training rows count as not answered where its largest probability is lower, of several tokens or labels their
+    mean; null = it is heard everywhere."""
 
 
 class WeightingConf(Conf):

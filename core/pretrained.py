@@ -50,6 +50,8 @@ def encoder_config(name: str) -> JSON:
         return KNOWN[name]
     path = pretrained_folder(name, CONFIG) / CONFIG
     config = read_foreign_json(path)
+    if isinstance(config.get("architecture"), list):
+        raise UserError(f"{name}: is a run folder, no model of transformers.")
     if "model_type" not in config:
         raise UserError(f"{path}: is not the config of a transformers model, it has no model_type.")
     return config

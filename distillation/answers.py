@@ -1,16 +1,19 @@
 """What teachers gave for rows, as it is kept: tables of arrays, read as the batches of a student ask for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from core.types import Features
+from core.types import Features, Spec
+from losses.teacher_loss import mean_of_real, two_sided
 from text.padding import pad_maps, pad_vectors
 
 MAPS = "BATS"
 """The axes of attention maps: those of a text of L tokens are A x L x L numbers."""
+OF_LABELS = ("BD", "BC", "BTD")
+"""The axes of answers that give labels a probability: of a row, of each label of a row, of each token."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,41 @@ class Answers:
 
     tables  address -> a table of the rows that the teacher read
     places  of each row of the student its place in the tables, -1 where the teacher has nothing for it
+    own     address -> a table of the student's rows themselves; texts are empty where the teacher has nothing for them
     """
 
     tables: Mapping[str, Table]
     places: np.ndarray
+    own: Mapping[str, Table] = field(default_factory=dict)
 
     def features(self, rows: np.ndarray) -> dict[str, Features]:
         """A batch of the student's rows, by address."""
         places = self.places[rows]
         present_B = places >= 0
         present = None if present_B.all() else present_B
-        return {address: table.features(np.maximum(places, 0), present) for address, table in self.tables.items()}
+        found = {address: table.features(np.maximum(places, 0), present) for address, table in self.tables.items()}
+        return found | {address: table.features(rows, None) for address, table in self.own.items()}
 
     @property
-    def missing(self) -> int:
-        """How many rows of the student have no answer."""
-        return int((self.places < 0).sum())
+    def present(self) -> np.ndarray:
+        """bool of the rows of the student, whether they have an answer at every address."""
+        found = [table.offsets[:-1] < table.offsets[1:] for table in self.own.values() if table.offsets is not None]
+        present: np.ndarray = np.all([*found, self.places >= 0][: None if self.tables else -1], axis=0)
+        return present
+
+    def taken(self, rows: np.ndarray) -> "Answers":
+        """For these rows of the student, in this order."""
+        own = {address: table.taken(rows) for address, table in self.own.items()}
+        return Answers(self.tables, self.places[rows], own)
+
+
+def confidence(answer: Features, spec: Spec) -> torch.Tensor:
+    """B, the largest probability in each row; of tokens, or of labels that a row has together, its mean."""
+    scores = answer.values.float()
+    largest = two_sided(scores.unsqueeze(-1) if spec.axes == "BC" else scores).softmax(-1).amax(-1)
+    if largest.dim() == 1:
+        return largest
+    return mean_of_real(largest, answer.real_mask() if spec.axes == "BTD" else None)
 
 
 def places_of(keys: np.ndarray, theirs: np.ndarray) -> np.ndarray:

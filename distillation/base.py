@@ -1,7 +1,7 @@
 """What every teacher is: something that answers for rows, by address; and what its answer to a target looks like."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from core.conf import JSON
 from core.linear_chain import PARTS, Chain, marginals
 from core.registry import Registry
 from core.types import Features, Spec
+from distillation.places import Reading
 from losses.row_loss import logits_of
 from losses.teacher_loss import two_sided
 from text.encoder import InputEncoder
@@ -33,6 +34,12 @@ def answer_spec(target: Spec) -> Spec:
     sizes = {} if target.labels is None else {"C" if target.axes == "BC" else "D": len(target.labels)}
     axes = {"B": "BD", "BT": "BTD", "BC": "BC"}[target.axes]
     return Spec(axes, sizes, labels=target.labels, positive=target.positive)
+
+
+def answer_name(target: Spec) -> str:
+    """What answers a target, in words."""
+    names = {"BD": "a label of each row", "BC": "labels of each row", "BTD": "a label of each token"}
+    return names.get(answer_spec(target).axes, "places in a passage" if target.places else "a number")
 
 
 def answer_of(output: Features, target: Spec) -> Features:
@@ -87,12 +94,18 @@ class Teacher:
 
     specs: Mapping[str, Spec]
     """Address -> what stands there: "" is the answer, `output` what a layer gives, `encoder.hidden.2` a state."""
+    answers: Mapping[str, str]
+    """Target column of the student -> the address of the answer to it: "" where there is one answer only."""
     members: Sequence[str] = ()
     """The teachers whose answers its own are made of."""
+    answers_any_row: bool = True
+    """Whether it answers rows that nobody has seen, too."""
+    doubt: str = ""
+    """What a user should know of it, if anything."""
 
     def canonical(self, address: str) -> str:
-        """The one address of what may have several: `output` is the answer."""
-        return "" if address == "output" else address
+        """The one address of what may have several: `output` is the answer, a target column the answer to it."""
+        return "" if address == "output" else self.answers.get(address, address)
 
 
 class RowTeacher(Teacher, ABC):
@@ -112,6 +125,10 @@ class RowTeacher(Teacher, ABC):
         is_training  whether the student is trained on them: the teacher may have been trained on them, too
         """
 
+    def reading(self, rows: Any) -> Reading:
+        """How it reads the passages of these rows, where its answers are places in them."""
+        raise AssertionError(f"{type(self).__qualname__} answers with no places")
+
     @abstractmethod
     def answer(self, rows: Any, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
         """What it gives at these addresses for the rows at these places, in their order, without gradient."""
@@ -121,8 +138,8 @@ class JointTeacher(Teacher, ABC):
     """A teacher whose answers are made of those of its members."""
 
     @abstractmethod
-    def combined(self, answers: Sequence[Features]) -> Features:
-        """Its answer for rows from those of its members."""
+    def combined(self, answers: Sequence[Features], address: str = "") -> Features:
+        """Its answer for rows at this address from those of its members."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +179,7 @@ class Classroom:
     others    the teachers before it
     columns   branch of the student -> the column of the file that holds its words
     device    where to compute
+    begun     the branches of the student whose texts begin with the place of no answer
     """
 
     targets: Mapping[str, Spec]
@@ -169,3 +187,4 @@ class Classroom:
     others: Mapping[str, Teacher]
     columns: Mapping[str, str]
     device: Callable[[], torch.device]
+    begun: Collection[str] = ()

@@ -9,14 +9,15 @@ from core.conf import NonNegativeFloat
 from core.errors import known_names
 from core.types import Features, Spec
 from distillation.base import TEACHERS, Classroom, JointTeacher, answer_spec
-from losses.teacher_loss import answered, two_sided
+from losses.teacher_loss import LOWEST, answered, two_sided
 
 
 @TEACHERS.register
 class Ensemble(JointTeacher):
     """The mean of what other teachers answer: of their probabilities, or of their numbers.
 
-    It answers where one of them does; then the mean is over those that do.
+    It answers where one of them does; then the mean is over those that do. Where there are answers to several targets,
+    as the start and the end of an answer, it has one to each: `all.start_label`, `all.end_label`.
 
         {"all": {"type": "Ensemble", "conf": {"teachers": ["bert", "roberta"]}}}
 
@@ -43,17 +44,18 @@ class Ensemble(JointTeacher):
                 raise ValueError(f"no teacher before it is called '{name}'.{known_names(classroom.others)}")
             if classroom.others[name].members:
                 raise ValueError(f"'{name}' is made of other teachers itself: name those.")
-        specs = [classroom.others[name].specs.get("") for name in conf.teachers]
-        self.target = next(iter(classroom.targets.values()))
-        if None in specs or self.target.places:
-            raise ValueError("averages teachers with one answer each, of labels or a number.")
+        told = [classroom.others[name].answers for name in conf.teachers]
+        columns = [column for column in classroom.targets if all(column in answers for answers in told)]
+        if not columns:
+            raise ValueError(f"there is no target that all of {', '.join(conf.teachers)} answer.")
         self.members = conf.teachers
         self.shares = conf.weights
-        self.specs = {"": answer_spec(self.target)}
+        self.answers = {column: column if len(columns) > 1 else "" for column in columns}
+        self.specs = {address: answer_spec(classroom.targets[column]) for column, address in self.answers.items()}
 
-    def combined(self, answers: Sequence[Features]) -> Features:
+    def combined(self, answers: Sequence[Features], address: str = "") -> Features:
         """The mean over those that are there, over the tokens that all of them read."""
-        return mean_answer(answers, self.specs[""], self.shares)
+        return mean_answer(answers, self.specs[address], self.shares)
 
 
 def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float] | None = None) -> Features:
@@ -66,11 +68,13 @@ def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float
     weights_KB = present_KB * shares_K[:, None]
     weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
     values, mask = [answer.values.float() for answer in answers], present_KB.any(0)
-    if spec.axes == "BTD":
+    if "T" in spec.axes:
         tokens = min(scores.shape[1] for scores in values)
         values = [scores[:, :tokens] for scores in values]
         read_KBT = torch.stack([answer.real_mask()[:, :tokens] for answer in answers])
         mask = (read_KBT | ~present_KB[:, :, None]).all(0) & mask[:, None]
+    if spec.places:
+        values = [scores.masked_fill(~mask, LOWEST) for scores in values]
     each = torch.stack(values)
     mean = _mean(each, weights_KB.view(*weights_KB.shape, *[1] * (each.dim() - 2)), spec.axes)
     return Features(mean, mask, mask.sum(1) if mask.dim() > 1 else None)

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from core.conf import JSON, Range
-from core.errors import UserError
+from core.errors import UserError, did_you_mean, known_names
 from core.types import Batch, Features, Outputs, lookup
 from distillation.answers import Table
-from distillation.base import TEACHERS, Classroom, OpenRun, RowTeacher, answer_of, answer_spec, label_order
+from distillation.base import TEACHERS, Classroom, OpenRun, RowTeacher, answer_name, answer_of, answer_spec, label_order
+from distillation.places import Reading
 from distillation.untargeted import Untargeted
+from problems.reading_comprehension import PASSAGE
 from text.encoded import EncodedRows, encode_file
 from text.encoder import InputEncoder
 from text.folds import folds
@@ -79,32 +81,44 @@ class Run(RowTeacher):
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
         run, targets = classroom.open_run(Path(conf.path), conf.plugins), classroom.targets
+        for column in conf.columns:
+            if column not in (known := [*run.encoder.text_columns, *([run.group_by] if run.group_by else [])]):
+                hint = did_you_mean(column, known) or known_names(known)
+                raise ValueError(f"columns: the teacher reads no column '{column}'.{hint}")
+        self.doubt = "" if run.is_finished else "its training has not come to its end; the best model so far teaches."
         self.conf, self.run = conf, run
         self.runs = [run, *(_fold_run(conf, number, run, classroom) for number in range(1, (conf.folds or 0) + 1))]
         self.readers: dict[int, Reader] = {}
         self.wanted: set[str] = set()
         self.orders: dict[str, list[int]] = {}
         """Output layer -> the place of each of our labels among its own; of the layers that answer our targets."""
-        self.specs = {**run.specs}
+        self.specs, self.answers = {**run.specs}, {}
         for layer, column in run.outputs.items():
             name = next(iter(targets)) if len(targets) == len(run.outputs) == 1 else column
             if name not in targets:
                 continue
             theirs, ours = run.targets[column], targets[name]
             if answer_spec(theirs).axes != answer_spec(ours).axes:
-                raise ValueError(f"answers with {answer_spec(theirs)}, but here the answer is {answer_spec(ours)}.")
+                raise ValueError(f"answers with {answer_name(theirs)}, but here the answer is {answer_name(ours)}.")
             self.orders[layer] = label_order(theirs.labels, ours.labels)
-            self.specs[layer] = answer_spec(ours)
+            self.specs[layer], self.answers[name] = answer_spec(ours), layer
+            if ours.places:
+                self._check_passage(classroom)
         if not self.orders:
             raise ValueError(f"answers {', '.join(run.outputs.values())}, but the target here is {', '.join(targets)}.")
         self.answer_layer = next(iter(self.orders)) if len(self.orders) == 1 else None
         if self.answer_layer is not None:
             self.specs[""] = self.specs.pop(self.answer_layer)
+            self.answers = dict.fromkeys(self.answers, "")
 
     def canonical(self, address: str) -> str:
-        """Where one layer gives the answer, its id is another name of it, and so is `output` if no layer has it."""
+        """Where one layer gives the answer, its id is another name of it, and so is `output` if no layer has it; a
+        target column names the layer that answers it.
+        """
         names = {self.answer_layer, None if "output" in self.run.specs else "output"}
-        return "" if self.answer_layer is not None and address in names else address
+        if self.answer_layer is not None and address in names:
+            return ""
+        return address if address in self.specs else self.answers.get(address, address)
 
     def key(self) -> JSON:
         """The weights, and how labels and columns meet ours."""
@@ -115,7 +129,7 @@ class Run(RowTeacher):
         renamed, count = file.renamed({ours: theirs for theirs, ours in self.conf.columns.items()}), self.conf.folds
 
         def encoded(encoder: InputEncoder, group_by: str | None = None) -> EncodedRows:
-            return encode_file(renamed, encoder, Untargeted(group_by), cache_dir, "skip")
+            return encode_file(renamed, encoder, Untargeted(group_by, encoder.plan.passage), cache_dir, "skip")
 
         if count is None or not is_training:
             rows = encoded(self._encoder(0))
@@ -128,6 +142,10 @@ class Run(RowTeacher):
             for number in range(1, count + 1)
         }
         return RunRows(parts, fold_N if fitted.windows is None else fold_N[fitted.windows.rows])
+
+    def reading(self, rows: RunRows) -> Reading:
+        """That of any part: all split passages alike."""
+        return Reading.of(next(iter(rows.parts.values())))
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Hear which layers must be computed."""
@@ -163,6 +181,17 @@ class Run(RowTeacher):
         scores = answer_of(outputs[layer], self.run.targets[self.run.outputs[layer]])
         order = self.orders[layer]
         return replace(scores, values=scores.values[..., order]) if order else scores
+
+    def _check_passage(self, classroom: Classroom) -> None:
+        """ValueError where it looks for its answers elsewhere, or always finds one where there may be none."""
+        plan, ours = self.run.encoder.plan, classroom.columns[PASSAGE]
+        theirs = self.conf.columns.get(plan.passage or "", plan.passage)
+        if theirs != ours:
+            said = f"its answers are parts of column '{theirs}', but the passage here is column '{ours}'."
+            raise ValueError(f"{said} Say in columns which is which.")
+        if PASSAGE in classroom.begun and not plan.begun:
+            said = "finds an answer to every question, but here one may have none."
+            raise ValueError(f"{said} Train it with inputs.unanswerable, too.")
 
     def _encoder(self, number: int) -> InputEncoder:
         """The encoder of a run; one that learns words is that of the loaded model, which gets their vectors."""

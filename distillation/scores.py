@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +80,7 @@ class Scores(RowTeacher):
                 raise ValueError("id joins the rows of two files, but path names none.")
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
+        self.answers_any_row = False
         self.conf, self.target = conf, next(iter(classroom.targets.values()))
         if conf.path is not None and not Path(conf.path).is_file():
             raise ValueError(f"no such file: {conf.path}.")
@@ -92,7 +95,7 @@ class Scores(RowTeacher):
             raise ValueError(f"has scores for {', '.join(named)}, but the labels here are {', '.join(self.labels)}.")
         if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
             raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
-        self.specs = {"": spec}
+        self.specs, self.answers = {"": spec}, dict.fromkeys([*classroom.targets][:1], "")
 
     def key(self) -> JSON:
         """The settings, the content of their file, and how labels meet ours."""
@@ -145,7 +148,8 @@ class Scores(RowTeacher):
         assert self.conf.id is not None
         scores = dict(found)
         if len(scores) < len(found):
-            raise UserError(f"{own.path}: some values of column {self.conf.id} stand there twice.")
+            twice = next(name for name, times in Counter(name for name, _ in found).items() if times > 1)
+            raise UserError(f"{own.path}: column '{self.conf.id}' has '{twice}' in several rows.")
         ids = [(row.number, _cell(row, self.conf.id, file.path)) for row in file if not row.error]
         return [(line, scores[name]) for line, name in ids if scores.get(name) is not None]
 
@@ -178,7 +182,9 @@ class Scores(RowTeacher):
             return None
         if conf.labels is None:
             return [_number(cell)]
-        listed = json.loads(cell) if cell.startswith("[") else None
+        listed = None
+        with suppress(ValueError):
+            listed = json.loads(cell)
         if not isinstance(listed, list) or len(listed) != len(conf.labels):
             raise ValueError(f"'{cell:.40}' is no list of {len(conf.labels)} numbers.")
         return [_number(str(listed[conf.labels.index(label)])) for label in self.labels or conf.labels]
@@ -210,7 +216,10 @@ def _cell(row: Row, column: str, path: Path) -> str:
 
 
 def _number(cell: str) -> float:
-    number = float(cell) if cell else math.nan
+    try:
+        number = float(cell)
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"'{cell}' is no number.")
     return number

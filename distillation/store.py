@@ -89,7 +89,7 @@ def answered(
         paths = [beside / str(number) for number in range(len(shards))]
         missing = [number for number, path in enumerate(paths) if Shard.opened(path, axes) is None]
         if damaged := [path for path in [folder, *(paths[number] for number in missing)] if path.exists()]:
-            say(f"teacher '{name}': {len(damaged)} damaged parts of the store are made again")
+            say(f"teacher '{name}': parts of the store are damaged and made again: {len(damaged)}")
         crew.wait()
         for number in missing[crew.number :: crew.count]:
             write(paths[number], [made(number)])

@@ -8,6 +8,8 @@ import numpy as np
 from core.conf import JSON
 from core.types import Row, Spec
 from problems.base import group_ids
+from problems.reading_comprehension import SPANS, spans_of
+from text.tokens import Tokens
 
 
 class Untargeted:
@@ -15,14 +17,26 @@ class Untargeted:
 
     target_columns: list[str] = []
 
-    def __init__(self, group_by: str | None = None) -> None:
-        """group_by  the column that says which rows belong together, where that is asked"""
-        self.group_by = group_by
+    def __init__(self, group_by: str | None = None, passage: str | None = None) -> None:
+        """Of the rows is kept:
 
-    def encode(self, rows: Sequence[Row], growing: bool, tokens: Any) -> tuple[dict[str, Any], list[str]]:
-        """The groups, where they are asked for; the errors of the rows."""
-        errors = [row.error for row in rows]
-        return ({} if self.group_by is None else {self.group_by: group_ids(self.group_by, rows, errors)}), errors
+        group_by  the column that says which of them belong together, where that is asked
+        passage   the column of whose tokens the characters are asked
+        """
+        self.group_by = group_by
+        self.passage = passage
+
+    def encode(
+        self, rows: Sequence[Row], growing: bool, tokens: Mapping[str, Tokens]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The groups and the characters of tokens, where they are asked for; the errors of the rows."""
+        errors: list[str] = [row.error for row in rows]
+        kept: dict[str, Any] = {}
+        if self.group_by is not None:
+            kept[self.group_by] = group_ids(self.group_by, rows, errors)
+        if self.passage is not None:
+            kept[SPANS] = spans_of(tokens[self.passage])
+        return kept, errors
 
     def finish(self) -> Mapping[str, np.ndarray]:
         """Nothing was numbered."""
@@ -33,8 +47,8 @@ class Untargeted:
         return {}
 
     def state(self) -> Mapping[str, JSON]:
-        """Nothing is fitted."""
-        return {}
+        """What is kept; nothing is fitted."""
+        return {} if self.passage is None else {"passage": self.passage}
 
     def restore(self, state: Mapping[str, JSON]) -> None:
         """Nothing to restore."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from block_zoo import PretrainedEncoder
-from core.config import ExperimentConf
+from core.config import AugmentationConf, ExperimentConf
 from core.errors import ConfigError, UserError
 from distillation.untargeted import Untargeted
 from engine.draft import make_plan, make_problem, word_init
@@ -17,6 +17,7 @@ from engine.experiment import cache_folder, score_problems
 from engine.terms import Term
 from model_zoo.graph import Graph
 from problems.base import Problem
+from text.augmentation import augmented_file
 from text.encoded import EncodedRows, encode_file, encode_training_file
 from text.encoder import InputEncoder
 from text.folds import folds
@@ -32,8 +33,8 @@ class Data:
     valid: EncodedRows
     encoder: InputEncoder
     problem: Problem
-    unlabelled: Sequence[EncodedRows] = ()
-    """More training rows, for which nobody says what is right."""
+    unlabelled: Sequence[tuple[RowFile, EncodedRows]] = ()
+    """More training rows with their files, for which nobody says what is right."""
 
 
 def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
@@ -52,9 +53,11 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
     if word_init(conf) is not None and "word" in encoder.vocabularies:
         encoder.learn = encoder.vocabularies["word"].add
     valid = encode_file(row_file(conf, valid_path), encoder, problem, cache_folder(conf), inputs.on_bad_row)
-    unlabelled = [encode_file(file, encoder, Untargeted(), cache_folder(conf), inputs.on_bad_row) for file in more]
-    encoder.learn = None
-    for name, rows in (("training", train), *(("unlabelled", rows) for rows in unlabelled), ("validation", valid)):
+    untargeted = Untargeted(passage=plan.passage)
+    unlabelled = [
+        (file, encode_file(file, encoder, untargeted, cache_folder(conf), inputs.on_bad_row)) for file in more
+    ]
+    for name, rows in (("training", train), *(("unlabelled", rows) for _, rows in unlabelled), ("validation", valid)):
         skipped = f", {rows.skipped} bad rows skipped" if rows.skipped else ""
         say(f"{name} rows: {len(rows):,}{skipped}")
     if (left_out := conf.training_params.left_out) is not None:
@@ -62,6 +65,10 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         say(f"training rows without fold {left_out.fold} of {left_out.of}: {len(train):,}")
         if not len(train):
             raise UserError(f"{paths.train_data_path}: all rows belong to fold {left_out.fold}. Take more rows.")
+    if inputs.augmentation is not None:
+        sources = [(row_file(conf, paths.train_data_path), train), *unlabelled]
+        unlabelled.append(_augmented(conf, inputs.augmentation, sources, encoder, say))
+    encoder.learn = None
     train = train.taught()
     if idle := len(train) - train.rows_with_examples:
         say(f"{idle:,} training rows teach nothing: their answer lies outside of what is read of the text")
@@ -69,6 +76,24 @@ def read_data(conf: ExperimentConf, say: Callable[[str], None]) -> Data:
         sentence = "no answer lies inside what is read of its text. Raise max_lengths, fixed_lengths or window_size."
         raise UserError(f"{paths.train_data_path}: {sentence}")
     return Data(train, valid, encoder, problem, unlabelled)
+
+
+def _augmented(
+    conf: ExperimentConf,
+    augmentation: AugmentationConf,
+    sources: Sequence[tuple[RowFile, EncodedRows]],
+    encoder: InputEncoder,
+    say: Callable[[str], None],
+) -> tuple[RowFile, EncodedRows]:
+    """The rows that are made of others. Their words are no news: they do not count in vocabularies."""
+    paths, columns, folder = conf.inputs.data_paths, encoder.text_columns, cache_folder(conf)
+    held_out = [row_file(conf, path, columns) for path in (paths.valid_data_path, paths.test_data_path) if path]
+    lines = [(file, rows.lines) for file, rows in sources]
+    file = augmented_file(augmentation, lines, held_out, columns, encoder.plan.tokenizer, folder)
+    rows = encode_file(file, encoder, Untargeted(), folder, "skip")
+    possible = augmentation.copies * sum(len(rows) for _, rows in sources)
+    say(f"augmented rows: {len(rows):,}; {possible - len(rows):,} more would stand twice, or in another file")
+    return file, rows
 
 
 def row_file(conf: ExperimentConf, path: str | Path, needed: Collection[str] | None = None) -> RowFile:

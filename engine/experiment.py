@@ -1,6 +1,7 @@
 """The assembler: a config document becomes an Experiment whose parts fit, or one report of everything that is wrong."""
 
 import importlib
+import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,28 +131,48 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     if problem:
         fields = draft.outputs.predict_fields if draft.outputs else None
         problems += score_problems(problem, _texts(document.get("metrics")), fields or [])
-    problems += _trainer_problems(document) if not problems else []
+    problems += _trainer_problems(document, notices) if not problems else []
+    problems += _overwritten(draft) if files else []
     if problems:
         raise ConfigError(source, problems)
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
     return Experiment(conf, source, notices)
 
 
-def _trainer_problems(document: JSON) -> Iterator[Finding]:
-    """A weighting without the trainer that it needs, a trainer without its weighting, or whose settings do not fit."""
+def _overwritten(draft: Draft) -> Iterator[Finding]:
+    """The teachers whose folder the training would write."""
+    own = Path(draft.outputs.save_base_dir).resolve() if draft.outputs is not None else None
+    for name, teacher in draft.teachers.items():
+        path = teacher.conf.get("path") if teacher is not None else None
+        if isinstance(path, str) and Path(path).resolve() == own:
+            sentence = "is the folder that this training writes; name another in outputs.save_base_dir."
+            yield Finding(f"teachers.{name}.conf.path", sentence)
+
+
+def _trainer_problems(document: JSON, notices: list[Finding]) -> Iterator[Finding]:
+    """A weighting without the trainer that it needs, a trainer without its weighting, or whose settings do not fit;
+    what is sound, but in vain, goes to `notices`.
+    """
     conf: ExperimentConf = core.conf.read(ExperimentConf, document)
     weighting, trainer = WEIGHTINGS[conf.weighting.type], TRAINERS[conf.trainer.type]
     needed: str | None = weighting.Conf.trainer  # type: ignore[attr-defined]
     needing: str | None = getattr(trainer.Conf, "weighting", None)  # type: ignore[attr-defined]
+    try:
+        settings: Any = core.conf.read(trainer.Conf, conf.trainer.conf)  # type: ignore[attr-defined]
+    except ValueError as error:
+        yield Finding("trainer.conf", str(error))
+        return
     if needed not in (None, conf.trainer.type):
         yield Finding("trainer", f"weighting {conf.weighting.type} learns only with trainer {needed}.")
     elif needing not in (None, conf.weighting.type):
         yield Finding("weighting", f"trainer {conf.trainer.type} trains a policy: set weighting {needing}.")
     elif needing is not None:
-        settings: Any = core.conf.read(trainer.Conf, conf.trainer.conf)  # type: ignore[attr-defined]
         policy = core.conf.read(weighting.Conf, conf.weighting.conf)  # type: ignore[attr-defined]
         if complaint := settings.complaint(policy, conf.inputs.data_paths.valid_data_path is not None):
             yield Finding("trainer.conf", complaint)
+        if settings.average_epochs >= (conf.training_params.max_epoch or math.inf):
+            sentence = f"all {conf.training_params.max_epoch} epochs come before the policy chooses."
+            notices.append(Finding("trainer.conf.average_epochs", sentence))
 
 
 def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: Collection[str] | None) -> Experiment:

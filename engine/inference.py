@@ -12,8 +12,8 @@ from core.conf import JSON
 from core.document import read_document
 from core.errors import UserError
 from core.files import written_aside
+from core.run_folder import SCORES, RunFolder, json_text
 from core.types import Prediction, Scores
-from engine.checkpoint import SCORES, RunFolder, json_text
 from engine.data import checked_scores, row_file
 from engine.experiment import cache_folder, checked, models_with_code
 from engine.predictor import Predictor

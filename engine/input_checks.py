@@ -7,7 +7,7 @@ from pathlib import Path
 import core.conf
 from core.config import DataPathsConf, InputsConf
 from core.errors import Finding, did_you_mean, known_names
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.draft import Draft, asked_by_problem, make_plan
 from problems import PROBLEMS
 from problems.base import Problem
@@ -45,6 +45,12 @@ def check_inputs(draft: Draft, problems: list[Finding], notices: list[Finding], 
             problems.append(Finding(path, complaint))
         for branch, complaint in make_plan(draft).complaints().items():
             refuse(f"model_inputs.{branch}", complaint)
+    if conf.augmentation is not None and draft.is_read:
+        plan = make_plan(draft)
+        if plan.aligned or plan.placed:
+            refuse("augmentation", "makes other texts, but tags, answers or features belong to the words of these.")
+        elif draft.language.lower() == "chinese" and conf.augmentation.replace:
+            refuse("augmentation.replace", "knows the parts of speech of English words only. Set it to 0.")
     if not problems:
         notices += _input_notices(conf, draft)
     if files:
@@ -76,6 +82,9 @@ def _idle_inputs(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str]]:
     yield from ((path, why) for path, (key, is_on) in asked.items() if is_on and key in settled)
     problem: type[Problem] = PROBLEMS[conf.dataset_type]
     yield from ((f"inputs.{key}", why) for key, why in problem.idle(conf).items())
+    recombines = conf.augmentation is not None and conf.augmentation.recombine and draft.is_read
+    if recombines and len(make_plan(draft).text_columns) == 1:
+        yield "inputs.augmentation.recombine", "Rows have one text."
     if conf.add_start_end_for_seq and "add_start_end" not in settled and draft.is_read:
         plan = make_plan(draft)
         if all(plan.kinds[column] == "piece" for column in plan.words_of):
@@ -117,7 +126,7 @@ def _idle_settings(draft: Draft) -> Iterator[tuple[str, str]]:
         yield "optimizer.layer_decay", "No layer is a pretrained encoder."
     if plan and kinds == {"piece"} and not plan.aligned:
         for key in ("tokenizer", "text_preprocessing"):
-            if getattr(training, key):
+            if getattr(training, key) and not (key == "tokenizer" and inputs.augmentation):
                 yield key, "The encoder's own tokenizer prepares and splits the texts."
     if plan and plan.aligned >= set(plan.words_of.values()):
         if training.tokenizer not in (None, "whitespace"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from core.config import LeftOutConf
 from core.errors import UserError
+from core.run_folder import STATE, RunFolder
 from distillation.run import fold_folder
-from engine.checkpoint import STATE, RunFolder
 from engine.experiment import Experiment
 from engine.training import train
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Self, cast
 
 import numpy as np
@@ -12,8 +13,8 @@ from block_zoo.embedding import Embedding, EncoderInit
 from core.config import ExperimentConf
 from core.document import overridden
 from core.errors import UserError
+from core.run_folder import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from core.types import Batch, Outputs, Prediction, Row, Scores
-from engine.checkpoint import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from engine.draft import make_problem, reads_pieces, word_init
 from engine.encoder_vectors import EncoderVectors, learn_words
 from engine.experiment import Experiment, checked
@@ -73,7 +74,7 @@ class Predictor:
             model.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{folder / WEIGHTS}: does not fit the run's config: {reason}") from error
+            raise UserError(f"{folder / WEIGHTS}: does not fit the run's config: {shorten(reason, 200)}") from error
         where = pick_device(device or experiment.conf.training_params.device)
         predictor = cls(experiment.conf, model.to(where), problem, encoder, where, batch_size)
         if (init := word_init(experiment.conf)) is not None and "word" in model.rows_by_id().values():

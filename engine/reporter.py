@@ -11,8 +11,8 @@ from typing import Self
 from tqdm import tqdm
 
 from core.files import written_aside
+from core.run_folder import METRICS, TENSORBOARD, RunFolder
 from core.types import Scores
-from engine.checkpoint import METRICS, TENSORBOARD, RunFolder
 from engine.trainers.base import Report
 
 

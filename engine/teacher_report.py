@@ -20,10 +20,11 @@ from engine.data import checked_scores, read_data, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
 from engine.processes import Processes
-from engine.teachers import answers_for, score_of
+from engine.teachers import Said, answers_for
 from engine.terms import Weighing
 from engine.workplace import make_accelerator
 from losses.teacher_loss import answered, two_sided
+from problems.answer_texts import answer_scores
 
 ELEMENTS = {"BD": "rows", "BTD": "tokens", "BC": "labels of rows"}
 """Axes of an answer -> what is right or wrong."""
@@ -40,28 +41,33 @@ def teacher_report(experiment: Experiment, say: Callable[[str], None]) -> str:
     metrics, rows = checked_scores(conf, data.problem, experiment.source), data.valid
     path = conf.inputs.data_paths.valid_data_path or conf.inputs.data_paths.test_data_path or ""
     file, processes = row_file(conf, path), Processes(make_accelerator(conf))
-    answers = answers_for(Draft.of(conf), teachers, file, rows, cache_folder(conf), processes, say)
-    alone = {name: answer for name, answer in answers.items() if not getattr(teachers[name], "members", ())}
-    target = next(iter(data.problem.target_specs().values()))
-    board = Board(alone, answer_spec(target), rows.targets[data.problem.target_columns[0]])
-    known = ["log loss", "calibration error", "best temperature"] if board.is_of_labels else []
-    lines, scores = [["teacher", *metrics, *known]], {}
-    together = {"average": mean_answer(list(alone.values()), board.spec)} if len(alone) > 1 else {}
-    for name, answer in {**answers, **together}.items():
-        scores[name] = score_of(data.problem, metrics, answer, rows)
+    answers = answers_for(Draft.of(conf), teachers, data.problem, file, rows, cache_folder(conf), processes, say)
+    alone = {name: given for name, given in answers.items() if not getattr(teachers[name], "members", ())}
+    targets, everyone = data.problem.target_specs(), dict(answers)
+    specs = {column: answer_spec(targets[column]) for column in data.problem.answer_sizes}
+    if len(alone) > 1:
+        means = {c: mean_answer([given[c] for given in alone.values()], spec) for c, spec in specs.items()}
+        everyone["average"] = means
+    said = {name: Said.of(data.problem, given, rows) for name, given in everyone.items()}
+    scores = {name: what.scores(metrics) for name, what in said.items()}
+    first = next(iter(specs))
+    firsts = {name: given[first] for name, given in everyone.items()}
+    board: Board | ReadingBoard = Board({name: firsts[name] for name in alone}, specs[first], rows.targets[first])
+    if specs[first].places:
+        board = ReadingBoard({name: said[name] for name in alone})
+    lines = [["teacher", *metrics, *board.known]]
+    for name, answer in firsts.items():
         lines.append([name, *(f"{scores[name][metric]:.4f}" for metric in metrics), *board.sureness(answer)])
     parts = [table(lines)]
     if len(alone) > 1:
-        parts.append(
-            table([["teachers", "correlation" if board.spec.axes == "B" else "agreement"], *board.agreements()])
-        )
-    if len(alone) > 1 and board.is_of_labels:
-        parts.append(f"one of them is right for {board.oracle():.4f} of all {ELEMENTS[board.spec.axes]}")
+        parts.append(table([["teachers", board.likeness], *board.agreements()]))
+    if len(alone) > 1 and board.elements_called:
+        parts.append(f"one of them is right for {board.oracle():.4f} of all {board.elements_called}")
     weighing = next((term.weighing for term in terms if term.weighing is not None), None)
-    if weighing is not None and board.spec.axes == "BD":
+    if weighing is not None and isinstance(board, Board) and board.spec.axes == "BD":
         sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
         worth = {name: sign * found[metrics[0]] for name, found in scores.items()}
-        parts.append(table([*board.weights(weighing, answers, worth)]))
+        parts.append(table([*board.weights(weighing, firsts, worth)]))
     return "\n\n".join(parts)
 
 
@@ -83,9 +89,19 @@ class Board:
     target: Any
 
     @property
-    def is_of_labels(self) -> bool:
-        """Whether answers are labels, not numbers or places."""
-        return self.spec.axes in ("BD", "BC", "BTD")
+    def elements_called(self) -> str | None:
+        """What is right or wrong; None where answers are numbers."""
+        return ELEMENTS.get(self.spec.axes)
+
+    @property
+    def known(self) -> Sequence[str]:
+        """What `sureness` gives."""
+        return ["log loss", "calibration error", "best temperature"] if self.elements_called else []
+
+    @property
+    def likeness(self) -> str:
+        """What `agreements` gives."""
+        return "agreement" if self.elements_called else "correlation"
 
     def elements(self, answer: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the elements that a teacher answers: their numbers, logits N x C, and what is right."""
@@ -106,7 +122,7 @@ class Board:
 
     def sureness(self, answer: Features) -> list[str]:
         """Log loss, calibration error and best temperature."""
-        if not self.is_of_labels:
+        if not self.elements_called:
             return []
         _, logits_NC, target_N = self.elements(answer)
         found = (report.log_loss, report.calibration_error, report.best_temperature)
@@ -147,6 +163,40 @@ class Board:
 
     def _all(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         return [self.elements(answer) for answer in self.answers.values()]
+
+
+@dataclass(frozen=True)
+class ReadingBoard:
+    """What teachers say to questions, beside what is right: parts of passages."""
+
+    said: Mapping[str, Said]
+    known: Sequence[str] = ()
+    likeness: str = "agreement"
+    elements_called: str = "questions"
+
+    def sureness(self, answer: Features) -> list[str]:
+        """Nothing: starts and ends are sure or unsure apart."""
+        return []
+
+    def oracle(self) -> float:
+        """The share of questions for which a teacher is right."""
+        seen = np.unique(np.concatenate([said.numbers for said in self.said.values()]))
+        right = [said.numbers[said.tuned().right_rows(said.decoded, said.rows.targets)] for said in self.said.values()]
+        return len(np.unique(np.concatenate(right))) / len(seen)
+
+    def agreements(self) -> Iterator[list[str]]:
+        """For each two teachers the share of their equal answers, by exact match."""
+        given = {name: self._given(said) for name, said in self.said.items()}
+        for (one, mine), (other, its) in combinations(given.items(), 2):
+            both = sorted(mine.keys() & its.keys())
+            scores = answer_scores([mine[number] for number in both], [[its[number]] for number in both])
+            yield [f"{one}, {other}", f"{scores.exact_match.mean():.4f}"]
+
+    @staticmethod
+    def _given(said: Said) -> dict[int, str]:
+        """Its answers by the numbers of the questions."""
+        answers: Any = said.tuned().answers(said.decoded, said.rows.targets)
+        return dict(zip(said.numbers.tolist(), answers.predicted, strict=True))
 
 
 def _means(weights_NK: Tensor, counted_NK: Tensor) -> list[str]:

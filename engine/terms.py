@@ -104,6 +104,19 @@ class _Scene:
         """Whether each of these teachers has one answer, by which it is weighed; if not, that is noted as a problem."""
         return None not in [self._of_teacher(name, "", path) for name in names]
 
+    def mixed_up(self, addresses: Sequence[str]) -> str | None:
+        """A sentence where a layer that answers one target is to learn what a teacher says to another."""
+        layer, *others = addresses
+        ours = self.graph.outputs.get(layer)
+        for address in others:
+            name, _, rest = address.partition(".")
+            teacher = self.teachers.get(name)
+            found = teacher.answers.items() if teacher is not None else ()
+            theirs = [column for column, own in found if own == teacher.canonical(rest)]  # type: ignore[union-attr]
+            if ours and theirs and ours not in theirs and ours in dict(found):
+                return f"'{layer}' answers {ours}, but '{address}' is what the teacher says to {theirs[0]}."
+        return None
+
     def _of_teacher(self, name: str, rest: str, path: str) -> Spec | None:
         teacher = self.teachers[name]
         if teacher is None:
@@ -149,10 +162,13 @@ def trace_losses(
         graph.refuse("loss", "the policy is rewarded for losses on targets, but there is none.")
     if draft.training is not None and draft.training.r_drop and sound and not any(term.targets for term in sound):
         graph.refuse("training_params.r_drop", "compares answers to a target, but no loss reads one.")
-    unlabelled = draft.inputs.data_paths.unlabelled_data_path if draft.inputs is not None else None
-    if teachers is not None and unlabelled is not None and sound and all(term.targets for term in sound):
+    reads_targets = bool(terms) and all(term is not None and term.targets for term in terms)
+    if teachers is not None and draft.inputs is not None and reads_targets:
         sentence = "teaches nothing: every loss reads a target. Let one read teachers alone, such as SoftTargetLoss."
-        graph.refuse("inputs.data_paths.unlabelled_data_path", sentence)
+        if draft.inputs.data_paths.unlabelled_data_path is not None:
+            graph.refuse("inputs.data_paths.unlabelled_data_path", sentence)
+        if draft.inputs.augmentation is not None:
+            graph.refuse("inputs.augmentation", sentence)
     if draft.training is not None and draft.training.max_epoch is None and any(map(_moves, sound)):
         graph.refuse("training_params.max_epoch", "is missing, but a number of the losses moves until the end.")
     if teachers is not None and not graph.findings and None not in terms:
@@ -206,8 +222,14 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
     specs = tuple(spec for spec in found if spec is not None)
     if len(specs) < len(conf.inputs):
         return None
+    if (first := conf.inputs[0].partition(".")[0] if conf.inputs else "") in scene.teachers:
+        graph.refuse(f"{path}.inputs", f"what the student gives comes first, then teacher '{first}'.")
+        return None
     if conf.inputs and conf.inputs[0] in targets and conf.inputs[-1] not in targets:
         graph.refuse(f"{path}.inputs", "the layer comes first, then the target column.")
+        return None
+    if issubclass(LOSSES[conf.type], TeacherLoss) and conf.inputs[1:2] and conf.inputs[1] in targets:
+        graph.refuse(f"{path}.inputs[1]", f"'{conf.inputs[1]}' is a target column; {conf.type} reads a teacher there.")
         return None
     loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
     try:
@@ -229,6 +251,9 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
         read.check(*specs)
     except ValueError as error:
         graph.refuse(path, str(error))
+        return None
+    if sentence := scene.mixed_up(conf.inputs):
+        graph.refuse(f"{path}.inputs", sentence)
         return None
     if loss_conf.reads_groups and group_by is None:
         sentence = "needs to know which rows belong together: name their column in inputs.group_by."
@@ -265,14 +290,19 @@ def _unread(terms: Sequence[Term], graph: Graph, targets: Mapping[str, Spec]) ->
 
 
 def _idle_teachers(draft: Draft, terms: Sequence[Term], teachers: Teachers) -> Iterator[tuple[str, str]]:
-    """(path, sentence) of teachers and of a weighting that change nothing."""
+    """(path, sentence) of teachers and of a weighting that change nothing, and of teachers that are in doubt."""
     addresses = {
         address for term in terms for address in (*term.inputs, *(term.weighing.reads if term.weighing else ()))
     }
     read = {address.partition(".")[0] for address in addresses}
     members = {name for teacher in teachers.values() if teacher is not None for name in teacher.members}
-    for name in teachers:
+    for name, teacher in teachers.items():
         if name not in read | members:
             yield f"teachers.{name}", "has no effect. No loss reads it."
+        elif teacher is not None and teacher.doubt:
+            yield f"teachers.{name}.conf", teacher.doubt
+        conf = draft.teachers[name]
+        if teacher is not None and teacher.members and conf is not None and conf.online:
+            yield f"teachers.{name}.online", "has no effect. Each of its members answers as that one's says."
     if draft.weighting is not None and draft.weighting.type != "Uniform" and not any(term.weighing for term in terms):
         yield "weighting", f"has no effect. No loss reads '{ALL}'."

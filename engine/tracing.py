@@ -74,7 +74,8 @@ def trace_unfitted(
 def _answered(draft: Draft, problem: Problem, more: int = 0) -> tuple[Answered, list[Finding]]:
     """Which output layer answers which target, and what is not clear about it.
 
-    A single output layer answers a single target. Of several, each answers the target with which a loss reads it.
+    A single output layer answers a single target. Of several, each answers the target with which a loss reads it, or
+    with a teacher's answer to it (`big.label`).
     more  counts on top of UNFITTED_SIZE
     """
     sizes = {column: size or _Unfitted(UNFITTED_SIZE + more) for column, size in problem.answer_sizes.items()}
@@ -89,7 +90,8 @@ def _answered(draft: Draft, problem: Problem, more: int = 0) -> tuple[Answered, 
     for loss in draft.losses:
         first = loss.inputs[0].partition(".")[0] if loss is not None and loss.inputs else ""
         if loss is not None and first in read:
-            read[first] |= {column for column in loss.inputs[1:] if column in sizes}
+            others = {address if address in sizes else address.partition(".")[2] for address in loss.inputs[1:]}
+            read[first] |= others & sizes.keys()
     layers = {layer: next(iter(columns)) for layer, columns in read.items() if len(columns) == 1}
     if None in draft.losses or None in draft.layers:
         return Answered(sizes, layers), []
@@ -104,7 +106,9 @@ def _answered(draft: Draft, problem: Problem, more: int = 0) -> tuple[Answered, 
             f"is read by losses of {' and '.join(sorted(columns))}; each of them needs an output layer of its own."
         )
         if not columns:
-            sentence = f"is an output layer, but no loss reads it together with a target ({', '.join(sizes)})."
+            told = [f", or with a teacher's answer to it ({name}.{next(iter(sizes))})" for name in draft.teachers][:1]
+            sentence = f"is an output layer, but no loss reads it together with a target ({', '.join(sizes)})"
+            sentence = f"{sentence}{''.join(told)}."
         findings.append(Finding(places[layer], f"'{layer}' {sentence}"))
     for column in sizes:
         answering = [layer for layer in layers if layers[layer] == column]

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-import core.conf
 from core.conf import JSON
 from core.errors import UserError
+from core.run_folder import FINISHED, SCORES, RunFolder
 from core.seeding import seed_everything
 from core.types import Scores
-from engine.checkpoint import FINISHED, SCORES, RunFolder
 from engine.data import Data, checked_scores, cut_texts, read_data, refuse_equal_groups, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
@@ -25,13 +24,13 @@ from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter, score_text
 from engine.starting_weights import load_pretrained
-from engine.teachers import TrainingSet, answers_for, prepare, score_of
+from engine.teachers import Said, TrainingSet, answers_for, prepare
 from engine.terms import Teachers
-from engine.trainers import TRAINERS
-from engine.trainers.base import Progress, Report, Workplace
+from engine.trainers.base import Progress, Report, Workplace, make_trainer
 from engine.workplace import make_accelerator, make_workplace
 from model_zoo.graph import Model
 from text.encoded import EncodedRows
+from text.readers import RowFile
 
 
 def train(experiment: Experiment, say: Callable[[str], None], force: bool = False, resume: bool = False) -> Scores:
@@ -95,8 +94,7 @@ def _train(
     objective = Objective(terms)
     sets = _taught(experiment, teachers, objective, data, metrics[0], processes, say)
     place = make_workplace(conf, model, objective, sets, processes, experiment.source)
-    trainer_class = TRAINERS[conf.trainer.type]
-    trainer = trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)  # type: ignore[attr-defined]
+    trainer = make_trainer(conf, place)
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
     if state is None:
         processes.own_random_numbers()
@@ -179,20 +177,20 @@ def _taught(
     paths, weighting = conf.inputs.data_paths, objective.weighting
     if weighting is not None and weighting.conf.reads_scores:
         file = row_file(conf, paths.valid_data_path or paths.test_data_path or "")
-        answers = answers_for(draft, teachers, file, data.valid, folder, processes, say)
+        answers = answers_for(draft, teachers, data.problem, file, data.valid, folder, processes, say)
         sign = 1 if data.problem.higher_is_better(metric) else -1
         known = {}
-        for name, answer in answers.items():
-            known[name] = sign * score_of(data.problem, [metric], answer, data.valid)[metric]
+        for name, given in answers.items():
+            known[name] = sign * Said.of(data.problem, given, data.valid).scores([metric])[metric]
         weighting.know(known)
-    columns = data.encoder.text_columns
-    more = [] if paths.unlabelled_data_path is None else [row_file(conf, paths.unlabelled_data_path, columns)]
-    files = [(row_file(conf, paths.train_data_path or ""), data.train), *zip(more, data.unlabelled, strict=True)]
     wanted = objective.addresses
-    return [
-        TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say, rows is data.train))
-        for file, rows in files
-    ]
+
+    def taught(file: RowFile, rows: EncodedRows) -> TrainingSet:
+        is_training = rows is data.train
+        return TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say, is_training))
+
+    labelled = taught(row_file(conf, paths.train_data_path or ""), data.train)
+    return [labelled, *(taught(file, rows).answered(say) for file, rows in data.unlabelled)]
 
 
 def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:

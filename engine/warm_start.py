@@ -1,15 +1,19 @@
 """Weights to start from: those of an earlier run, where names and shapes agree."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding
 from core.errors import UserError
-from engine.checkpoint import PROBLEM, RunFolder, json_text
+from core.run_encoder import RunEncoder
+from core.run_folder import PROBLEM, RunFolder, json_text
 from engine.draft import Draft, word_init
 from model_zoo.graph import Model, owner_of
 from problems.base import Problem
@@ -36,7 +40,8 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
 
     A layer is taken whole or not at all, an output layer only where the labels are the same. Vectors of words and
     characters are taken word by word: the vocabulary is that of the new training rows. Those that an encoder gives are
-    taken where the earlier run has them from it too (`basis_of`).
+    taken where the earlier run has them from it too (`basis_of`). An encoder of which other layers are kept stays as it
+    is.
     UserError where it names no sound run.
     """
     run = RunFolder.named(path)
@@ -51,6 +56,7 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
     for name, cluster in model.rows_by_hash().items():
         if cluster not in vocabularies or vocabularies[cluster].words != encoder.vocabularies[cluster].words:
             refused[owner_of(name)] = "other words"
+    refused |= dict.fromkeys(_with_other_layers(run, model), "other layers")
     fresh, counted = model.state_dict(), {}
     if BASIS in fresh and not (BASIS in earlier and torch.equal(fresh[BASIS], earlier[BASIS])):
         words_of = [owner_of(name) for name, cluster in model.rows_by_id().items() if cluster == "word"]
@@ -70,6 +76,17 @@ def start_from(path: Path, model: Model, encoder: InputEncoder, problem: Problem
             model.load_state_dict({name: earlier[name] for name in names}, strict=False)
     said = {"taken over": taken, "not taken over": left}
     return [f"weights of {run.path} {what}: {', '.join(owners)}" for what, owners in said.items() if owners]
+
+
+def _with_other_layers(run: RunFolder, model: Model) -> Iterator[str]:
+    """The encoders that have kept other layers than those of their names in the run."""
+    for name, block in model.blocks.items():
+        if isinstance(block, PretrainedEncoder):
+            owner = owner_of(f"blocks.{name}")
+            with suppress(UserError):  # it is not there
+                earlier = RunEncoder.named(str(run / owner))
+                if earlier is not None and not block.has_places_of(earlier):
+                    yield owner
 
 
 def _by_word(fresh_VD: Tensor, words: list[str], earlier_VD: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, int]:

@@ -182,10 +182,8 @@ class ReadingComprehension(Problem):
 
     def kept(self, rows: Sequence[Row], tokens: Mapping[str, Tokens]) -> dict[str, Any]:
         """The passages, and the characters of their tokens."""
-        passages = tokens[self.passage_column]
-        assert passages.spans is not None
         texts = [row.cells.get(self.passage_column, "") for row in rows]
-        return {TEXT: Ragged.of_texts(texts), SPANS: passages.index.with_values(passages.spans)}
+        return {TEXT: Ragged.of_texts(texts), SPANS: spans_of(tokens[self.passage_column])}
 
     def decode(self, outputs: Mapping[str, Features]) -> DecodedSpans:
         """The best span of each window: the highest sum of a start and an end at most max_answer_length apart."""
@@ -297,6 +295,12 @@ class ReadingComprehension(Problem):
             return [json.dumps(answers, ensure_ascii=False) for answers in named]
         values = {"start": decoded.starts, "end": decoded.ends}.get(field, getattr(decoded, field, None))
         return values.tolist()  # type: ignore[union-attr]
+
+
+def spans_of(passages: Tokens) -> Ragged:
+    """What is kept as SPANS: of each passage the characters of its tokens."""
+    assert passages.spans is not None
+    return passages.index.with_values(passages.spans)
 
 
 def _logits(output: Features) -> Tensor:

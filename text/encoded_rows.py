@@ -52,7 +52,7 @@ class EncodedRows:
         self.windows = windows
         examples = np.arange(len(lines) if windows is None else len(windows.rows))
         alone = [[branch] for branch in plan.branches if not any(branch in group for group in plan.joined)]
-        extents = {branch: self._extent(branch, examples)[1] for branch in plan.branches}
+        extents = {branch: self.extent(branch, examples)[1] for branch in plan.branches}
         texts = [np.add.reduce([extents[branch] for branch in group]) for group in [*plan.joined, *alone]]
         self.lengths: np.ndarray = np.maximum.reduce(texts)
         """int64, for each example the tokens of its longest text; those of like length belong together."""
@@ -60,6 +60,11 @@ class EncodedRows:
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.lines)
+
+    @property
+    def examples(self) -> np.ndarray:
+        """The numbers of the examples."""
+        return np.arange(len(self.lengths))
 
     @property
     def rows_with_examples(self) -> int:
@@ -75,12 +80,13 @@ class EncodedRows:
 
     def lengths_of(self, branches: Collection[str]) -> np.ndarray:
         """int64, for each example the tokens that it has in these branches together."""
-        examples = np.arange(len(self.lengths))
-        return np.add.reduce([self._extent(branch, examples)[1] + (branch in self.plan.begun) for branch in branches])
+        return np.add.reduce(
+            [self.extent(branch, self.examples)[1] + (branch in self.plan.begun) for branch in branches]
+        )
 
     def answers_behind(self, branch: str, lengths_N: np.ndarray) -> int:
         """How many examples have an answer that ends behind so many tokens of a branch."""
-        places = self._places(np.arange(len(self.lengths)))
+        places = self._places(self.examples)
         found = [places[column] >= lengths_N for column, of in self.plan.positions.items() if of == branch]
         return int(np.any(found, axis=0).sum()) if found else 0
 
@@ -88,11 +94,13 @@ class EncodedRows:
         """Without the examples that teach nothing: windows that do not have the answer of their row in them."""
         if not self.plan.positions or self.plan.begun:
             return self
-        windows = self.windows or Windows.whole(len(self))
-        places = self._places(np.arange(len(self.lengths)))
-        kept = np.flatnonzero(np.all([values != NO_TARGET for values in places.values()], axis=0))
-        taught = windows.taken(kept)
-        return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, taught, self.specs)
+        places = self._places(self.examples)
+        return self.narrowed(np.flatnonzero(np.all([values != NO_TARGET for values in places.values()], axis=0)))
+
+    def narrowed(self, examples: np.ndarray) -> "EncodedRows":
+        """The same rows, with these of their examples only."""
+        windows = (self.windows or Windows.whole(len(self))).taken(examples)
+        return EncodedRows(self.plan, self.columns, self.targets, self.lines, self.skipped, windows, self.specs)
 
     def taken(self, rows: np.ndarray) -> "EncodedRows":
         """These rows only, with all their examples."""
@@ -181,7 +189,7 @@ class EncodedRows:
     def _texts(self, branch: str) -> Ragged:
         return self.columns[self.plan.words_of[self.plan.branches[branch][0]]]
 
-    def _extent(self, branch: str, examples: np.ndarray) -> tuple[np.ndarray | int, np.ndarray]:
+    def extent(self, branch: str, examples: np.ndarray) -> tuple[np.ndarray | int, np.ndarray]:
         """The first token of these examples in the texts of a branch, and how many there are."""
         lengths = self._texts(branch).whole_lengths[self._rows(examples)]
         if self.windows is None or branch not in self.plan.windows:
@@ -195,7 +203,7 @@ class EncodedRows:
         """
         rows, inside, places = self._rows(examples), np.ones(len(examples), bool), {}
         for column, branch in self.plan.positions.items():
-            firsts, lengths = self._extent(branch, examples)
+            firsts, lengths = self.extent(branch, examples)
             places[column] = self.targets[column][rows] - firsts
             inside &= (places[column] >= 0) & (places[column] < lengths)
         begun = {column: branch in self.plan.begun for column, branch in self.plan.positions.items()}

@@ -93,6 +93,11 @@ class InputPlan:
         return {*self.tagged, *(self.words_of[column] for column in self.words_of if self.kinds[column] == "feature")}
 
     @property
+    def passage(self) -> str | None:
+        """The column of words whose tokens are places of answers, where there is one."""
+        return next((self._texts(branch)[0] for branch in self.positions.values()), None)
+
+    @property
     def word_length(self) -> int | None:
         """Characters of a word, where fixed."""
         return self.fixed_lengths.get("word")

@@ -13,6 +13,8 @@ import numpy as np
 from core.conf import JSON
 from core.errors import UserError
 from core.pretrained import TOKENIZER, TOKENIZER_CONFIG, pretrained_folder, read_foreign_json
+from core.run_encoder import RunEncoder
+from core.run_folder import PROBLEM
 from core.types import Frames
 from text.ragged import Ragged
 
@@ -31,13 +33,18 @@ class Pieces:
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """That of a folder or a hub name. UserError where there is none."""
-        folder = pretrained_folder(name, TOKENIZER, [TOKENIZER_CONFIG])
-        settings = read_foreign_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).exists() else {}
+        """That of a folder, a hub name or a run. UserError where there is none."""
+        if (run := RunEncoder.named(name)) is not None:
+            source, state = run.run / PROBLEM, run.tokenizer()
+        else:
+            folder = pretrained_folder(name, TOKENIZER, [TOKENIZER_CONFIG])
+            settings = read_foreign_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).exists() else {}
+            source = folder / TOKENIZER
+            state = {"tokenizer": read_foreign_json(source), "settings": settings}
         try:
-            return cls.from_state({"tokenizer": read_foreign_json(folder / TOKENIZER), "settings": settings})
+            return cls.from_state(state)
         except ValueError as error:
-            raise UserError(f"{folder / TOKENIZER}: {error}") from error
+            raise UserError(f"{source}: {error}") from error
 
     def state(self) -> dict[str, JSON]:
         """As JSON."""

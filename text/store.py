@@ -147,8 +147,12 @@ def _sweep(folder: Path) -> None:
     """Remove what processes left that were killed a day ago or longer."""
     for left in folder.glob(".*.part"):
         with suppress(FileNotFoundError):  # its maker has just finished it
-            if time.time() - left.stat().st_mtime > _DAY:
+            if time.time() - left.stat().st_mtime < _DAY:
+                continue
+            if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def _mapped(folder: Path, entry: Mapping[str, Any], mode: Any) -> np.ndarray:

@@ -10,7 +10,8 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from core.config import TrainingConf
+import core.conf
+from core.config import ExperimentConf, TrainingConf
 from core.registry import Registry
 from core.types import Batch
 from engine.objective import Objective
@@ -82,3 +83,9 @@ class Workplace:
     def answering(self) -> Model:
         """The model that is validated and kept: the average, where there is one."""
         return self.trained if self.average is None else cast(Model, self.average.module)
+
+
+def make_trainer(conf: ExperimentConf, place: Workplace) -> Any:
+    """The trainer of a config."""
+    trainer_class: Any = TRAINERS[conf.trainer.type]
+    return trainer_class(core.conf.read(trainer_class.Conf, conf.trainer.conf), place)

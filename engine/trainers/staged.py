@@ -22,3 +22,8 @@ class Staged:
     class Conf(core.conf.Conf):
         stages: list[dict[str, Any]]
         """What each stage changes in the config: any of its keys, merged as `extends` does; {} = nothing."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.stages:
+                raise ValueError("stages names no stage.")

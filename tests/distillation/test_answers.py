@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.types import Features
-from distillation.answers import Answers, Table, places_of
+from core.types import Features, Spec
+from distillation.answers import Answers, Table, confidence, places_of
 
 
 def ragged(lengths, *shape):
@@ -75,5 +75,26 @@ def test_rows_that_a_teacher_did_not_answer_are_masked():
     assert answers.features(np.array([0, 2]))[""].mask is None
 
 
+def test_what_is_kept_by_rows_of_the_student_is_missing_where_it_is_empty():
+    own = Table("BT", np.array([1, 2, 3], np.float32), np.array([0, 2, 2, 3]))
+    answers = Answers({}, np.array([-1, -1, -1]), {"start": own})
+    found = answers.features(np.array([1, 0]))["start"]
+    assert found.real_mask().tolist() == [[False, False], [True, True]] and found.values[1].tolist() == [1, 2]
+    assert (~answers.present).sum() == 1
+    both = Answers({"": Table("B", np.zeros(1))}, np.array([0, 0, -1]), {"start": own})
+    assert both.present.tolist() == [True, False, False]
+    assert both.taken(np.array([2, 0])).present.tolist() == [False, True]
+
+
 def test_rows_are_found_by_their_keys():
     assert places_of(np.array([5, 1, 9, 3]), np.array([1, 3, 5])).tolist() == [2, 0, -1, 1]
+
+
+def test_a_row_is_as_sure_as_its_largest_probability_or_the_mean_of_these():
+    odds = torch.tensor([1.0, 4.0, 5.0]).log()
+    assert confidence(Features(odds[None]), Spec("BD", {"D": 3})).tolist() == pytest.approx([0.5])
+    words = torch.stack([odds, torch.tensor([1.0, 9.0, 0.0]).log(), torch.zeros(3)])
+    answer = Features(words[None], torch.tensor([[True, True, False]]))
+    assert confidence(answer, Spec("BTD", {"D": 3})).tolist() == pytest.approx([(0.5 + 0.9) / 2])
+    together = Features(torch.tensor([[0.2 / 0.8, 0.6 / 0.4]]).log())
+    assert confidence(together, Spec("BC", {"C": 2})).tolist() == pytest.approx([(0.8 + 0.6) / 2])

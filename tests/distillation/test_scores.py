@@ -94,7 +94,7 @@ def test_certainty_has_a_finite_logit(tmp_path):
     [
         ({"kind": "score", "column": "s"}, "s\n0.5\n1.5\n", r"rows.tsv:3: 1.5 is no probability from 0 to 1"),
         ({"kind": "score", "column": "s"}, "s\n0.5\nnan\n", r"rows.tsv:3: 'nan' is no number"),
-        ({"kind": "score", "column": "s"}, "s\nabc\n", r"rows.tsv:2: could not convert"),
+        ({"kind": "score", "column": "s"}, "s\nabc\n", r"rows.tsv:2: 'abc' is no number"),
         ({"kind": "score", "column": "t"}, "s\n0.5\n", r"rows.tsv: has no column 't'"),
         ({"kind": "score", "column": "s"}, "s\tt\n\ta\n", r"has no score for any row"),
         (
@@ -102,6 +102,7 @@ def test_certainty_has_a_finite_logit(tmp_path):
             "s\n[1]\n",
             r"rows.tsv:2: .* no list of 2 numbers",
         ),
+        ({"kind": "logits", "column": "s", "labels": ["no", "yes"]}, "s\n[1, x]\n", r":2: .* no list of 2 numbers"),
         ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t0.9\n", r":2: .* add up to 1.4"),
         ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t\n", r":2: '' is no number"),
     ],
@@ -109,6 +110,13 @@ def test_certainty_has_a_finite_logit(tmp_path):
 def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, sentence):
     with pytest.raises(UserError, match=sentence):
         teacher(TWO, **conf).read(file(tmp_path, text), None)
+
+
+def test_an_id_that_several_scores_have_is_named(tmp_path):
+    own = file(tmp_path, "id\ts\na\t0.5\nb\t0.5\nb\t0.6\n", "scores.tsv")
+    found = teacher(TWO, kind="score", column="s", id="id", path=str(own.path))
+    with pytest.raises(UserError, match="scores.tsv: column 'id' has 'b' in several rows"):
+        found.read(file(tmp_path, "id\na\nb\n"), None)
 
 
 @pytest.mark.parametrize(

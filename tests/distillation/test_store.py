@@ -138,7 +138,7 @@ def test_a_damaged_store_is_noticed_and_made_again(tmp_path, file):
     said: list[str] = []
     kept = ask(fresh, file, tmp_path / "cache", said)
     assert len(fresh.asked) == 50
-    assert said == ["teacher 'big': 1 damaged parts of the store are made again"]
+    assert said == ["teacher 'big': parts of the store are damaged and made again: 1"]
     assert np.array_equal(kept.tables[""].values, ask(Known(), file, None).tables[""].values)
 
 

@@ -9,6 +9,7 @@ import torch
 from tiny_encoders import KINDS, SMALL, write_encoder
 from transformers import (
     AutoConfig,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -30,6 +31,7 @@ TWO = {"label": Spec("B", ids=True, labels=("no", "yes"), positive="yes")}
 NUMBER = {"score": Spec("B")}
 SETS = {"labels": Spec("BC", {"C": 3}, labels=("b", "a", "c"))}
 TAGS = {"tags": Spec("BT", ids=True, labels=("b", "a", "c"))}
+PLACES = dict.fromkeys(("start_label", "end_label"), Spec("B", ids=True, places=True))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +49,11 @@ def checkpoint(tmp_path_factory):
                 initializer_range=0.5,
             )
             torch.manual_seed(1)
-            model: Any = {"Sequence": AutoModelForSequenceClassification, "Token": AutoModelForTokenClassification}[
-                head
-            ]
+            model: Any = {
+                "Sequence": AutoModelForSequenceClassification,
+                "Token": AutoModelForTokenClassification,
+                "Passage": AutoModelForQuestionAnswering,
+            }[head]
             model.from_config(settings).save_pretrained(path)
             made[kind, head, names] = str(path)
         return made[kind, head, names]
@@ -67,6 +71,13 @@ def file(tmp_path):
 def teacher(targets, model, columns=("text",), **conf):
     branches = {f"branch of {column}": column for column in columns}
     told = Classroom(targets, cast(Any, None), {}, branches, lambda: torch.device("cpu"))
+    return Transformers.Conf(model=model, **conf).build(told)
+
+
+def reader(model, *begun, columns=("passage", "question"), **conf):
+    """A teacher that finds answers in the second column of the file, asked about the first."""
+    branches = dict(zip(columns, ("other", "text"), strict=False))
+    told = Classroom(PLACES, cast(Any, None), {}, branches, lambda: torch.device("cpu"), begun)
     return Transformers.Conf(model=model, **conf).build(told)
 
 
@@ -220,7 +231,8 @@ def test_other_weights_and_settings_have_another_key(checkpoint, file):
         (THREE, ("x",), {}, "knows the labels x, but"),
         (TWO, ("x",), {"labels": ["maybe"]}, "no label here is called 'maybe'"),
         (NUMBER, ("x", "y"), {}, "has 2 scores, but the target here is a number"),
-        ({"start": Spec("B", ids=True, places=True)}, ("x", "y"), {}, "the target here is a place in a text"),
+        (PLACES, ("x", "y"), {}, "to answer here it must be a BertForQuestionAnswering"),
+        (THREE, ("a", "b", "c"), {"window_size": 5}, "window_size has no place where answers are no parts"),
         (TAGS, ("a", "b", "c"), {}, "is a BertForSequenceClassification, but to answer here it must be a BertForTokenC"),
         (THREE, ("a", "b", "c"), {"inputs": ["a", "b", "c"]}, "reads one text or two, but inputs are a, b, c"),
         (THREE, ("a", "b", "c"), {"inputs": ["text", "text"]}, "reads one text or two"),
@@ -263,3 +275,69 @@ def test_code_of_a_checkpoint_is_not_run(checkpoint, tmp_path):
     (tmp_path / "own.py").write_text("raise SystemExit('run')")
     with pytest.raises(ValueError, match="is refused by transformers"):
         teacher(THREE, str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("has_null", [False, True])
+def test_answers_in_a_passage_are_those_of_the_library_at_its_pieces(checkpoint, file, kind, has_null):
+    model = checkpoint(kind, "Passage", ("start", "end"))
+    found = given(reader(model, *(["passage"] if has_null else [])), file, "start", "end")
+    split, made = AutoTokenizer.from_pretrained(model), AutoModelForQuestionAnswering.from_pretrained(model).eval()
+    for row, (question, passage) in enumerate(zip(FIRST, SECOND, strict=True)):
+        framed: Any = split(question, passage, return_tensors="pt")
+        with torch.no_grad():
+            output = made(**framed)
+        at = [0] * has_null + [place for place, text in enumerate(framed.sequence_ids(0)) if text == 1]
+        for address, logits in (("start", output.start_logits), ("end", output.end_logits)):
+            mask = found[address].real_mask()[row]
+            assert torch.allclose(found[address].values[row][mask], logits[0, at], atol=1e-5)
+
+
+def test_windows_of_a_passage_are_texts_of_their_own_and_cut_the_question_only(checkpoint, file):
+    model = checkpoint("bert", "Passage", ("start", "end"))
+    teacher = reader(model, window_size=3, window_stride=2, max_length=8)
+    rows = teacher.read(file, None)
+    read = teacher.reading(rows)
+    found = teacher.answer(rows, np.arange(len(rows.keys)), ["start"])["start"]
+    split, made = AutoTokenizer.from_pretrained(model), AutoModelForQuestionAnswering.from_pretrained(model).eval()
+    first, last = split.cls_token_id, split.sep_token_id
+    assert len(read.rows) > len(FIRST)
+    for window, (row, begin, length) in enumerate(zip(read.rows, read.firsts, read.lengths, strict=True)):
+        question, passage = (split(texts[row], add_special_tokens=False)["input_ids"] for texts in (FIRST, SECOND))
+        kept = question[: 8 - 3 - length]
+        ids = torch.tensor([[first, *kept, last, *passage[begin : begin + length], last]])
+        kinds = torch.tensor([[0] * (len(kept) + 2) + [1] * (length + 1)])
+        with torch.no_grad():
+            logits = made(input_ids=ids, token_type_ids=kinds).start_logits[0, -1 - length : -1]
+        assert torch.allclose(found.values[window][found.real_mask()[window]], logits, atol=1e-5)
+
+
+def test_of_a_passage_that_is_too_long_the_beginning_is_read(checkpoint, file):
+    whole, cut = (
+        given(reader(checkpoint("bert", "Passage", ("start", "end")), max_length=size), file, "start", "end")
+        for size in (40, 14)
+    )
+    lengths = [features["end"].real_mask().sum(1) for features in (whole, cut)]
+    questions = torch.tensor(
+        [len(AutoTokenizer.from_pretrained(checkpoint("bert", "Passage", ("start", "end"))).tokenize(t)) for t in FIRST]
+    )
+    assert torch.equal(lengths[1], torch.minimum(lengths[0], (14 - 3 - questions).clamp(min=0)))
+
+
+@pytest.mark.parametrize(
+    ("conf", "sentence"),
+    [
+        ({"labels": ["a", "b"]}, "labels has no place where answers are parts of a passage"),
+        ({"inputs": ["question"]}, "inputs must name the passage, column 'other', got text"),
+        ({"window_size": 40}, "window_size is 40, but of all pieces it reads 40 at once"),
+        ({"window_stride": 2}, "window_stride must be window_size at most"),
+    ],
+)
+def test_a_reader_of_passages_that_does_not_fit_is_refused_before_any_row_is_read(checkpoint, conf, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        reader(checkpoint("bert", "Passage", ("start", "end")), **conf)
+
+
+def test_a_window_without_room_is_refused(checkpoint, file):
+    with pytest.raises(UserError, match="window_size is 39, but there is room for 37 pieces"):
+        given(reader(checkpoint("bert", "Passage", ("start", "end")), window_size=39), file, "start", "end")

@@ -16,7 +16,7 @@ from conftest import ROOT, sentences
 from sklearn.metrics import ndcg_score
 
 from core.document import read_document
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 
 
 def refused(result, *sentences: str) -> None:

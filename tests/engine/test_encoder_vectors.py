@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from block_zoo.embedding import EncoderInit
 from core.errors import UserError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.encoder_vectors import EncoderVectors
 from engine.predictor import Predictor
 

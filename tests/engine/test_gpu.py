@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 from tiny_encoders import write_encoder
 
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.objective import Objective
 from engine.training import train

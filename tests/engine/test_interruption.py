@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 

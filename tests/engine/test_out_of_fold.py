@@ -13,7 +13,7 @@ from conftest import ROOT
 from tiny_encoders import write_encoder
 
 from core.errors import ConfigError, UserError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.data import read_data, row_file
 from engine.draft import Draft
 from engine.experiment import checked, load_experiment

@@ -13,8 +13,8 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
+from core.run_folder import RunFolder
 from core.types import Batch, Features, Spec
-from engine.checkpoint import RunFolder
 from engine.experiment import load_experiment
 from engine.objective import Objective
 from engine.processes import Processes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.errors import ConfigError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 
@@ -85,6 +85,12 @@ def test_a_resumed_training_ends_with_the_same_student_and_policy(school, stop):
     resumed = RunFolder(school.run).read_state()
     for part in ("model", "objective"):
         assert all(torch.equal(value, resumed[part][name]) for name, value in whole[part].items())
+
+
+def test_a_policy_that_never_chooses_is_noticed(school):
+    assert "average_epochs" not in str(load_experiment(school.path).notices)
+    notices = load_experiment(school.path, ["trainer.conf.average_epochs=3"]).notices
+    assert "trainer.conf.average_epochs: all 3 epochs come before the policy chooses." in map(str, notices)
 
 
 @pytest.mark.parametrize(

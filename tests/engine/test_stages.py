@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.errors import ConfigError, UserError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 
@@ -122,7 +122,7 @@ def test_the_problems_of_all_stages_are_told_at_once(staged):
     ]
 
 
-@pytest.mark.parametrize("conf", [{}, {"stages": 3}, {"stages": [1]}, {"stages": [], "steps": 2}])
+@pytest.mark.parametrize("conf", [{}, {"stages": 3}, {"stages": [1]}, {"stages": []}, {"stages": [], "steps": 2}])
 def test_what_is_no_list_of_stages_is_refused(task, conf):
     task.config["trainer"] = {"type": "Staged", "conf": conf}
     with pytest.raises(ConfigError, match=r"trainer"):

@@ -11,8 +11,8 @@ from tiny_encoders import write_encoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from core.errors import ConfigError, UserError
+from core.run_folder import RunFolder
 from distillation import Run
-from engine.checkpoint import RunFolder
 from engine.experiment import load_experiment
 from engine.predictor import Predictor
 from engine.training import train
@@ -282,6 +282,19 @@ def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
             "teachers.all.conf: 'both' is made of other teachers itself: name those.",
         ),
         ("loss.losses[0].conf.temperature=0", "temperature"),
+        ('loss.losses[0].inputs=["big", "output"]', "losses[0].inputs: what the student gives comes first, then teacher 'big'."),
+        (
+            'loss.losses[0].inputs=["teachers", "output"]',
+            "losses[0].inputs: what the student gives comes first, then teacher 'big'.",
+        ),
+        (
+            'loss.losses[0].inputs=["output", "label"]',
+            "losses[0].inputs[1]: 'label' is a target column; SoftTargetLoss reads a teacher there.",
+        ),
+        (
+            'teachers.big.conf.columns={"tekst": "text"}',
+            "teachers.big.conf: columns: the teacher reads no column 'tekst'. Did you mean 'text'?",
+        ),
         ("training_params.r_drop=1", "training_params.r_drop: compares answers to a target, but no loss reads one."),
         ('loss.losses[0].conf.temperature={"start": 4, "end": 0}', "temperature must be above 0"),
     ],
@@ -292,13 +305,38 @@ def test_a_wrong_teacher_is_found_before_any_row_is_read(school, change, sentenc
 
 def test_a_run_that_was_never_trained_is_no_teacher(school):
     (school.folder / "big" / "weights.safetensors").unlink()
-    assert "holds no trained model yet" in problems(school)
+    assert "big: has no model, weights.safetensors is missing" in problems(school)
+
+
+def test_a_teacher_whose_weights_are_cut_off_is_found_before_any_row_is_read(school):
+    path = school.folder / "big" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert (
+        "teachers.big.conf: cannot be used: " in (said := problems(school)) and "weights.safetensors: damaged" in said
+    )
+
+
+def test_no_training_writes_over_its_teacher(school):
+    kept = weights(school.folder / "big")
+    school.config["outputs"]["save_base_dir"] = str(school.folder / "big" / ".." / "big")
+    sentence = "is the folder that this training writes; name another in outputs.save_base_dir."
+    with pytest.raises(ConfigError) as caught:
+        trained(school, force=True)
+    assert [str(finding) for finding in caught.value.findings] == [f"teachers.big.conf.path: {sentence}"]
+    assert equal(weights(school.folder / "big"), kept)
+
+
+def test_a_teacher_that_is_not_trained_to_its_end_is_noticed(school):
+    path = school.folder / "big" / "scores.json"
+    path.write_text(path.read_text().replace("finished", "begun"))
+    said = [str(notice) for notice in load_experiment(school.path).notices]
+    assert "teachers.big.conf: its training has not come to its end; the best model so far teaches." in said
 
 
 def test_a_teacher_of_another_problem_is_refused(school):
     school.config["inputs"] |= {"dataset_type": "regression"}
     school.config["metrics"] = ["mse"]
-    assert "teachers.big.conf: answers with " in problems(school)
+    assert "answers with a label of each row, but here the answer is a number." in problems(school)
 
 
 def test_idle_teachers_and_weightings_are_noticed(school):
@@ -306,6 +344,10 @@ def test_idle_teachers_and_weightings_are_noticed(school):
     school.config["weighting"] = {"type": "Confidence"}
     said = [str(notice) for notice in load_experiment(school.path).notices]
     assert "teachers.other: has no effect. No loss reads it." in said
+    both = {"type": "Ensemble", "conf": {"teachers": ["big", "other"]}, "online": True}
+    school.config["teachers"]["both"] = both
+    (online,) = (notice for notice in load_experiment(school.path).notices if notice.path == "teachers.both.online")
+    assert online.message == "has no effect. Each of its members answers as that one's says."
     assert "weighting: has no effect. No loss reads 'teachers'." in said
 
 

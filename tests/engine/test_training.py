@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 

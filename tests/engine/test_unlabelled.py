@@ -4,23 +4,12 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from trainings import trained, weights
 
 from core.errors import ConfigError
 from engine.experiment import load_experiment
-from engine.training import train
 
 SOFT = {"type": "SoftTargetLoss", "inputs": ["output", "big"]}
-
-
-def trained(task, *overrides, **more):
-    said: list[str] = []
-    train(load_experiment(task.path, overrides), said.append, **more)
-    return said
-
-
-def weights(task):
-    return load_file(task.run / "weights.safetensors")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from conftest import sentences
 
 from core.errors import ConfigError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 from engine.experiment import load_experiment
 from engine.training import train
 

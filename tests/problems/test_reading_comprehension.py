@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -342,17 +343,119 @@ def test_settings_that_answers_overrule_are_noticed(door, reading):
     assert "inputs.add_start_end_for_seq: has no effect" in err and "remove_stopwords leaves the text alone" in err
 
 
-def test_teachers_with_two_answers_teach_one_by_one_but_cannot_be_weighed(door, reading):
-    big = reading.folder / "big"
-    options = ["--set", "training_params.max_epoch=1"]
-    assert door("train", "--conf_path", reading.path, "--set", f"outputs.save_base_dir={big}", *options)[0] == 0
-    reading.config["teachers"] = {"big": {"type": "Run", "conf": {"path": str(big)}}}
-    soft = {"type": "SoftTargetLoss", "inputs": ["start", "big.start"]}
-    reading.config["loss"]["losses"].append(soft)
-    code, out, err = door("train", "--conf_path", reading.path, *options)
+def soft(layer: str, teacher: str) -> dict[str, Any]:
+    return {"type": "SoftTargetLoss", "inputs": [layer, teacher]}
+
+
+@pytest.fixture
+def taught(door, reading):
+    """The task with two readers, `big` and `small`, as its teachers, from which alone a student is to learn."""
+    for name, size in (("big", 12), ("small", 4)):
+        options = [
+            "--set",
+            f"outputs.save_base_dir={reading.folder / name}",
+            "--set",
+            f"architecture[1].conf.hidden_dim={size}",
+        ]
+        assert door("train", "--conf_path", reading.path, *options)[0] == 0
+    reading.config["teachers"] = {
+        name: {"type": "Run", "conf": {"path": str(reading.folder / name)}} for name in ("big", "small")
+    }
+    reading.config["loss"]["losses"] = [soft("start", "big.start_label"), soft("end", "big.end_label")]
+    del reading.config["inputs"]["window_size"], reading.config["inputs"]["window_stride"]
+    return reading
+
+
+def table_of(out: str, first: str) -> dict[str, list[str]]:
+    """First cell -> the others, of the table whose first cell is this."""
+    lines = [re.split(" {2,}", line) for line in out.split("\n")]
+    at = next(at for at, cells in enumerate(lines) if cells[0] == first)
+    return {cells[0]: cells[1:] for cells in itertools.takewhile(any, lines[at + 2 :])}
+
+
+def test_a_student_with_other_tokens_and_windows_learns_from_a_teacher_alone(door, taught, tmp_path):
+    folder = write_encoder(tmp_path / "tiny", max_position_embeddings=300)
+    config = json.loads((folder / "config.json").read_text())
+    encoder = {"config": config, "tokenizer": str(folder), "dropout": 0}
+    taught.config["architecture"] = [
+        {"layer_id": "read", "layer": "PretrainedEncoder", "conf": encoder, "inputs": ["question", "passage"]},
+        {"layer_id": "states", "layer": "BiLSTM", "conf": {"hidden_dim": 16}, "inputs": ["read.second"]},
+        {
+            "layer_id": "start",
+            "layer": "Linear",
+            "conf": {"hidden_dim": 1},
+            "inputs": ["states"],
+            "output_layer_flag": True,
+        },
+        {
+            "layer_id": "end",
+            "layer": "Linear",
+            "conf": {"hidden_dim": 1},
+            "inputs": ["states"],
+            "output_layer_flag": True,
+        },
+    ]
+    taught.config["inputs"] |= {"window_size": 50, "window_stride": 25, "max_answer_length": 6}
+    taught.config["training_params"] |= {"text_preprocessing": [], "max_epoch": 6}
+    code, out, err = door("train", "--conf_path", taught.path)
     assert code == 0, err
     assert "has no answer for" not in out
-    reading.config["loss"]["losses"][-1] = {**soft, "inputs": ["start", "teachers.start"]}
-    code, _, err = door("train", "--conf_path", reading.path, "--force", *options)
+    assert json.loads((taught.run / "scores.json").read_text())["validation"]["exact_match"] > 0.8
+
+
+def test_the_report_scores_readers_as_they_are_scored_alone_whatever_windows_the_student_has(door, taught):
+    taught.config["teachers"]["all"] = {"type": "Ensemble", "conf": {"teachers": ["big", "small"]}}
+    taught.config["loss"]["losses"] = [soft("start", "all.start_label"), soft("end", "all.end_label")]
+    code, out, err = door("train", "--conf_path", taught.path, "--check_teachers")
+    assert code == 0, err
+    shown = table_of(out, "teacher")
+    for name in ("big", "small"):
+        scores = json.loads((taught.folder / name / "scores.json").read_text())["validation"]
+        assert [float(cell) for cell in shown[name]] == pytest.approx([scores["f1"], scores["exact_match"]], abs=1e-4)
+    assert shown["all"] == shown["average"]
+    alike, right = float(table_of(out, "teachers")["big, small"][0]), float(out.split("right for ")[1].split()[0])
+    best = max(float(shown[name][1]) for name in ("big", "small"))
+    assert best <= right <= 1 and 0 <= alike <= 1 and out.rstrip().endswith("of all questions")
+    assert door("train", "--conf_path", taught.path, "--set", "training_params.max_epoch=1")[0] == 0
+
+
+def test_wrong_teachers_of_readers_are_refused_before_any_row_is_read(door, taught):
+    def said(*overrides: str, **losses: dict[str, Any]) -> str:
+        options = [option for override in overrides for option in ("--set", override)]
+        found = {"start": soft("start", "big.start_label"), "end": soft("end", "big.end_label")} | losses
+        taught.config["loss"]["losses"] = list(found.values())
+        code, _, err = door("train", "--conf_path", taught.path, "--check", *options)
+        assert code == 2
+        return err
+
+    column = 'teachers.big.conf.columns={"passage": "question"}'
+    assert "parts of column 'question', but the passage here is column 'passage'. Say in columns" in said(column)
+    assert "finds an answer to every question, but here one may have none" in said("inputs.unanswerable=true")
+    assert "teachers.big.online: answers that are places in a passage come from" in said("teachers.big.online=true")
+    assert "teacher 'big' does not have one answer of its own." in said(start=soft("start", "big"))
+    assert "teacher 'big' does not have 'stat'. Did you mean 'start'?" in said(start=soft("start", "big.stat"))
+    weighed = said(more=soft("start", "teachers.start_label"))
+    assert "loss.losses[2]: teacher 'big' does not have one answer of its own." in weighed
+    crossed = said(more=soft("start", "big.end"))
+    assert (
+        "loss.losses[2].inputs: 'start' answers start_label, but 'big.end' is what the teacher says to end_label."
+        in crossed
+    )
+    assert "'start' is an output layer, but no loss reads it together with a target" in said(
+        start=soft("start", "big.start")
+    )
+    other = {**soft("start", "big.start"), "type": "LogitMSELoss"}
+    assert "the teacher answers by places of tokens. Take SoftTargetLoss." in said(more=other)
+    scored = said('teachers.small={"type": "Scores", "conf": {"kind": "score", "column": "x"}}')
+    assert "scores answer for rows, but the target here has tags or places of tokens." in scored
+    missing = said('teachers.all={"type": "Ensemble", "conf": {"teachers": ["big", "bog"]}}')
+    assert "no teacher before it is called 'bog'" in missing
+
+
+def test_a_teacher_of_labels_is_no_reader(door, task, request):
+    assert door("train", "--conf_path", task.path, "--set", f"outputs.save_base_dir={task.folder / 'big'}")[0] == 0
+    reading = request.getfixturevalue("reading")
+    reading.config["teachers"] = {"big": {"type": "Run", "conf": {"path": str(reading.folder / "big")}}}
+    code, _, err = door("train", "--conf_path", reading.path, "--check")
     assert code == 2
-    assert "loss.losses[2]: teacher 'big' does not have one answer of its own." in err
+    assert "teachers.big.conf: answers label, but the target here is start_label, end_label." in err

@@ -453,13 +453,16 @@ def test_ten_times_the_rows_do_not_take_ten_times_the_memory(tmp_path):
 
 def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):
     old, young = tmp_path / ".entry.1234abcd.part", tmp_path / ".entry.5678abcd.part"
+    file = tmp_path / ".rows.jsonl.1234.part"
     for folder in (old, young):
         folder.mkdir()
-    os.utime(old, (0, 0))
+    file.touch()
+    for left in (old, file):
+        os.utime(left, (0, 0))
     with store.StoreWriter(tmp_path / "entry") as writer:
         writer.append("a", np.zeros(3))
         writer.finish(None)
-    assert not old.exists() and young.exists()
+    assert not old.exists() and not file.exists() and young.exists()
 
 
 def test_a_missing_group_column_is_named(tmp_path):

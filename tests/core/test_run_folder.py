@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from engine.checkpoint import RunFolder
+from core.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_nothing_half_written_stays_behind(run, monkeypatch):
         raise OSError(28, "No space left on device")
 
     before = (run / "weights.safetensors").read_bytes()
-    monkeypatch.setattr("engine.checkpoint.save_file", full)
+    monkeypatch.setattr("core.run_folder.save_file", full)
     with pytest.raises(UserError, match="cannot be written .*No space left"):
         run.write_weights({"w": torch.zeros(3)})
     assert (run / "weights.safetensors").read_bytes() == before

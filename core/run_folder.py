@@ -148,12 +148,23 @@ class RunFolder:
 
     def read_weights(self) -> tuple[dict[str, Tensor], JSON]:
         """The best model of the run, and what was tuned to it."""
+        with self._weights() as file:
+            tuned = json.loads((file.metadata() or {}).get("tuned", "null"))
+            return {name: file.get_tensor(name) for name in file.keys()}, tuned  # noqa: SIM118
+
+    def refuse_if_untrained(self) -> None:
+        """UserError where there is no model yet, or its file is not whole; the numbers in it are not read."""
+        with self._weights():
+            pass
+
+    @contextmanager
+    def _weights(self) -> Iterator[Any]:
+        """The file of the best model."""
         if not (self / WEIGHTS).exists():
             raise UserError(f"{self.path}: has no model, {WEIGHTS} is missing (it comes with the first validation).")
         try:
             with safe_open(self / WEIGHTS, "pt") as file:
-                tuned = json.loads((file.metadata() or {}).get("tuned", "null"))
-                return {name: file.get_tensor(name) for name in file.keys()}, tuned  # noqa: SIM118
+                yield file
         except OSError as error:
             raise UserError(f"{self / WEIGHTS}: cannot be read ({error.strerror or error}).") from error
         except (SafetensorError, ValueError) as error:
