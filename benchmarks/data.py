@@ -2,9 +2,11 @@
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from core.document import read_document
+from core.conf import JSON
+from core.document import composed, read_document
 from core.errors import UserError
 
 DEFAULT = Path("../shared/data")
@@ -24,6 +26,24 @@ def data_overrides(conf_path: Path, data: Path) -> list[str]:
     named = read_document(conf_path)["inputs"]["data_paths"]
     wanted = {key: Path(value) for key, value in named.items() if value and not Path(value).is_file()}
     return [f"inputs.data_paths.{key}={find(data, path)}" for key, path in wanted.items()]
+
+
+def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()) -> list[str]:
+    """`--set` overrides that put `model` in the place of the encoder of a config, wherever it is named."""
+    architecture = composed(conf_path, overrides)["architecture"]
+    is_encoder = isinstance(architecture, dict) and architecture["file"].startswith("encoder/")
+    places = ["architecture.params.model"] if is_encoder else list(_encoders(architecture, "architecture"))
+    return [f"{place}={model}" for place in places]
+
+
+def _encoders(part: JSON, path: str) -> Iterator[str]:
+    """Where a part of a config names an encoder."""
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, value in items:
+        place = f"{path}[{key}]" if isinstance(part, list) else f"{path}.{key}"
+        if key in ("encoder", "model") and isinstance(value, str):
+            yield place
+        yield from _encoders(value, place)
 
 
 def find(data: Path, wanted: Path) -> Path:

@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils.data import SequentialSampler
 
 from benchmarks.data import add_arguments, data_overrides
 from core.types import Features
@@ -59,8 +61,16 @@ def trained(experiment: Experiment, model: str, seed: int, folder: Path) -> dict
     assert paths.train_data_path is not None and paths.valid_data_path is not None
 
     def scores(answers: Any) -> dict[str, float]:
-        decoded = data.problem.decode({data.problem.target_columns[0]: Features(torch.tensor(answers.predictions))})
+        target = data.problem.target_columns[0]
+        assert np.allclose(answers.label_ids, data.valid.targets[target])
+        decoded = data.problem.decode({target: Features(torch.tensor(answers.predictions))})
         return dict(data.problem.score(metrics, decoded, data.valid.targets))
+
+    class InOrder(Trainer):
+        """Rows are answered as they stand in the file, where Trainer would group these by length, too."""
+
+        def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
+            return SequentialSampler(eval_dataset)
 
     device = pick_device(conf.device)
     rate, decay = conf.optimizer.params["lr"], conf.optimizer.params["weight_decay"]
@@ -75,7 +85,7 @@ def trained(experiment: Experiment, model: str, seed: int, folder: Path) -> dict
     torch.manual_seed(seed)
     labels = data.problem.num_targets or 1
     theirs = AutoModelForSequenceClassification.from_pretrained(model, num_labels=labels, dtype="float32")
-    trainer = Trainer(
+    trainer = InOrder(
         theirs, settings, DataCollatorWithPadding(tokenizer),
         items(experiment, data, paths.train_data_path, tokenizer, "train"),
         items(experiment, data, paths.valid_data_path, tokenizer, "valid"), compute_metrics=scores,

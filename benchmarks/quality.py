@@ -26,8 +26,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.data import add_arguments, data_overrides
+from core.run_folder import SCORES, STATE, RunFolder
 from core.types import Scores
-from engine.checkpoint import SCORES, STATE, RunFolder
 from engine.data import Data, read_data, row_file
 from engine.draft import make_problem
 from engine.experiment import Experiment, cache_folder, load_experiment

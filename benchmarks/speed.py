@@ -28,9 +28,9 @@ from torch import Tensor
 from benchmarks.data import add_arguments, data_overrides
 from benchmarks.rounds import add_round_arguments, ratios, rounds, spread
 from benchmarks.standin import WIDTH, Learner, Rows, StandIn
+from core.run_folder import RunFolder
 from core.seeding import seed_everything
 from core.types import Batch
-from engine.checkpoint import RunFolder
 from engine.data import Data, read_data
 from engine.experiment import Experiment, load_experiment
 from engine.objective import Objective
@@ -38,8 +38,7 @@ from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter
 from engine.teachers import TrainingSet
-from engine.trainers.base import Report
-from engine.trainers.standard import Standard
+from engine.trainers.base import Report, make_trainer
 from engine.workplace import make_accelerator, make_workplace
 from model_zoo.graph import Graph, Model
 from text.batching import prediction_batches, training_batches
@@ -70,11 +69,19 @@ def taken(rows: EncodedRows, indices: np.ndarray) -> EncodedRows:
 def ours(experiment: Experiment, data: Data, graph: Graph, rows: EncodedRows, run: Path) -> Iterator[Report]:
     """The training of engine.training.train without validation: each item ends an epoch."""
     _, terms = experiment.trace(data.encoder.specs(), data.problem)
-    processes = Processes(make_accelerator(experiment.conf))
-    place = make_workplace(experiment.conf, Model(graph), Objective(terms), [TrainingSet(rows)], processes)
+    return epochs(experiment, Model(graph), Objective(terms), TrainingSet(rows), run)
+
+
+def epochs(
+    experiment: Experiment, model: Model, objective: Objective, rows: TrainingSet, run: Path
+) -> Iterator[Report]:
+    """The same for a model, losses and rows that are at hand."""
+    conf = experiment.conf
+    place = make_workplace(conf, model, objective, [rows], Processes(make_accelerator(conf)))
+    trainer = make_trainer(conf, place)
     run.mkdir()
     with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
-        for report in Standard(Standard.Conf(), place).run():
+        for report in trainer.run():
             reporter.training(report)
             if report.validate:
                 yield report
