@@ -48,15 +48,17 @@ def main() -> None:
         from engine.teacher_report import teacher_report
 
         print(f"\n{teacher_report(experiment, say=print)}")
-        return
-    if options.folds is not None:
+    elif options.folds is not None:
         from engine.out_of_fold import train_folds
 
         train_folds(experiment, options.folds, say=print, force=options.force)
-        return
-    from engine.training import train
+    else:
+        from engine.training import train
 
-    train(experiment, say=print, force=options.force, resume=options.resume)
+        train(experiment, say=print, force=options.force, resume=options.resume)
+    from engine.processes import leave
+
+    leave()
 
 
 if __name__ == "__main__":

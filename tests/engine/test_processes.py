@@ -91,6 +91,13 @@ def test_the_scores_are_those_of_the_model_that_is_kept_with_the_means_of_a_batc
     assert found == pytest.approx({name: tested[name] for name in found}, rel=1e-6)
 
 
+def test_two_processes_end_well_whatever_would_abort_an_interpreter_that_ends(steady):
+    script = steady.file("aborting_train.py", "import atexit, os, train\natexit.register(os.abort)\ntrain.main()\n")
+    steady.config["training_params"]["max_epoch"] = 1
+    assert "best accuracy" in launched(steady, 2, script=script)
+    assert (steady.run / "weights.safetensors").exists()
+
+
 @pytest.fixture
 def policy(steady):
     """A policy over two teachers, whose last batch two processes cannot share evenly: it has 3 rows."""
