@@ -71,10 +71,11 @@ METHODS: Mapping[str, tuple[str, Mapping[str, JSON]]] = {
     "more_rows": ("more_rows", {}),
     "mkdm": ("mkdm", {}),
     "tmkd": ("tmkd", {}),
+    "hidden_states": ("hidden_states", {}),
 }
 """Method -> its config, and what is changed in it."""
-OF_THE_BILSTM = ("more_rows", "mkdm", "tmkd")
-"""Methods whose configs are for the layers, or the epochs, of student.json."""
+OF_THE_ENCODER = ("hidden_states",)
+"""Methods for a student that has layers to compare with those of its teacher."""
 
 
 def arguments() -> argparse.Namespace:
@@ -88,9 +89,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"), help="folder of the run folders")
     parser.add_argument("--force", action="store_true", help="train finished students again")
     options = parser.parse_args()
-    if options.student != "student":
-        options.methods = [method for method in options.methods if method not in OF_THE_BILSTM]
-        print(f"left out with {options.student}: {', '.join(OF_THE_BILSTM)}")
+    if options.student == "student":
+        options.methods = [method for method in options.methods if method not in OF_THE_ENCODER]
     return options
 
 
@@ -115,8 +115,10 @@ def experiment(
 def results(options: argparse.Namespace, on: str, method: str) -> list[Parts]:
     """The scores of the students of a method, by seed."""
     config, changes = METHODS[method]
-    if options.student != "student":
-        other = composed(CONFIGS / f"{options.student}.json")
+    if options.student == "student_encoder" and (CONFIGS / f"{config}_encoder.json").exists():
+        config = f"{config}_encoder"
+    elif options.student == "student_encoder":
+        other = composed(CONFIGS / "student_encoder.json")
         changes = {**{key: other[key] for key in ("architecture", "training_params")}, **changes}
     found = []
     for seed in options.seeds:
