@@ -32,7 +32,7 @@ from engine.experiment import Experiment, load_experiment
 from engine.predictor import Predictor, pick_device
 from model_zoo.graph import Model
 
-CONFIG = Path("configs/glue/mrpc_encoder.json")
+CONFIG = Path("configs/glue/mrpc_minilm.json")
 PADDED = 128
 Works = Mapping[str, Callable[[], object]]
 

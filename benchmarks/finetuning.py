@@ -1,6 +1,6 @@
 """The score of a fine-tuned encoder beside that of transformers' Trainer with the same checkpoint and settings.
 
-    python -m benchmarks.finetuning --model DIR --conf_path configs/glue/rte_encoder.json --seeds 1 2 3
+    python -m benchmarks.finetuning --model DIR --conf_path configs/glue/rte_minilm.json --seeds 1 2 3
 
 Ours comes from benchmarks.quality with the same arguments. Trainer gets the optimizer, schedule, batch size, epochs and
 precision of the config, batches of like length, and keeps the epoch with the best first metric, as ours does; rows,

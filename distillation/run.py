@@ -66,7 +66,7 @@ class Run(RowTeacher):
     trains such runs beside the whole run, which answers all other files. Rows with equal texts, or of one group, are
     left out together; vocabularies and labels are fitted on all rows.
 
-        {"big": {"type": "Run", "conf": {"path": "runs/rte_encoder"}}}
+        {"big": {"type": "Run", "conf": {"path": "runs/rte_minilm"}}}
     """
 
     class Conf(RowTeacher.Conf):

@@ -75,7 +75,8 @@ def reference() -> str:
 
 def gallery() -> str:
     """Every architecture of model_zoo: whose it is, the configs that take it, its parameters, its layers."""
-    configs = {path: composed(path) for path in sorted((ROOT / "configs").rglob("*.json"))}
+    files = set((ROOT / "configs").rglob("*.json")) - set((ROOT / "configs" / "parts").rglob("*.json"))
+    configs = {path: composed(path) for path in sorted(files)}
     parts = [GALLERY, "| Architecture | Paper | Data |", "| --- | --- | --- |"]
     sections: list[str] = []
     for path in sorted((ROOT / "model_zoo").rglob("*.json")):

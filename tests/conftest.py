@@ -12,6 +12,8 @@ import pytest
 from core.command_line import run_door
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.json")) - set((ROOT / "configs" / "parts").rglob("*.json")))
+"""The complete ones; configs/parts holds what several of them are made of."""
 
 WORDS = "red green blue cat dog bird runs sleeps eats house tree river small large".split()
 

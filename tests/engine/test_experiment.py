@@ -5,14 +5,13 @@ import json
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import CONFIGS, ROOT
 
 from core.document import read_document
 from core.errors import ConfigError
 from engine.experiment import checked, load_experiment
 from engine.summary import summary
 
-CONFIGS = sorted((ROOT / "configs").rglob("*.json"))
 ARCHITECTURES = sorted((ROOT / "model_zoo").rglob("*.json"))
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import CONFIGS, ROOT
 from torch import Tensor
 
 from block_zoo.contract import sample_inputs
-from core.document import read_architecture, read_document
+from core.document import composed, read_architecture, read_document
 from core.types import Features
 from engine.draft import make_plan, make_problem, unfitted_branches
 from engine.experiment import checked
@@ -18,6 +18,8 @@ from model_zoo.graph import Model
 
 ZOO = ROOT / "model_zoo"
 ARCHITECTURES = [path.relative_to(ZOO).as_posix() for path in sorted(ZOO.rglob("*.json"))]
+FILES = {path: named["file"] for path in CONFIGS if isinstance(named := composed(path)["architecture"], dict)}
+"""Config -> the architecture that it names."""
 MATCHING = [name for name in ARCHITECTURES if name.startswith("matching/")]
 SEPARATE = {f"matching/{name}.json" for name in ("aligned_bilstm", "arc_ii", "bilstm_match_attention")}
 """Those that read question and answer with weights of their own."""
@@ -26,7 +28,7 @@ SEPARATE = {f"matching/{name}.json" for name in ("aligned_bilstm", "arc_ii", "bi
 def built(architecture: str) -> tuple[Model, dict[str, Features]]:
     """The model, and texts of several lengths for it, an empty one among them."""
     torch.manual_seed(0)
-    path = next(path for path in sorted((ROOT / "configs").rglob("*.json")) if f'"{architecture}"' in path.read_text())
+    path = next(path for path, file in FILES.items() if file == architecture)
     experiment = checked(read_document(path), str(path), files=False)
     branches = unfitted_branches(make_plan(experiment.conf), 11)
     inputs = dict(zip(branches, sample_inputs(list(branches.values())), strict=True))
