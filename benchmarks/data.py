@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.conf import JSON
-from core.document import composed, read_document
+from core.document import composed
 from core.errors import UserError
 
 DEFAULT = Path("../shared/data")
@@ -21,9 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_overrides(conf_path: Path, data: Path) -> list[str]:
-    """`--set` overrides that point the data paths of a config into `data`; files that exist stay as they are."""
-    named = read_document(conf_path)["inputs"]["data_paths"]
+def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -> list[str]:
+    """`--set` overrides that point the data paths of a config into `data`; files that exist stay as they are.
+
+    overrides  what else is changed: it may name other files, or none
+    """
+    named = composed(conf_path, overrides)["inputs"]["data_paths"]
     wanted = {key: Path(value) for key, value in named.items() if value and not Path(value).is_file()}
     return [f"inputs.data_paths.{key}={find(data, path)}" for key, path in wanted.items()]
 

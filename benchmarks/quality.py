@@ -26,14 +26,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.data import add_arguments, data_overrides
-from core.run_folder import SCORES, STATE, RunFolder
+from benchmarks.jobs import train_to_the_end
+from core.run_folder import SCORES
 from core.types import Scores
 from engine.data import Data, read_data, row_file
 from engine.draft import make_problem
 from engine.experiment import Experiment, cache_folder, load_experiment
 from engine.inference import keep_scores, test
 from engine.predictor import Predictor
-from engine.training import train
 from problems import Classification, MultiLabel, Regression, SequenceTagging
 from problems.base import Decoded
 from problems.sequence_tagging import DecodedTags
@@ -64,14 +64,11 @@ def seeded(options: argparse.Namespace, conf_path: Path, seed: int) -> Experimen
 
 def trained(experiment: Experiment, force: bool) -> Parts:
     """Train, unless the run is finished; the scores of its best model."""
-    run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
+    run = train_to_the_end(experiment, lambda _: None, force)
     has_test = experiment.conf.inputs.data_paths.test_data_path is not None
-    if force or not run.is_finished or (has_test and "test" not in run.read_json(SCORES)):
-        begun = (run / STATE).exists() and not force
-        train(experiment, lambda _: None, force=not begun, resume=begun)
-        if has_test:
-            scores, rows, file = test(Predictor.load(run.path), None)
-            keep_scores(run, scores, file, len(rows), None)
+    if has_test and "test" not in run.read_json(SCORES):
+        scores, rows, file = test(Predictor.load(run.path), None)
+        keep_scores(run, scores, file, len(rows), None)
     kept = run.read_json(SCORES)
     metrics = list(kept["validation"])
     parts = {"dev": kept["validation"], "test": kept.get("test", {})}

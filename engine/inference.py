@@ -54,6 +54,12 @@ def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, 
 
     Where the config names no test file it is the validation file, with a notice.
     """
+    rows, file = rows_to_score(predictor, path)
+    return predictor.score(rows, checked_scores(predictor.conf, predictor.problem, "--set")), rows, file
+
+
+def rows_to_score(predictor: Predictor, path: Path | None) -> tuple[EncodedRows, Path]:
+    """The rows that `test` scores, and the name of their file."""
     conf = predictor.conf
     paths = conf.inputs.data_paths
     named = path or paths.test_data_path or paths.valid_data_path
@@ -64,8 +70,7 @@ def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, 
         predictor.notices.append(f"inputs.data_paths: {sentence}")
     file = row_file(conf, named)
     rows = encode_file(file, predictor.encoder, predictor.problem, cache_folder(conf), conf.inputs.on_bad_row)
-    metrics = checked_scores(conf, predictor.problem, "--set")
-    return predictor.score(rows, metrics), rows, Path(named)
+    return rows, Path(named)
 
 
 def keep_scores(run: RunFolder, scores: Scores, file: Path, rows: int, output: Path | None) -> Path:

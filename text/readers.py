@@ -20,6 +20,7 @@ from core.types import Row
 
 FORMATS = get_args(DataFormat)
 SHOWN_BAD_ROWS = 10
+_SHOWN_COLUMNS = 20
 _MOST_COLUMNS = 10_000
 """Of a file without header; without a bound, a slip in file_header would make that many names."""
 _SQUAD_COLUMNS = ("id", "title", "passage", "question", "start_label", "end_label", "answers", "is_impossible")
@@ -343,7 +344,8 @@ def format_named(path: Path) -> str | None:
 
 
 def _choices(name: str, known: Sequence[str]) -> str:
-    return did_you_mean(name, known) or f" It has: {', '.join(known)}."
+    shown = f"{', '.join(known[:_SHOWN_COLUMNS])}{' and more' if len(known) > _SHOWN_COLUMNS else ''}"
+    return f"{did_you_mean(name, known)} It has: {shown}."
 
 
 def _decode(raw: bytes) -> tuple[str, str]:

@@ -1,0 +1,104 @@
+"""A training of a benchmark from start to record: train, score every part, measure what the model costs to use."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.footprint import footprint
+from benchmarks.records import Record, this_machine
+from benchmarks.tasks import Job, Places
+from core.run_folder import METRICS, STATE, RunFolder
+from core.types import Scores
+from engine.data import checked_scores, row_file
+from engine.experiment import Experiment
+from engine.inference import rows_to_score
+from engine.predictor import Predictor
+from engine.training import train
+from problems.base import Problem
+from text.readers import RowFile
+
+DRAWS = 1000
+"""Times that the rows of a part are drawn again."""
+
+
+def train_to_the_end(experiment: Experiment, say: Callable[[str], None], force: bool = False) -> RunFolder:
+    """The finished run of a config: trained, taken up again where it was interrupted, or as it lies there."""
+    run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
+    if force or not run.is_finished:
+        begun = (run / STATE).exists() and not force
+        train(experiment, say, force=not begun, resume=begun)
+    return run
+
+
+def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
+    """Train, score and measure. UserError for what the config, the data or the machine refuse."""
+    start = time.perf_counter()
+    experiment = job.experiment(places)
+    run = train_to_the_end(experiment, say)
+    predictor = Predictor.load(run.path)
+    problem, paths = predictor.problem, experiment.conf.inputs.data_paths
+    metrics = checked_scores(predictor.conf, problem, experiment.source)
+    assert paths.train_data_path is not None and paths.valid_data_path is not None
+    files = {"dev": Path(paths.valid_data_path), **job.also(places)}
+    if paths.test_data_path is not None:
+        files["test"] = Path(paths.test_data_path)
+    scores: dict[str, Scores] = {}
+    rows = {"train": _count(row_file(predictor.conf, paths.train_data_path))}
+    interval = {}
+    for part, path in files.items():
+        found, _ = rows_to_score(predictor, path)
+        decoded = predictor.decoded(found)
+        scores[part] = dict(problem.score(metrics, decoded, found.targets))
+        interval[part] = bootstrap(problem, metrics[0], decoded, found.targets)
+        rows[part] = len(found)
+    seconds = time.perf_counter() - start
+    return Record(
+        suite=job.task.suite,
+        task=job.task.name,
+        model=job.model,
+        variant=job.variant,
+        seed=job.seed,
+        config=job.digest(),
+        scores=scores,
+        rows=rows,
+        interval=interval,
+        curve=_curve(run, metrics[0]),
+        footprint=footprint(run, row_file(predictor.conf, str(files["dev"]))),
+        seconds=round(seconds, 1),
+        machine=this_machine(),
+    )
+
+
+def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str, Any]) -> tuple[float, float]:
+    """The interval of a score over rows drawn again with replacement, those of a group together: 2.5 and 97.5 %.
+
+    It says how much the choice of these rows matters, not how much the training does (Efron and Tibshirani 1993).
+    """
+    random, group_by = np.random.default_rng(0), problem.group_by or ""
+    groups = targets.get(group_by, np.arange(len(decoded)))
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    found = []
+    for _ in range(DRAWS):
+        drawn = [members[at] for at in random.integers(len(members), size=len(members))]
+        rows = np.concatenate(drawn)
+        again = {column: values[rows] for column, values in targets.items()}
+        if group_by in targets:  # a group that is drawn twice counts twice
+            again[group_by] = np.repeat(np.arange(len(drawn)), [len(part) for part in drawn])
+        found.append(problem.score([metric], decoded.taken(rows), again)[metric])
+    low, high = np.nanpercentile(found, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+
+def _count(file: RowFile) -> int:
+    return sum(not row.error for row in file)
+
+
+def _curve(run: RunFolder, metric: str) -> list[tuple[float, float]]:
+    """Step and score of each validation."""
+    lines = [json.loads(line) for line in (run / METRICS).read_text("utf-8").splitlines()]
+    return [(line["step"], line[metric]) for line in lines if line["kind"] == "validation"]

@@ -1,0 +1,115 @@
+"""What runs came to, as JSON lines: one record for each finished training, kept when its run folder is gone."""
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import transformers
+from filelock import FileLock
+
+from core.conf import JSON
+from core.errors import UserError
+from core.types import Scores
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training of a model on a task."""
+
+    suite: str
+    task: str
+    model: str
+    variant: str
+    """The model and what was changed in it: records of the same variant differ by their seeds."""
+    seed: int
+    config: str
+    """Digest of the config without its paths."""
+    scores: Mapping[str, Scores]
+    """dev, test and further parts -> metric -> value."""
+    rows: Mapping[str, int]
+    """train, dev, ... -> how many rows."""
+    interval: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Part -> 2.5 and 97.5 % of its first metric when its rows are drawn again (bootstrap)."""
+    curve: Sequence[Sequence[float]] = ()
+    """Step and score on dev of each validation."""
+    footprint: Mapping[str, JSON] = field(default_factory=dict)
+    """Size and speed of the model, see benchmarks.footprint."""
+    seconds: float = 0.0
+    """From the start of the training to its last score; a training that was taken up again counts from there."""
+    machine: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes another record of the same a newer one."""
+        return self.suite, self.task, self.variant, self.seed
+
+
+def this_machine() -> dict[str, JSON]:
+    """Kind of processor and libraries, without names that say whose machine it is."""
+    model = ""
+    if (info := Path("/proc/cpuinfo")).exists():
+        model = next((line for line in info.read_text().splitlines() if line.startswith("model name")), "")
+    return {
+        "processor": model.partition(":")[2].strip() or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def append(path: Path, record: Record) -> None:
+    """Add a record; several processes may do so at once. UserError where the disc does not take it."""
+    line = json.dumps({"version": VERSION, **dataclasses.asdict(record)}) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"), path.open("a+b") as file:
+            file.seek(0, os.SEEK_END)
+            if end := file.tell():
+                file.seek(end - 1)
+                line = line if file.read(1) == b"\n" else f"\n{line}"  # what was cut off stays a line of its own
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """The records of files that are there, the newest of each key; and a sentence for each line that is left out."""
+    found: dict[tuple[str, str, str, int], Record] = {}
+    complaints = []
+    for path in paths:
+        for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else (), start=1):
+            try:
+                record = _read(line)
+            except ValueError as error:
+                complaints.append(f"{path}:{number}: left out: {error}")
+            else:
+                found[record.key] = record
+    return list(found.values()), complaints
+
+
+def _read(line: str) -> Record:
+    """ValueError for what is no record, or one of another version."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ValueError("not a whole line of JSON.") from error
+    if not isinstance(value, dict) or "version" not in value:
+        raise ValueError("not a record of a benchmark.")
+    if value.pop("version") != VERSION:
+        raise ValueError(f"a record of another version than {VERSION}.")
+    try:
+        return Record(**value)
+    except TypeError as error:
+        raise ValueError(f"not a record of version {VERSION} ({error}).") from error

@@ -1,0 +1,189 @@
+"""Many trainings one after the other, or several at once: which are left to do, how far they are, how long it takes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.records import Record
+from benchmarks.tasks import Job, Places
+from core.conf import JSON
+from core.document import ROOT
+from core.run_folder import METRICS
+
+STEP = 0.5
+"""Seconds between two looks at what runs."""
+
+
+def with_teachers(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs and the teachers they need, each once, teachers first."""
+    found: dict[Job, None] = {}
+    for job in jobs:
+        for teacher in with_teachers(list(job.teachers().values())):
+            found[teacher] = None
+        found[job] = None
+    return list(found)
+
+
+def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
+    """The jobs without a record of this config, and the teachers of those that have no finished run."""
+    done = {(*record.key, record.config) for record in records}
+    todo: dict[Job, None] = {}
+    for job in jobs:
+        if (job.task.suite, job.task.name, job.variant, job.seed, job.digest()) in done:
+            continue
+        for needed in with_teachers([job]):
+            if needed == job or not needed.is_finished(places):
+                todo[needed] = None
+    return list(todo)
+
+
+def seconds_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
+    """How long these would take one after the other, by what records of the same task, else of the same model, took."""
+    known = [record for record in done if record.seconds]
+    total = 0.0
+    for job in todo:
+        alike = [record.seconds for record in known if (record.task, record.model) == (job.task.name, job.model)]
+        alike = alike or [record.seconds for record in known if record.model == job.model]
+        alike = alike or [record.seconds for record in known]
+        if not alike:
+            return None
+        total += mean(alike)
+    return total
+
+
+class Running:
+    """A job in a process of its own."""
+
+    def __init__(self, job: Job, command: Sequence[str], places: Places, device: int | None, place: int) -> None:
+        self.job, self.device, self.place = job, device, place
+        self._lines = job.folder(places) / METRICS
+        environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": str(device)}
+        self._errors = (places.runs / f".{os.getpid()}.{place}.log").open("w+b")
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=self._errors, env={**os.environ, **environment}, cwd=ROOT
+        )
+        self._bar = tqdm(position=place + 1, bar_format="{desc}", leave=False, disable=None)
+
+    def show(self) -> None:
+        """Refresh its line."""
+        state = _last(self._lines)
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in state.items() if isinstance(value, float))
+        self._bar.set_description_str(f"  {self.job}: epoch {state.get('epoch', '-')}, {shown}")
+
+    def end(self) -> str:
+        """What it wrote to standard error."""
+        self._bar.close()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()
+        self._errors.close()
+        Path(self._errors.name).unlink(missing_ok=True)
+        return said
+
+    def stop(self) -> None:
+        """End it by Ctrl-C, so that it keeps its state."""
+        self.process.send_signal(2)
+        self.process.wait()
+        self.end()
+
+
+def run_all(
+    todo: Sequence[Job],
+    command: Callable[[Job], Sequence[str]],
+    places: Places,
+    records: Callable[[], Sequence[Record]],
+    devices: Sequence[int],
+    at_once: int,
+    say: Callable[[str], None],
+) -> list[Job]:
+    """Run the jobs, a student after its teachers; those that failed.
+
+    command  what runs a job and writes its record
+    devices  the GPUs, taken in turn; none: all jobs see the same machine
+    """
+    places.runs.mkdir(parents=True, exist_ok=True)
+    waiting, failed = deque(todo), list[Job]()
+    running: list[Running] = []
+    total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
+    try:
+        while waiting or running:
+            busy = {other.job for other in running}
+            for job in list(waiting):
+                needed = set(job.teachers().values())
+                if needed & set(failed):
+                    say(f"{job}: not trained, its teacher failed")
+                    waiting.remove(job)
+                    failed.append(job)
+                    total.update()
+                elif len(running) < at_once and not needed & {*waiting, *busy}:
+                    waiting.remove(job)
+                    place = min(set(range(at_once)) - {other.place for other in running})
+                    device = devices[place % len(devices)] if devices else None
+                    running.append(Running(job, command(job), places, device, place))
+                    busy.add(job)
+            time.sleep(STEP)
+            for one in list(running):
+                one.show()
+                if one.process.poll() is None:
+                    continue
+                running.remove(one)
+                total.update()
+                said = one.end()
+                if one.process.returncode:
+                    failed.append(one.job)
+                    with tqdm.external_write_mode():
+                        say(f"{one.job}: failed\n{said[-2000:]}")
+                else:
+                    left = seconds_left([*waiting, *(other.job for other in running)], records())
+                    with tqdm.external_write_mode():
+                        say(f"{one.job}: done{'' if left is None else f', about {_time(left / at_once)} left'}")
+    except KeyboardInterrupt:
+        for one in running:
+            one.stop()
+        raise
+    finally:
+        total.close()
+    return failed
+
+
+def _last(path: Path) -> Mapping[str, JSON]:
+    """The last record of a training, or nothing."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 2000))
+            lines = file.read().decode(errors="replace").splitlines()
+        return dict(json.loads(lines[-1])) if lines else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "a moment"
+
+
+def gpus() -> list[int]:
+    """The GPUs of this machine, or those of them that are to be seen."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [int(name) for name in named.split(",") if name] if named else list(range(torch.cuda.device_count()))
+
+
+def command_of(job: Job, places: Places, results: Path) -> list[str]:
+    """The command that runs one job here."""
+    words = [sys.executable, str(ROOT / "benchmark.py"), job.task.suite, "--here", "--models", job.model]
+    words += ["--first_seed", str(job.seed), "--seeds", "1", "--vectors", job.vectors]
+    if job.task.suite != job.task.name:
+        words += ["--tasks", job.task.name]
+    for change in job.changes:
+        words += ["--set", change]
+    words += ["--data", str(places.data.absolute()), "--runs", str(places.runs.absolute())]
+    words += ["--results", str(results.absolute())]
+    return words + (["--encoder", places.encoder] if places.encoder else [])

@@ -1,0 +1,184 @@
+"""The tasks that models are compared on, the models that have a config for them, and the runs that this makes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from benchmarks.data import data_overrides, encoder_overrides, find
+from core.document import ROOT, composed, read_document
+from core.errors import UserError, did_you_mean, known_names
+from core.run_folder import RunFolder
+from engine.data import row_file
+from engine.experiment import Experiment, load_experiment
+
+WORD_VECTORS: Mapping[str, Sequence[str]] = {
+    "glove": (),
+    "random": ("inputs.data_paths.pre_trained_emb=null",),
+    "encoder": (
+        "inputs.data_paths.pre_trained_emb=null",
+        "architecture.params.dim=200",
+        'architecture.params.init={"encoder": "sentence-transformers/all-MiniLM-L6-v2"}',
+    ),
+}
+"""Where models that read words get their vectors -> what that changes in a config that names a file of GloVe."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set with its published metrics; the first of them chooses the epoch."""
+
+    suite: str
+    name: str
+    title: str
+    metrics: Sequence[str]
+    also: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Further files to score, below the folder of the data: name of the part -> file."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def _prefix(self) -> str:
+        return "" if self.suite == self.name else f"{self.name}_"
+
+    def config(self, model: str) -> Path:
+        """The config of a model on this task."""
+        return ROOT / "configs" / self.suite / f"{self._prefix}{model}.json"
+
+    def models(self) -> list[str]:
+        """Those that have a config."""
+        found = self.config("*").parent.glob(self.config("*").name)
+        return sorted(path.stem.removeprefix(self._prefix) for path in found)
+
+
+SUITES: Mapping[str, Sequence[Task]] = {
+    "glue": (
+        Task("glue", "cola", "CoLA", ("matthews",)),
+        Task("glue", "sst2", "SST-2", ("accuracy",)),
+        Task("glue", "mrpc", "MRPC", ("f1", "accuracy")),
+        Task("glue", "stsb", "STS-B", ("spearman", "pearson")),
+        Task("glue", "qqp", "QQP", ("f1", "accuracy")),
+        Task("glue", "mnli", "MNLI", ("accuracy",), {"mismatched": "MNLI/dev_mismatched.tsv"}),
+        Task("glue", "qnli", "QNLI", ("accuracy",)),
+        Task("glue", "rte", "RTE", ("accuracy",)),
+        Task("glue", "wnli", "WNLI", ("accuracy",)),
+    ),
+    "wikiqa": (Task("wikiqa", "wikiqa", "WikiQA", ("auc", "map", "mrr")),),
+}
+
+
+def chosen_tasks(suite: str, names: Sequence[str]) -> list[Task]:
+    """The tasks of a suite by their names, all where none is given. UserError for unknown ones."""
+    tasks = {task.name: task for task in SUITES[suite]}
+    for name in names:
+        if name not in tasks:
+            raise UserError(f"--tasks: {suite} has no '{name}'.{did_you_mean(name, tasks) or known_names(tasks)}")
+    return [tasks[name] for name in names] or list(tasks.values())
+
+
+def chosen_models(tasks: Sequence[Task], names: Sequence[str]) -> list[str]:
+    """The models by their names, or `all`, which are those of every task. UserError for one without a config."""
+    common = [model for model in tasks[0].models() if all(model in task.models() for task in tasks)]
+    if list(names) == ["all"]:
+        return common
+    for name in names:
+        for task in tasks:
+            if name not in task.models():
+                hint = did_you_mean(name, task.models()) or known_names(task.models())
+                raise UserError(f"--models: there is no config of '{name}' for {task}.{hint}")
+    return list(names)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the runs of a benchmark find and leave what they need: what differs between machines."""
+
+    data: Path
+    runs: Path
+    encoder: str | None = None
+    """A folder to take in the place of the encoder that configs name."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a model on a task with a seed."""
+
+    task: Task
+    model: str
+    seed: int
+    vectors: str = "glove"
+    changes: Sequence[str] = ()
+    """What `--set` changes in the config."""
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.variant}, seed {self.seed}"
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether its config names a file of word vectors, so that there is a choice."""
+        paths = composed(self.task.config(self.model))["inputs"]["data_paths"]
+        return bool(paths.get("pre_trained_emb"))
+
+    @property
+    def variant(self) -> str:
+        """The model and what was changed in it."""
+        vectors = [f"{self.vectors} vectors"] if self.reads_words and self.vectors != "glove" else []
+        return ", ".join([self.model, *vectors, *self.changes])
+
+    def overrides(self) -> list[str]:
+        """What makes its config another one, wherever it is trained."""
+        return [*(WORD_VECTORS[self.vectors] if self.reads_words else ()), *self.changes]
+
+    def digest(self) -> str:
+        """Of the config without its paths, so that scores of another version of it are known as such."""
+        document = read_document(self.task.config(self.model), self.overrides())
+        for key in ("$schema", "model_description", "outputs", "teachers"):
+            document.pop(key, None)
+        del document["inputs"]["data_paths"]
+        return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    def folder(self, places: Places) -> Path:
+        """Its run."""
+        named = "_".join([self.model, *([] if self.vectors == "glove" or not self.reads_words else [self.vectors])])
+        marked = f"_{self.digest()}" if self.changes else ""
+        return places.runs / self.task.suite / f"{self.task}_{named}{marked}_{self.seed}"
+
+    def teachers(self) -> dict[str, "Job"]:
+        """The runs that it learns from: name of the teacher -> the training of the config that its path names."""
+        found = {}
+        for name, teacher in composed(self.task.config(self.model)).get("teachers", {}).items():
+            model = Path(teacher["conf"]["path"]).name.removeprefix(f"{self.task}_")
+            found[name] = Job(self.task, model, self.seed, self.vectors)
+        return found
+
+    def experiment(self, places: Places) -> Experiment:
+        """Its config with the data, teachers and encoder of this machine. UserError for what is not there."""
+        path, own = self.task.config(self.model), [*self.overrides(), f"training_params.seed={self.seed}"]
+        teachers = [f"teachers.{name}.conf.path={job.folder(places)}" for name, job in self.teachers().items()]
+        encoder = [] if places.encoder is None else encoder_overrides(path, places.encoder, own)
+        data = data_overrides(path, places.data, own)
+        run = f"outputs.save_base_dir={self.folder(places)}"
+        return load_experiment(path, [*data, *own, *teachers, *encoder, run])
+
+    def is_finished(self, places: Places) -> bool:
+        """Whether its training came to its end."""
+        return RunFolder(self.folder(places)).is_finished
+
+    def check(self, places: Places) -> None:
+        """UserError for files that are missing or of another layout, and for a config that does not fit them.
+
+        A student whose teachers are still to be trained is checked when its turn comes.
+        """
+        also = self.also(places)
+        if all(teacher.is_finished(places) for teacher in self.teachers().values()):
+            conf = self.experiment(places).conf
+            named = asdict(conf.inputs.data_paths)
+            files = [named[f"{part}_data_path"] for part in ("train", "valid", "test")]
+            for path in [*filter(None, files), *map(str, also.values())]:
+                next(iter(row_file(conf, path)), None)  # a column that is not there is refused
+
+    def also(self, places: Places) -> dict[str, Path]:
+        """The further files to score."""
+        return {part: find(places.data, Path(name)) for part, name in self.task.also.items()}

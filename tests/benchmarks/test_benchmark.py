@@ -1,0 +1,183 @@
+"""benchmark.py: which trainings it does, what it keeps of them, and the tables."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import WORDS
+from tiny_encoders import write_encoder
+
+from benchmarks import records, report
+from benchmarks.jobs import bootstrap
+from benchmarks.records import Record
+from benchmarks.runner import left_to_do, seconds_left, with_teachers
+from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
+from core.config import InputsConf
+from core.errors import UserError
+from problems import Classification
+from problems.base import Decoded
+
+RTE = next(task for task in SUITES["glue"] if task.name == "rte")
+RECORD = Record("glue", "rte", "bilstm", "bilstm", 1, "x", {"dev": {"accuracy": 0.5}}, {"train": 4, "dev": 2})
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder with rows as RTE has them, and an encoder; the arguments that name them."""
+    (tmp_path / "RTE").mkdir()
+    for part, words in (("train", WORDS), ("dev", WORDS[2:])):
+        rows = [
+            f"{at}\t{words[at % 9]} {words[at % 5]}\t{words[at % 7]}\t{('entailment', 'not_entailment')[at % 2]}"
+            for at in range(24)
+        ]
+        (tmp_path / "RTE" / f"{part}.tsv").write_text("\n".join(["index\tsentence1\tsentence2\tlabel", *rows]) + "\n")
+    encoder = write_encoder(tmp_path / "encoder")
+    options = [
+        "--data",
+        tmp_path,
+        "--encoder",
+        encoder,
+        "--runs",
+        tmp_path / "runs",
+        "--results",
+        tmp_path / "found.jsonl",
+    ]
+    changes = ["training_params.max_epoch=1", "training_params.batch_size=8"]
+    return [
+        *options,
+        *(word for change in changes for word in ("--set", change)),
+        "--seeds",
+        "1",
+        "--vectors",
+        "random",
+    ]
+
+
+def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_path, door):
+    command = ["benchmark", "glue", "--tasks", "rte", "--models", "student"]
+    code, out, err = door(*command, *published)
+    assert code == 0, err
+    assert "1 trainings, 0 of them done before" in out
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert [line["model"] for line in lines] == ["minilm", "student"]  # the teacher first
+    student = lines[1]
+    kept = json.loads((tmp_path / "runs" / "glue").glob("rte_student*").__next__().joinpath("scores.json").read_text())
+    assert student["scores"]["dev"]["accuracy"] == pytest.approx(kept["validation"]["accuracy"])
+    assert student["interval"]["dev"][0] <= student["scores"]["dev"]["accuracy"] <= student["interval"]["dev"][1]
+    assert student["rows"] == {"train": 24, "dev": 24} and len(student["curve"]) == 1
+    assert set(student["footprint"]) == {"parameters", "weights_mib", "rows_per_second", "latency_ms", "predict_mib"}
+    assert f"{100 * kept['validation']['accuracy']:.1f}" in next(
+        line for line in out.splitlines() if "| student" in line
+    )
+    before = (tmp_path / "found.jsonl").read_text()
+    code, out, _ = door(*command, *published)
+    assert code == 0 and "1 trainings, 1 of them done before" in out
+    assert (tmp_path / "found.jsonl").read_text() == before
+    (tmp_path / "found.jsonl").write_text(before + '{"version": 1, "suite"')
+    code, out, err = door("benchmark", "report", "--results", tmp_path / "found.jsonl", "--output", tmp_path / "report")
+    assert code == 0 and "found.jsonl:3: left out: not a whole line of JSON." in err
+    assert (tmp_path / "report" / "results.md").read_text().strip() in out
+    assert 'glue,rte,"student' in (tmp_path / "report" / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["glue", "--tasks", "rtee"], "--tasks: glue has no 'rtee'. Did you mean 'rte'?"),
+        (
+            ["glue", "--tasks", "rte", "--models", "bilstn"],
+            "there is no config of 'bilstn' for rte. Did you mean 'bilstm",
+        ),
+        (["glue", "--tasks", "cola", "--vectors", "random"], "has no file that stands for dataset/CoLA/train.tsv"),
+        (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no results."),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_trained(words, said, tmp_path, door):
+    own = ["--data", tmp_path, "--runs", tmp_path / "runs"] if words[0] == "glue" else []
+    code, _, err = door("benchmark", *words, *own)
+    assert code == 2 and said in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_of_another_layout_is_refused_with_what_was_expected_and_found(published, tmp_path, door):
+    path = tmp_path / "RTE" / "dev.tsv"
+    path.write_text(path.read_text().replace("sentence2", "hypothesis", 1))
+    code, _, err = door("benchmark", "glue", "--tasks", "rte", "--models", "bilstm", *published)
+    assert code == 2 and "sentence2" in err and "hypothesis" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_records_of_another_version_and_half_lines_are_left_out_and_later_ones_count(tmp_path):
+    path = tmp_path / "found.jsonl"
+    records.append(path, RECORD)
+    with path.open("a") as file:
+        file.write('{"version": 99}\n{"half')
+    newer = replace(RECORD, scores={"dev": {"accuracy": 0.75}})
+    records.append(path, newer)
+    found, complaints = records.read([path, tmp_path / "absent.jsonl"])
+    assert [record.scores for record in found] == [newer.scores]
+    assert [complaint.split(": left out: ")[0] for complaint in complaints] == [f"{path}:2", f"{path}:3"]
+
+
+def test_what_has_a_record_of_this_config_is_not_trained_again(tmp_path):
+    jobs = [Job(RTE, "bilstm", seed) for seed in (1, 2)]
+    done = replace(RECORD, config=jobs[0].digest())
+    assert left_to_do(jobs, [done], Places(tmp_path, tmp_path)) == [jobs[1]]
+    assert left_to_do(jobs, [replace(done, config="of before")], Places(tmp_path, tmp_path)) == jobs
+    assert left_to_do(
+        [Job(RTE, "bilstm", 1, changes=("training_params.max_epoch=1",))], [done], Places(tmp_path, tmp_path)
+    )
+
+
+def test_a_student_comes_after_its_teacher_with_the_same_seed():
+    student = Job(RTE, "student", 2)
+    assert with_teachers([student, Job(RTE, "minilm", 2)]) == [Job(RTE, "minilm", 2), student]
+
+
+def test_the_time_left_is_that_of_runs_of_the_same_task_else_of_the_same_model():
+    done = [
+        replace(RECORD, seconds=10.0),
+        replace(RECORD, seed=2, seconds=30.0),
+        replace(RECORD, task="cola", seconds=100.0),
+    ]
+    assert seconds_left([Job(RTE, "bilstm", 3)], done) == 20.0
+    assert seconds_left([Job(SUITES["glue"][1], "bilstm", 1)], done) == pytest.approx(140 / 3)
+    assert seconds_left([Job(RTE, "bilstm", 3)], []) is None
+
+
+def test_every_task_has_a_config_of_each_model_of_a_benchmark():
+    for task in SUITES["glue"]:
+        assert {"bilstm", "bilstm_attention", "cnn", "minilm", "student"} <= set(task.models())
+        assert set(Job(task, "student", 1).teachers().values()) == {Job(task, "minilm", 1)}
+    assert chosen_models(SUITES["glue"], ["all"]) == ["bilstm", "bilstm_attention", "cnn", "minilm", "student"]
+    assert chosen_tasks("wikiqa", []) == list(SUITES["wikiqa"])
+    with pytest.raises(UserError, match="no config of 'arc_ii' for cola"):
+        chosen_models(SUITES["glue"], ["arc_ii"])
+
+
+def test_an_interval_holds_what_all_draws_give_and_draws_groups_whole():
+    inputs = InputsConf(
+        dataset_type="classification", model_inputs={}, target=["label"], labels=["0", "1"], group_by="group"
+    )
+    problem = Classification(inputs)
+    targets = {"label": np.array([0, 1, 0, 1]), "group": np.array([7, 7, 9, 9])}
+    right = Decoded(np.eye(2)[[0, 1, 0, 1]])
+    assert bootstrap(problem, "accuracy", right, targets) == (1.0, 1.0)
+    half = Decoded(np.eye(2)[[0, 1, 1, 0]])  # one group right, one wrong: accuracies 0, 0.5 and 1, never 0.25
+    assert bootstrap(problem, "accuracy", half, targets) == (0.0, 1.0)
+    assert bootstrap(problem, "mrr", half, targets) == (0.5, 1.0)
+
+
+def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_their_metrics():
+    found = [
+        replace(RECORD, task=task.name, scores={"dev": dict.fromkeys(task.metrics, 0.5)}) for task in SUITES["glue"]
+    ]
+    mnli = next(at for at, record in enumerate(found) if record.task == "mnli")
+    found[mnli] = replace(found[mnli], scores={"dev": {"accuracy": 0.8}, "mismatched": {"accuracy": 0.6}})
+    found.append(replace(RECORD, seed=2, scores={"dev": {"accuracy": 0.7}}))
+    cells = next(line for line in report.markdown(found).splitlines() if line.startswith("| bilstm ")).split(" | ")
+    titles = report.markdown(found).splitlines()[0].split(" | ")
+    assert cells[titles.index("RTE accuracy")] == "60.0 ± 14.1"
+    assert cells[titles.index("MNLI mismatched accuracy")] == "60.0"
+    assert float(cells[-1].strip(" |")) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
