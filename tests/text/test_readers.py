@@ -309,7 +309,7 @@ def test_a_missing_file_names_a_close_one_and_a_folder_is_no_file(tmp_path):
 def test_require_names_what_is_missing(tmp_path):
     file = RowFile(put(tmp_path, "x.tsv", GOOD), {})
     file.require(["text", "label"])
-    with pytest.raises(UserError, match=r"has no column 'txt'\. Did you mean 'text'\?$"):
+    with pytest.raises(UserError, match=r"has no column 'txt'\. Did you mean 'text'\? It has: text, label\.$"):
         file.require(["txt"])
     with pytest.raises(UserError, match=r"has no column 'zzz'\. It has: text, label\.$"):
         RowFile(put(tmp_path, "y.tsv", "a\tb\n"), TWO).require(["zzz"])
