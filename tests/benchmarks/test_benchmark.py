@@ -1,6 +1,7 @@
 """benchmark.py: which trainings it does, what it keeps of them, and the tables."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from conftest import WORDS
 from tiny_encoders import write_encoder
 
-from benchmarks import records, report
+from benchmarks import records, report, tables
 from benchmarks.jobs import bootstrap
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, seconds_left, with_teachers
@@ -79,6 +80,8 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
     assert code == 0 and "found.jsonl:3: left out: not a whole line of JSON." in err
     assert (tmp_path / "report" / "results.md").read_text().strip() in out
     assert 'glue,rte,"student' in (tmp_path / "report" / "results.csv").read_text()
+    drawn = {path.name for path in (tmp_path / "report").glob("*.png")}
+    assert drawn == {f"glue_{name}.png" for name in ("latency", "seeds", "curves")}
 
 
 @pytest.mark.parametrize(
@@ -176,8 +179,20 @@ def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_t
     mnli = next(at for at, record in enumerate(found) if record.task == "mnli")
     found[mnli] = replace(found[mnli], scores={"dev": {"accuracy": 0.8}, "mismatched": {"accuracy": 0.6}})
     found.append(replace(RECORD, seed=2, scores={"dev": {"accuracy": 0.7}}))
-    cells = next(line for line in report.markdown(found).splitlines() if line.startswith("| bilstm ")).split(" | ")
-    titles = report.markdown(found).splitlines()[0].split(" | ")
-    assert cells[titles.index("RTE accuracy")] == "60.0 ± 14.1"
-    assert cells[titles.index("MNLI mismatched accuracy")] == "60.0"
-    assert float(cells[-1].strip(" |")) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
+    table = tables.scores("glue", SUITES["glue"], found)
+    cells = dict(zip(table.header, table.rows[0], strict=True))
+    assert cells["RTE accuracy"] == "60.0 ± 14.1" and cells["Seeds"] == "1 to 2"
+    assert cells["MNLI mismatched accuracy"] == "60.0"
+    assert float(cells["Average"]) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
+    assert tables.scores("glue", SUITES["glue"], found[1:]).rows[0][-1] == ""  # a task is missing
+
+
+def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
+    text = "training_params.x=<script>alert(1)</script>"
+    report.write([RECORD, replace(RECORD, variant=text, curve=[(10, 0.4), (20, 0.5)])], tmp_path)
+    page = (tmp_path / "results.html").read_text()
+    assert "<script" not in page and "&lt;script&gt;" in page
+    shown = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>|<(metadata)>.*?</metadata>', "", page, flags=re.DOTALL)
+    assert not re.findall(r"""(?:src|href)=["'](?!#)|url\((?!#)|@import""", shown)
+    assert page.count("<figure") == page.count("<svg") == 2  # no footprint, so no latency
+    assert "[1] Gong et al. 2019" in page and "<td>50.0</td>" in page

@@ -1,0 +1,175 @@
+"""Tables of results: every model beside what is published, mean and standard deviation over the seeds."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from benchmarks.records import Record
+from benchmarks.tasks import SUITES, Task
+from core.errors import UserError
+
+PUBLISHED = Path(__file__).with_name("published.json")
+"""Figures of others, each with its source: suite -> rows of model, source, scores by task and metric, in percent."""
+SUITE_TITLES = {"glue": "GLUE", "wikiqa": "WikiQA"}
+Column = tuple[Task, str, str]
+"""Task, part of its rows, metric."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """As Markdown, without its title."""
+        lines = [f"| {' | '.join(cells)} |" for cells in (self.header, *self.rows)]
+        table = "\n".join([lines[0], "|---" * len(self.header) + "|", *lines[1:]])
+        return "\n\n".join([table, *(["\n".join(f"- {note}" for note in self.notes)] if self.notes else [])])
+
+    def html(self) -> str:
+        """As HTML; on a narrow screen it scrolls by itself."""
+        head = "".join(f"<th scope=col>{escape(cell)}</th>" for cell in self.header)
+        body = "".join(
+            f"<tr><th scope=row>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+            for row in self.rows
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<h2>{escape(self.title)}</h2><div class=wide tabindex=0>{table}</div><ul>{notes}</ul>"
+
+
+def tables(records: Sequence[Record]) -> list[Table]:
+    """Of each suite: the scores, then size and speed."""
+    found = []
+    for suite, tasks in SUITES.items():
+        if own := [record for record in records if record.suite == suite]:
+            found += [scores(suite, tasks, own), costs(suite, own)]
+    return [table for table in found if table.rows]
+
+
+def variants(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records by model and what was changed in it."""
+    return {name: [one for one in records if one.variant == name] for name in dict.fromkeys(r.variant for r in records)}
+
+
+def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
+    """Models as rows, tasks and their metrics as columns, in percent; the parts that have right answers."""
+    columns: list[Column] = [
+        (task, part, metric)
+        for task in tasks
+        for part in dict.fromkeys(part for record in records if record.task == task.name for part in record.scores)
+        for metric in task.metrics
+    ]
+    titles = [" ".join([task.title, *([part] if part != "dev" else []), metric]) for task, part, metric in columns]
+    has_average = suite == "glue"
+    rows = []
+    for variant, own in variants(records).items():
+        values = {column: _values(own, column) for column in columns}
+        seeds = sorted({len(found) for found in values.values() if found})
+        counts = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
+        rows.append([variant, counts, *map(_spread, values.values())] + ([average(tasks, own)] if has_average else []))
+    sources: dict[str, int] = {}
+    for row in published(suite):
+        known, source = row["scores"], sources.setdefault(row["source"], len(sources) + 1)
+        cells = [_number(known.get(task.name, {}).get(_name(part, metric))) for task, part, metric in columns]
+        if any(cells):
+            rows.append([f"{row['model']} [{source}]", "", *cells] + ([""] if has_average else []))
+    header = ["Model", "Seeds", *titles, *(["Average"] if has_average else [])]
+    notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(records)]
+    return Table(f"{SUITE_TITLES[suite]}: scores, %", header, rows, notes)
+
+
+def costs(suite: str, records: Sequence[Record]) -> Table:
+    """Size and speed of each model, the medians of what its records say."""
+    header = ["Model", "Parameters", "Weights, MiB", "Rows/s at batch 1", "at 32", "at 256"]
+    header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "Training, s"]
+    rows = []
+    for variant, own in variants(records).items():
+        if found := [record.footprint for record in own if record.footprint]:
+            row = [variant, f"{median(cost['parameters'] for cost in found):,.0f}"]
+            row.append(f"{median(cost['weights_mib'] for cost in found):,.1f}")
+            row += [f"{median(cost['rows_per_second'][size] for cost in found):,.0f}" for size in ("1", "32", "256")]
+            row += [f"{median(cost['latency_ms'][share] for cost in found):,.2f}" for share in ("p50", "p95")]
+            row.append(f"{median(cost['predict_mib'] for cost in found):,.0f}")
+            rows.append([*row, f"{median(record.seconds for record in own):,.0f}"])
+    return Table(f"{SUITE_TITLES[suite]}: size and speed", header, rows)
+
+
+def average(tasks: Sequence[Task], records: Sequence[Record]) -> str:
+    """The mean over the tasks of the mean of their metrics on dev, GLUE's way; empty where a task is missing."""
+    by_task = []
+    for task in tasks:
+        parts = {part for record in records if record.task == task.name for part in record.scores} - {"test"}
+        found = [_values(records, (task, part, metric)) for part in parts for metric in task.metrics]
+        if not any(found):
+            return ""
+        by_task.append(mean(mean(values) for values in found if values))
+    return f"{mean(by_task):.1f}"
+
+
+def comma_separated(records: Sequence[Record]) -> str:
+    """A line for each score of each record."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["suite", "task", "model", "seed", "part", "rows", "metric", "value", "low", "high", "config"])
+    for record in records:
+        for part, found in record.scores.items():
+            for number, (metric, value) in enumerate(found.items()):
+                low, high = record.interval.get(part, ("", "")) if number == 0 else ("", "")
+                where = [record.suite, record.task, record.variant, record.seed, part, record.rows.get(part, "")]
+                lines.writerow([*where, metric, value, low, high, record.config])
+    return text.getvalue()
+
+
+def published(suite: str) -> list[dict[str, Any]]:
+    """Figures of others for a suite."""
+    try:
+        rows: list[dict[str, Any]] = json.loads(PUBLISHED.read_text("utf-8"))[suite]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{PUBLISHED}: damaged ({error}).") from error
+    return rows
+
+
+def _values(records: Sequence[Record], column: Column) -> list[float]:
+    """A score of each seed in percent."""
+    task, part, metric = column
+    found = [record.scores.get(part, {}).get(metric) for record in records if record.task == task.name]
+    return [100 * value for value in found if value is not None]
+
+
+def _origin(records: Sequence[Record]) -> Iterable[str]:
+    """What the numbers come from: rows of each task, configs, machines."""
+    for name in dict.fromkeys(record.task for record in records):
+        rows = next(record.rows for record in records if record.task == name)
+        title = next(task.title for tasks in SUITES.values() for task in tasks if task.name == name)
+        yield f"{title}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"
+    machines = dict.fromkeys(
+        f"{record.machine.get('gpu') or record.machine.get('processor')}, {record.machine.get('threads')} threads, "
+        f"torch {record.machine.get('torch')}"
+        for record in records
+    )
+    yield f"measured on {'; '.join(machines)}"
+
+
+def _name(part: str, metric: str) -> str:
+    return metric if part == "dev" else f"{part} {metric}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
