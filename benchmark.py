@@ -4,75 +4,98 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.command_line import positive_int, run_door
 from core.errors import UserError
 
+if TYPE_CHECKING:
+    from benchmarks.tasks import Places
+
 DATA = Path(os.environ.get("BLOCKSMITH_DATA", "dataset"))
-RESULTS = Path("runs/benchmark/results.jsonl")
+RUNS = Path("runs/benchmark")
+RESULTS = RUNS / "results.jsonl"
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train models on published tasks, keep and show what comes out.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for suite in ("glue", "wikiqa"):
-        suited = commands.add_parser(suite, help=f"train on {'the tasks of GLUE' if suite == 'glue' else 'WikiQA'}")
-        if suite == "glue":
-            suited.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
-        suited.add_argument(
-            "--models", nargs="+", default=["bilstm_attention"], metavar="MODEL",
-            help="what stands behind the task in the names of configs, such as bilstm minilm student; or all",
-        )  # fmt: skip
-        suited.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
-        suited.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
-        suited.add_argument("--vectors", choices=["glove", "encoder", "random"], default="glove", help="of words")
-        suited.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="changes",
-                            help="change a value of the configs; it is named with the results")  # fmt: skip
-        suited.add_argument("--data", type=Path, default=DATA, help="folder of the data sets ($BLOCKSMITH_DATA)")
-        suited.add_argument("--encoder", help="a folder with an encoder, in the place of the one that configs name")
-        suited.add_argument("--runs", type=Path, default=Path("runs/benchmark"), help="folder of the run folders")
-        suited.add_argument("--results", type=Path, default=RESULTS, help="file of the results; they are added to it")
-        suited.add_argument(
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    glue = commands.add_parser("glue", help="train on the tasks of GLUE")
+    glue.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
+    wikiqa = commands.add_parser("wikiqa", help="train on WikiQA")
+    for suite in (glue, wikiqa):
+        named = "what stands behind the task in the names of configs, such as bilstm minilm student; or all"
+        suite.add_argument("--models", nargs="+", default=["bilstm_attention"], metavar="MODEL", help=named)
+        suite.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
+        suite.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
+        suite.add_argument(
             "--at_once", type=positive_int, metavar="N", help="trainings at once; if not said, one a GPU"
         )
-        suited.add_argument("--here", action="store_true", help="train in this process, and show what trainings say")
-    report = commands.add_parser("report", help="tables of all results")
+        suite.add_argument("--here", action="store_true", help="train in this process, and show what trainings say")
+        _which(suite)
+    submit = commands.add_parser("submit", help="write the files that gluebenchmark.com scores")
+    submit.add_argument("--model", required=True, help="as in --models of glue; its best seed on dev answers")
+    submit.add_argument("--output", type=Path, default=RUNS / "submission", help="folder to write")
+    _which(submit)
+    report = commands.add_parser("report", help="tables and plots of all results")
     report.add_argument("--results", type=Path, nargs="+", default=[RESULTS], help="files of results")
-    report.add_argument("--output", type=Path, default=Path("runs/benchmark/report"), help="folder to write")
+    report.add_argument("--output", type=Path, default=RUNS / "report", help="folder to write")
     return parser.parse_args()
 
 
-def main() -> None:
-    """Train what is left to do, then show the tables."""
-    options = arguments()
-    from benchmarks import records, report  # late: --help must not wait for torch
+def _which(parser: argparse.ArgumentParser) -> None:
+    """What is trained, and where it lies."""
+    parser.add_argument("--vectors", choices=["glove", "encoder", "random"], default="glove", help="of words")
+    change = "change a value of the configs; it is named with the results"
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="changes", help=change)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the data sets ($BLOCKSMITH_DATA)")
+    parser.add_argument("--encoder", help="a folder with an encoder, in the place of the one that configs name")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run folders")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results; they are added to it")
 
-    if options.command == "report":
-        found, complaints = records.read(options.results)
+
+def main() -> None:
+    """Train what is left to do and show the tables, or show or submit what there is."""
+    options = arguments()
+    from benchmarks import records  # late: --help must not wait for torch
+
+    files = options.results if options.command == "report" else [options.results]
+    found, complaints = records.read(files)
+    if not getattr(options, "here", False):
         for complaint in complaints:
             print(complaint, file=sys.stderr)
+    if options.command == "report":
+        from benchmarks import report
+
         if not found:
-            raise UserError(f"{', '.join(map(str, options.results))}: no results. `benchmark.py glue` makes some.")
+            raise UserError(f"{', '.join(map(str, files))}: no results. `benchmark.py glue` makes some.")
         print(report.write(found, options.output))
         return
-    from benchmarks import jobs, runner
-    from benchmarks.tasks import Job, Places, chosen_models, chosen_tasks
+    from benchmarks.tasks import SUITES, Job, Places, chosen_models
 
     places = Places(options.data, options.runs, options.encoder)
+    if options.command == "submit":
+        from benchmarks.submission import submit
+
+        (model,) = chosen_models(SUITES["glue"], [options.model])
+        wanted = Job(SUITES["glue"][0], model, 1, options.vectors, tuple(options.changes))
+        for line in submit(found, wanted, places, options.output):
+            print(line, flush=True)
+        return
+    _train(options, places)
+
+
+def _train(options: argparse.Namespace, places: "Places") -> None:
+    from benchmarks import jobs, records, report, runner
+    from benchmarks.tasks import Job, chosen_models, chosen_tasks
+
     tasks = chosen_tasks(options.command, getattr(options, "tasks", []))
     models = chosen_models(tasks, options.models)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    wanted = [
-        Job(task, model, seed, options.vectors, tuple(options.changes))
-        for task in tasks
-        for model in models
-        for seed in seeds
-    ]
-    before, complaints = records.read([options.results])
-    for complaint in () if options.here else complaints:
-        print(complaint, file=sys.stderr)
-    todo = runner.left_to_do(wanted, before, places)
+    changes = tuple(options.changes)
+    wanted = [Job(task, model, seed, options.vectors, changes) for task in tasks for model in models for seed in seeds]
+    todo = runner.left_to_do(wanted, records.read([options.results])[0], places)
     for job in todo:
         job.check(places)
     if options.here:
@@ -89,8 +112,8 @@ def main() -> None:
         at_once=options.at_once or max(1, len(runner.gpus())),
         say=lambda text: print(text, flush=True),
     )
-    found, _ = records.read([options.results])
-    print(f"\n{report.markdown([record for record in found if record.suite == options.command])}")
+    found = [record for record in records.read([options.results])[0] if record.suite == options.command]
+    print(f"\n{report.markdown(found)}")
     if failed:
         raise UserError(f"{len(failed)} of {len(todo)} trainings failed: {', '.join(map(str, failed))}.")
 

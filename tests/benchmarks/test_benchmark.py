@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ from conftest import WORDS
 from tiny_encoders import write_encoder
 
 from benchmarks import records, report, tables
-from benchmarks.jobs import bootstrap
+from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, seconds_left, with_teachers
+from benchmarks.submission import TEST_SETS
 from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
 from core.config import InputsConf
+from core.document import composed
 from core.errors import UserError
 from problems import Classification
 from problems.base import Decoded
@@ -196,3 +200,62 @@ def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
     assert not re.findall(r"""(?:src|href)=["'](?!#)|url\((?!#)|@import""", shown)
     assert page.count("<figure") == page.count("<svg") == 2  # no footprint, so no latency
     assert "[1] Gong et al. 2019" in page and "<td>50.0</td>" in page
+
+
+def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp_path, door):
+    """Of runs that were trained on a few rows of each task; that of the better seed answers."""
+    encoder = write_encoder(tmp_path / "encoder")
+    places = Places(tmp_path / "data", tmp_path / "runs", str(encoder))
+    changes = ("training_params.max_epoch=1", "training_params.batch_size=8")
+    texts = [" ".join(WORDS[at : at + 3]) for at in range(8)]
+    for task in SUITES["glue"]:
+        conf = composed(task.config("minilm"))["inputs"]
+        named, labels = conf["file_header"], conf.get("labels", ["1.5", "4.5"])
+        for kind in ("train", "valid"):
+            path = places.data / Path(conf["data_paths"][f"{kind}_data_path"]).relative_to("dataset")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if task.name == "cola":
+                rows = [f"x\t{at % 2}\t\t{text}" for at, text in enumerate(texts)]
+            else:
+                rows = ["\t".join(named.values())]
+                for at, text in enumerate(texts):
+                    cells = {"label": labels[at % len(labels)], "score": labels[at % len(labels)]}
+                    rows.append("\t".join(cells.get(column, text) for column in named))
+            path.write_text("\n".join(rows) + "\n")
+        for name in task.also.values():
+            (places.data / name).write_text((places.data / "MNLI" / "dev_matched.tsv").read_text())
+        job = Job(task, "minilm", 1, changes=changes)
+        train_to_the_end(job.experiment(places), lambda _: None)
+        record = replace(RECORD, task=task.name, variant=job.variant, seed=1)
+        records.append(tmp_path / "found.jsonl", record)
+        records.append(tmp_path / "found.jsonl", replace(record, seed=2, scores={"dev": {"accuracy": 0.1}}))
+    for test in TEST_SETS:
+        path = places.data / test.file
+        path.parent.mkdir(exist_ok=True)
+        table = [["index", *dict(test.columns).values()]]
+        table += [[str(at), *[text] * len(test.columns)] for at, text in enumerate(texts)]
+        path.write_text("".join("\t".join(cells) + "\n" for cells in table))
+    options = [
+        "--data",
+        places.data,
+        "--runs",
+        places.runs,
+        "--results",
+        tmp_path / "found.jsonl",
+        "--output",
+        tmp_path / "out",
+    ]
+    options += [word for change in changes for word in ("--set", change)]
+    code, out, err = door("benchmark", "submit", "--model", "minilm", *options)
+    assert code == 0, err
+    assert "AX.tsv: 8 rows by mnli minilm" in out
+    names = "AX CoLA MNLI-m MNLI-mm MRPC QNLI QQP RTE SST-2 STS-B WNLI".split()
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == names
+    lines = (tmp_path / "out" / "RTE.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == list("01234567")
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "not_entailment"}
+    numbers = [float(line.split("\t")[1]) for line in (tmp_path / "out" / "STS-B.tsv").read_text().splitlines()[1:]]
+    assert len(numbers) == 8 and all(0 <= number <= 5 for number in numbers)
+    shutil.rmtree(Job(RTE, "minilm", 1, changes=changes).folder(places))
+    code, _, err = door("benchmark", "submit", "--model", "minilm", *options)
+    assert code == 2 and "has no finished run of minilm" in err and "for RTE" in err

@@ -1,0 +1,76 @@
+"""The files that gluebenchmark.com scores: a model's answers for the test sets, whose labels are not published."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.data import find
+from benchmarks.records import Record
+from benchmarks.tasks import SUITES, Job, Places
+from core.errors import UserError
+from core.files import written_aside
+from engine.predictor import Predictor
+from text.readers import RowFile
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A file without labels, its columns, and what its answers are called."""
+
+    task: str
+    file: str
+    columns: Sequence[tuple[str, str]]
+    answers: str
+
+
+def _pair(task: str, file: str, answers: str, first: str = "sentence1", second: str = "sentence2") -> TestSet:
+    return TestSet(task, file, (("first", first), ("second", second)), answers)
+
+
+TEST_SETS = (
+    TestSet("cola", "CoLA/test.tsv", (("text", "sentence"),), "CoLA.tsv"),
+    TestSet("sst2", "SST-2/test.tsv", (("text", "sentence"),), "SST-2.tsv"),
+    _pair("mrpc", "MRPC/test.tsv", "MRPC.tsv", "#1 String", "#2 String"),
+    _pair("stsb", "STS-B/test.tsv", "STS-B.tsv"),
+    _pair("qqp", "QQP/test.tsv", "QQP.tsv", "question1", "question2"),
+    _pair("mnli", "MNLI/test_matched.tsv", "MNLI-m.tsv"),
+    _pair("mnli", "MNLI/test_mismatched.tsv", "MNLI-mm.tsv"),
+    _pair("qnli", "QNLI/test.tsv", "QNLI.tsv", "question", "sentence"),
+    _pair("rte", "RTE/test.tsv", "RTE.tsv"),
+    _pair("wnli", "WNLI/test.tsv", "WNLI.tsv"),
+    _pair("mnli", "diagnostic/diagnostic.tsv", "AX.tsv"),
+)
+"""What a submission is made of; the diagnostic set is answered by the model for MNLI."""
+STSB_RANGE = (0.0, 5.0)
+
+
+def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path) -> Iterator[str]:
+    """Write the answers of the seed of each task that is best on dev; a line for each file.
+
+    wanted  a training of the model; its task and seed say nothing
+    UserError where a task has no finished run of this model, or a test file is not there.
+    """
+    runs = {}
+    for task in SUITES["glue"]:
+        own = [one for one in records if (one.suite, one.task, one.variant) == ("glue", task.name, wanted.variant)]
+        best = max(own, key=lambda record: next(iter(record.scores["dev"].values())) or 0.0, default=None)
+        job = replace(wanted, task=task, seed=best.seed if best else 1)
+        if best is None or not job.is_finished(places):
+            raise UserError(f"{places.runs}: has no finished run of {wanted.variant} for {task.title}. Train it first.")
+        runs[task.name] = job
+    for test, path in {test: find(places.data, Path(test.file)) for test in TEST_SETS}.items():
+        job = runs[test.task]
+        rows = RowFile(path, dict(test.columns), has_header=True)
+        count = 0
+        with written_aside(folder / test.answers) as aside, aside.open("w", encoding="utf-8") as file:
+            file.write("index\tprediction\n")
+            for count, answer in enumerate(Predictor.load(job.folder(places)).predict(rows, ["prediction"]), start=1):
+                if answer.row.error:
+                    raise UserError(f"{path}:{answer.row.number}: {answer.row.error}")
+                file.write(f"{count - 1}\t{_shown(answer.cells['prediction'])}\n")
+        yield f"{folder / test.answers}: {count:,} rows by {job}"
+
+
+def _shown(answer: str | float) -> str:
+    """As the site wants it: STS-B takes scores within its range only."""
+    return f"{min(max(answer, STSB_RANGE[0]), STSB_RANGE[1]):.3f}" if isinstance(answer, float) else str(answer)
