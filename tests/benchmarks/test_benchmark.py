@@ -154,7 +154,7 @@ def test_the_time_left_is_that_of_runs_of_the_same_task_else_of_the_same_model()
 
 
 def test_every_task_has_a_config_of_each_model_of_a_benchmark():
-    for task in SUITES["glue"]:
+    for task in [*SUITES["glue"], *SUITES["wikiqa"]]:
         assert {"bilstm", "bilstm_attention", "cnn", "minilm", "student"} <= set(task.models())
         assert set(Job(task, "student", 1).teachers().values()) == {Job(task, "minilm", 1)}
     assert chosen_models(SUITES["glue"], ["all"]) == ["bilstm", "bilstm_attention", "cnn", "minilm", "student"]
