@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
         suite.add_argument(
             "--at_once", type=positive_int, metavar="N", help="trainings at once; if not said, one a GPU"
         )
-        suite.add_argument("--here", action="store_true", help="train in this process, and show what trainings say")
+        suite.add_argument("--here", action="store_true", help="train in this process, what has a result too")
         _which(suite)
     submit = commands.add_parser("submit", help="write the files that gluebenchmark.com scores")
     submit.add_argument("--model", required=True, help="as in --models of glue; its best seed on dev answers")
@@ -95,7 +95,8 @@ def _train(options: argparse.Namespace, places: "Places") -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     changes = tuple(options.changes)
     wanted = [Job(task, model, seed, options.vectors, changes) for task in tasks for model in models for seed in seeds]
-    todo = runner.left_to_do(wanted, records.read([options.results])[0], places)
+    known = [] if options.here else records.read([options.results])[0]
+    todo = runner.left_to_do(wanted, known, places)
     for job in todo:
         job.check(places)
     if options.here:

@@ -2,10 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -69,7 +69,12 @@ class Running:
         environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": str(device)}
         self._errors = (places.runs / f".{os.getpid()}.{place}.log").open("w+b")
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=self._errors, env={**os.environ, **environment}, cwd=ROOT
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            start_new_session=True,  # Ctrl-C comes from here, once
         )
         self._bar = tqdm(position=place + 1, bar_format="{desc}", leave=False, disable=None)
 
@@ -90,7 +95,7 @@ class Running:
 
     def stop(self) -> None:
         """End it by Ctrl-C, so that it keeps its state."""
-        self.process.send_signal(2)
+        self.process.send_signal(signal.SIGINT)
         self.process.wait()
         self.end()
 
@@ -104,52 +109,48 @@ def run_all(
     at_once: int,
     say: Callable[[str], None],
 ) -> list[Job]:
-    """Run the jobs, a student after its teachers; those that failed.
+    """Run the jobs, a student after its teachers; those that failed. Ctrl-C stops what runs, which keeps its state.
 
     command  what runs a job and writes its record
     devices  the GPUs, taken in turn; none: all jobs see the same machine
     """
     places.runs.mkdir(parents=True, exist_ok=True)
-    waiting, failed = deque(todo), list[Job]()
-    running: list[Running] = []
+    waiting, failed, running = list(todo), list[Job](), list[Running]()
     total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
+
+    def tell(text: str) -> None:
+        with tqdm.external_write_mode():
+            say(text)
+
     try:
         while waiting or running:
-            busy = {other.job for other in running}
-            for job in list(waiting):
-                needed = set(job.teachers().values())
-                if needed & set(failed):
-                    say(f"{job}: not trained, its teacher failed")
-                    waiting.remove(job)
-                    failed.append(job)
-                    total.update()
-                elif len(running) < at_once and not needed & {*waiting, *busy}:
-                    waiting.remove(job)
-                    place = min(set(range(at_once)) - {other.place for other in running})
-                    device = devices[place % len(devices)] if devices else None
-                    running.append(Running(job, command(job), places, device, place))
-                    busy.add(job)
+            for job in [job for job in waiting if not set(failed).isdisjoint(job.teachers().values())]:
+                waiting.remove(job)
+                failed.append(job)
+                tell(f"{job}: not trained, its teacher failed")
+            unfinished = {*waiting, *(one.job for one in running)}
+            ready = [job for job in waiting if unfinished.isdisjoint(job.teachers().values())]
+            for job in ready[: at_once - len(running)]:
+                waiting.remove(job)
+                place = min(set(range(at_once)) - {one.place for one in running})
+                device = devices[place % len(devices)] if devices else None
+                running.append(Running(job, command(job), places, device, place))
             time.sleep(STEP)
-            for one in list(running):
+            for one in running:
                 one.show()
-                if one.process.poll() is None:
-                    continue
+            for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
-                total.update()
                 said = one.end()
                 if one.process.returncode:
                     failed.append(one.job)
-                    with tqdm.external_write_mode():
-                        say(f"{one.job}: failed\n{said[-2000:]}")
+                    tell(f"{one.job}: failed\n{said[-2000:]}")
                 else:
                     left = seconds_left([*waiting, *(other.job for other in running)], records())
-                    with tqdm.external_write_mode():
-                        say(f"{one.job}: done{'' if left is None else f', about {_time(left / at_once)} left'}")
-    except KeyboardInterrupt:
+                    tell(f"{one.job}: done{'' if left is None else f', about {_time(left / at_once)} left'}")
+            total.update(len(todo) - len(waiting) - len(running) - total.n)
+    finally:
         for one in running:
             one.stop()
-        raise
-    finally:
         total.close()
     return failed
 

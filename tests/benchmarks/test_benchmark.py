@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tiny_encoders import write_encoder
 from benchmarks import records, report, tables
 from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
-from benchmarks.runner import left_to_do, seconds_left, with_teachers
+from benchmarks.runner import left_to_do, run_all, seconds_left, with_teachers
 from benchmarks.submission import TEST_SETS
 from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
 from core.config import InputsConf
@@ -259,3 +260,53 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
     shutil.rmtree(Job(RTE, "minilm", 1, changes=changes).folder(places))
     code, _, err = door("benchmark", "submit", "--model", "minilm", *options)
     assert code == 2 and "has no finished run of minilm" in err and "for RTE" in err
+
+
+def test_a_failure_stops_neither_the_others_nor_hides_why(tmp_path, door):
+    """The student waits for its teacher in vain; processes stand in for trainings."""
+    said: list[str] = []
+    jobs = [Job(RTE, "minilm", 1), Job(RTE, "student", 1), Job(RTE, "bilstm", 1)]
+    ends = {"minilm": "import sys; sys.exit('the reason')", "bilstm": "pass"}
+    failed = run_all(
+        jobs,
+        lambda job: [sys.executable, "-c", ends[job.model]],
+        Places(tmp_path, tmp_path / "runs"),
+        list,
+        [],
+        2,
+        said.append,
+    )
+    assert failed == jobs[:2]
+    assert "rte minilm, seed 1: failed\nthe reason" in said
+    assert "rte student, seed 1: not trained, its teacher failed" in said and "rte bilstm, seed 1: done" in said
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_jobs_are_spread_over_the_devices(tmp_path):
+    places, seen = Places(tmp_path, tmp_path / "runs"), tmp_path / "seen"
+    note = f"import os; open({str(seen)!r}, 'a').write(os.environ['CUDA_VISIBLE_DEVICES'] + ' ')"
+    jobs = [Job(RTE, "bilstm", seed) for seed in (1, 2)]
+    assert run_all(jobs, lambda _: [sys.executable, "-c", note], places, list, [4, 7], 2, lambda _: None) == []
+    assert sorted(seen.read_text().split()) == ["4", "7"]
+
+
+def test_interrupted_it_stops_its_trainings(tmp_path):
+    ended = tmp_path / "ended"
+    work = f"import time, pathlib\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pathlib.Path({str(ended)!r}).touch()"
+
+    def interrupt() -> list[Record]:
+        raise KeyboardInterrupt
+
+    jobs = [Job(RTE, "bilstm", 1), Job(RTE, "cnn", 1)]
+    ends = {"bilstm": work, "cnn": "import time; time.sleep(1)"}  # when that has ended, its record is asked for
+    with pytest.raises(KeyboardInterrupt):
+        run_all(
+            jobs,
+            lambda j: [sys.executable, "-c", ends[j.model]],
+            Places(tmp_path, tmp_path / "runs"),
+            interrupt,
+            [],
+            2,
+            print,
+        )
+    assert ended.exists()
