@@ -37,7 +37,9 @@ def items(experiment: Experiment, data: Data, path: str, tokenizer: Any, part: s
     """The rows of a file as transformers wants them."""
     columns = [column for branch in experiment.conf.inputs.model_inputs.values() for column in branch]
     rows = [row for row in row_file(experiment.conf, path) if not row.error]
-    texts = tokenizer(*([row.cells[column] for row in rows] for column in columns), truncation=True, max_length=512)
+    layers = experiment.document()["architecture"]
+    most = next(layer["conf"]["max_length"] for layer in layers if layer["layer"] == "PretrainedEncoder") or 512
+    texts = tokenizer(*([row.cells[column] for row in rows] for column in columns), truncation=True, max_length=most)
     targets = (data.train if part == "train" else data.valid).targets[data.problem.target_columns[0]]
     is_value = data.problem.labels is None
     labels = [float(value) if is_value else int(value) for value in targets]
