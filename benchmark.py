@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from core.command_line import positive_int, run_door
 from core.errors import UserError
 
 if TYPE_CHECKING:
+    from benchmarks.records import Record
     from benchmarks.tasks import Places
 
 DATA = Path(os.environ.get("BLOCKSMITH_DATA", "dataset"))
@@ -61,6 +63,9 @@ def main() -> None:
     from benchmarks import records  # late: --help must not wait for torch
 
     files = options.results if options.command == "report" else [options.results]
+    for path in files:
+        if path.is_dir() or (options.command == "report" and not path.exists()):
+            raise UserError(f"--results {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}.")
     found, complaints = records.read(files)
     if not getattr(options, "here", False):
         for complaint in complaints:
@@ -69,24 +74,26 @@ def main() -> None:
         from benchmarks import report
 
         if not found:
-            raise UserError(f"{', '.join(map(str, files))}: no results. `benchmark.py glue` makes some.")
+            raise UserError(f"{', '.join(map(str, files))}: no results.")
         print(report.write(found, options.output))
         return
     from benchmarks.tasks import SUITES, Job, Places, chosen_models
 
-    places = Places(options.data, options.runs, options.encoder)
+    places = Places(options.data, options.runs)
     if options.command == "submit":
         from benchmarks.submission import submit
 
+        if options.model == "all":
+            raise UserError("--model: a submission is of one model.")
         (model,) = chosen_models(SUITES["glue"], [options.model])
-        wanted = Job(SUITES["glue"][0], model, 1, options.vectors, tuple(options.changes))
+        wanted = Job(SUITES["glue"][0], model, 1, options.vectors, tuple(options.changes), options.encoder)
         for line in submit(found, wanted, places, options.output):
             print(line, flush=True)
         return
-    _train(options, places)
+    _train(options, places, found)
 
 
-def _train(options: argparse.Namespace, places: "Places") -> None:
+def _train(options: argparse.Namespace, places: "Places", known: "list[Record]") -> None:
     from benchmarks import jobs, records, report, runner
     from benchmarks.tasks import Job, chosen_models, chosen_tasks
 
@@ -94,15 +101,16 @@ def _train(options: argparse.Namespace, places: "Places") -> None:
     models = chosen_models(tasks, options.models)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     changes = tuple(options.changes)
-    wanted = [Job(task, model, seed, options.vectors, changes) for task in tasks for model in models for seed in seeds]
-    known = [] if options.here else records.read([options.results])[0]
-    todo = runner.left_to_do(wanted, known, places)
+    of_all = [(task, model, seed) for task in tasks for model in dict.fromkeys(models) for seed in seeds]
+    wanted = [Job(*of_one, options.vectors, changes, options.encoder) for of_one in of_all]
+    todo = runner.left_to_do(wanted, [] if options.here else known, places)
     for job in todo:
         job.check(places)
     if options.here:
         for job in todo:
             records.append(options.results, jobs.record_of(job, places, print))
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # that ends the trainings, too
     print(f"{len(wanted)} trainings, {len(wanted) - len(set(wanted) & set(todo))} of them done before", flush=True)
     failed = runner.run_all(
         todo,

@@ -9,7 +9,7 @@ from core.conf import JSON
 from core.document import composed
 from core.errors import UserError
 
-DEFAULT = Path("../shared/data")
+DEFAULT = Path("dataset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -> list[str]:
-    """`--set` overrides that point the data paths of a config into `data`; files that exist stay as they are.
+    """`--set` overrides that point the data paths of a config into `data`; what is not there is read where it is named.
 
     overrides  what else is changed: it may name other files, or none
+    UserError where a file is in neither place.
     """
     named = composed(conf_path, overrides)["inputs"]["data_paths"]
-    wanted = {key: Path(value) for key, value in named.items() if value and not Path(value).is_file()}
-    return [f"inputs.data_paths.{key}={find(data, path)}" for key, path in wanted.items()]
+    given = [change.split("=", 1)[0] for change in overrides]
+    found = []
+    for key, value in named.items():
+        place = f"inputs.data_paths.{key}"
+        if value and place not in given:
+            path = _found(data, Path(value), is_part=key == "pre_trained_emb")
+            if path is None and not Path(value).is_file():
+                raise _absent(data, Path(value))
+            found += [f"{place}={path}"] if path else []
+    return found
 
 
 def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()) -> list[str]:
@@ -50,12 +59,24 @@ def _encoders(part: JSON, path: str) -> Iterator[str]:
 
 
 def find(data: Path, wanted: Path) -> Path:
-    """The file below `data` that stands for `wanted`: same name and folder, else same stem (a part of word vectors).
+    """The file below `data` with the name and folder of `wanted`. UserError where there is none."""
+    if found := _found(data, wanted, is_part=False):
+        return found
+    raise _absent(data, wanted)
 
-    UserError where there is none.
-    """
-    for pattern in (f"{wanted.parent.name}/{wanted.name}", f"{wanted.stem}*{wanted.suffix}"):
+
+def _found(data: Path, wanted: Path, is_part: bool) -> Path | None:
+    """is_part  whether another file whose name begins like that stands for it, too: a part of word vectors"""
+    beginning = f"{wanted.stem}*{wanted.suffix}"
+    for pattern in (f"{wanted.parent.name}/{wanted.name}", *([beginning] if is_part else [])):
         for suffix in ("", ".gz"):
             if found := sorted(data.rglob(pattern + suffix)):
                 return found[0]
-    raise UserError(f"{data}: has no file that stands for {wanted}. Use --data or --set inputs.data_paths...=...")
+    return None
+
+
+def _absent(data: Path, wanted: Path) -> UserError:
+    return UserError(
+        f"{data}: has no {wanted.parent.name}/{wanted.name}. Name its folder in --data, or the file in "
+        "--set inputs.data_paths...=..."
+    )

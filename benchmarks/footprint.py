@@ -14,6 +14,7 @@ import torch
 from benchmarks.processes import watch
 from core.conf import JSON
 from core.document import ROOT
+from core.errors import UserError
 from core.run_folder import WEIGHTS, RunFolder
 from core.types import Row
 from engine.predictor import Predictor
@@ -74,5 +75,8 @@ def _memory(run: RunFolder, path: Path) -> float:
         with opened(path, "rb") as lines:
             part.write_bytes(b"".join(islice(lines, ROWS + 1)))
         command = [sys.executable, str(ROOT / "predict.py"), "--model", str(run.path), "--input", str(part)]
-        watched = watch([*command, "--output", str(Path(folder) / "answers.tsv")], Path(folder) / "log")
+        try:
+            watched = watch([*command, "--output", str(Path(folder) / "answers.tsv")], Path(folder) / "log")
+        except RuntimeError as error:
+            raise UserError(f"{run.path}: predict.py failed on it: {error}") from error
     return watched.peak_anonymous / 2**20

@@ -1,6 +1,7 @@
 """A training of a benchmark from start to record: train, score every part, measure what the model costs to use."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from benchmarks.footprint import footprint
 from benchmarks.records import Record, this_machine
 from benchmarks.tasks import Job, Places
 from core.run_folder import METRICS, STATE, RunFolder
-from core.types import Scores
 from engine.data import checked_scores, row_file
 from engine.experiment import Experiment
 from engine.inference import rows_to_score
@@ -21,7 +21,7 @@ from engine.training import train
 from problems.base import Problem
 from text.readers import RowFile
 
-DRAWS = 1000
+DRAWS = 400
 """Times that the rows of a part are drawn again."""
 
 
@@ -36,9 +36,10 @@ def train_to_the_end(experiment: Experiment, say: Callable[[str], None], force: 
 
 def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     """Train, score and measure. UserError for what the config, the data or the machine refuse."""
-    start = time.perf_counter()
     experiment = job.experiment(places)
+    is_new, start = not job.folder(places).exists(), time.perf_counter()
     run = train_to_the_end(experiment, say)
+    seconds = time.perf_counter() - start if is_new else 0.0
     predictor = Predictor.load(run.path)
     problem, paths = predictor.problem, experiment.conf.inputs.data_paths
     metrics = checked_scores(predictor.conf, problem, experiment.source)
@@ -46,16 +47,16 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     files = {"dev": Path(paths.valid_data_path), **job.also(places)}
     if paths.test_data_path is not None:
         files["test"] = Path(paths.test_data_path)
-    scores: dict[str, Scores] = {}
+    scores: dict[str, dict[str, float | None]] = {}
     rows = {"train": _count(row_file(predictor.conf, paths.train_data_path))}
     interval = {}
     for part, path in files.items():
         found, _ = rows_to_score(predictor, path)
         decoded = predictor.decoded(found)
-        scores[part] = dict(problem.score(metrics, decoded, found.targets))
+        own = problem.score(metrics, decoded, found.targets)
+        scores[part] = {name: value if math.isfinite(value) else None for name, value in own.items()}
         interval[part] = bootstrap(problem, metrics[0], decoded, found.targets)
         rows[part] = len(found)
-    seconds = time.perf_counter() - start
     return Record(
         suite=job.task.suite,
         task=job.task.name,
@@ -78,17 +79,22 @@ def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str,
 
     It says how much the choice of these rows matters, not how much the training does (Efron and Tibshirani 1993).
     """
-    random, group_by = np.random.default_rng(0), problem.group_by or ""
-    groups = targets.get(group_by, np.arange(len(decoded)))
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    random, group_by = np.random.default_rng(0), problem.group_by
+    members = None
+    if group_by is not None:
+        order = np.argsort(targets[group_by], kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(targets[group_by][order])) + 1)
     found = []
     for _ in range(DRAWS):
-        drawn = [members[at] for at in random.integers(len(members), size=len(members))]
-        rows = np.concatenate(drawn)
-        again = {column: values[rows] for column, values in targets.items()}
-        if group_by in targets:  # a group that is drawn twice counts twice
-            again[group_by] = np.repeat(np.arange(len(drawn)), [len(part) for part in drawn])
+        if members is None or group_by is None:
+            rows = random.integers(len(decoded), size=len(decoded))
+            again = {column: values[rows] for column, values in targets.items()}
+        else:
+            drawn = [members[at] for at in random.integers(len(members), size=len(members))]
+            rows = np.concatenate(drawn)
+            again = {column: values[rows] for column, values in targets.items()}
+            sizes = [len(part) for part in drawn]
+            again[group_by] = np.repeat(np.arange(len(drawn)), sizes)  # a group that is drawn twice counts twice
         found.append(problem.score([metric], decoded.taken(rows), again)[metric])
     low, high = np.nanpercentile(found, [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)
@@ -101,4 +107,5 @@ def _count(file: RowFile) -> int:
 def _curve(run: RunFolder, metric: str) -> list[tuple[float, float]]:
     """Step and score of each validation."""
     lines = [json.loads(line) for line in (run / METRICS).read_text("utf-8").splitlines()]
-    return [(line["step"], line[metric]) for line in lines if line["kind"] == "validation"]
+    found = [line for line in lines if line["kind"] == "validation" and line[metric] is not None]
+    return [(line["step"], line[metric]) for line in found]

@@ -1,5 +1,6 @@
 """Plots of results: score against latency, score by seed, learning curves."""
 
+import math
 from collections.abc import Iterator, Sequence
 from statistics import mean, median
 
@@ -9,12 +10,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
 from benchmarks.tables import SUITE_TITLES, variants
-from benchmarks.tasks import SUITES
+from benchmarks.tasks import SUITES, TITLES
 
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999933"]
 """Of Okabe and Ito 2008, which the colour-blind tell apart."""
 MARKERS = "osD^vPX*"
-TITLES = {task.name: task.title for tasks in SUITES.values() for task in tasks}
 
 
 def plots(records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
@@ -102,8 +102,7 @@ def curves(records: Sequence[Record]) -> Figure:
 
 def _first(record: Record) -> float:
     """The first metric on dev, in percent."""
-    value = next(iter(record.scores["dev"].values()))
-    return float("nan") if value is None else 100 * value
+    return 100 * record.dev_score if math.isfinite(record.dev_score) else float("nan")
 
 
 def _tasks(names: set[str]) -> str:

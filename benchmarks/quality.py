@@ -59,7 +59,9 @@ def seeded(options: argparse.Namespace, conf_path: Path, seed: int) -> Experimen
     """The config with its data, one seed and a run folder of its own."""
     run = options.runs / f"{conf_path.parent.name}_{conf_path.stem}_{seed}"
     own = [f"training_params.seed={seed}", f"outputs.save_base_dir={run}"]
-    return load_experiment(conf_path, [*data_overrides(conf_path, options.data), *options.overrides, *own])
+    return load_experiment(
+        conf_path, [*data_overrides(conf_path, options.data, options.overrides), *options.overrides, *own]
+    )
 
 
 def trained(experiment: Experiment, force: bool) -> Parts:

@@ -14,7 +14,6 @@ from filelock import FileLock
 
 from core.conf import JSON
 from core.errors import UserError
-from core.types import Scores
 
 VERSION = 1
 
@@ -31,8 +30,8 @@ class Record:
     seed: int
     config: str
     """Digest of the config without its paths."""
-    scores: Mapping[str, Scores]
-    """dev, test and further parts -> metric -> value."""
+    scores: Mapping[str, Mapping[str, float | None]]
+    """dev, test and further parts -> metric -> value, None where it is not defined."""
     rows: Mapping[str, int]
     """train, dev, ... -> how many rows."""
     interval: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -42,13 +41,19 @@ class Record:
     footprint: Mapping[str, JSON] = field(default_factory=dict)
     """Size and speed of the model, see benchmarks.footprint."""
     seconds: float = 0.0
-    """From the start of the training to its last score; a training that was taken up again counts from there."""
+    """How long the training took; 0 where it was taken up again, or lay there already."""
     machine: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str, int]:
         """What makes another record of the same a newer one."""
         return self.suite, self.task, self.variant, self.seed
+
+    @property
+    def dev_score(self) -> float:
+        """The first metric on dev; the lowest there is where it is not defined."""
+        value = next(iter(self.scores["dev"].values()))
+        return float("-inf") if value is None else value
 
 
 def this_machine() -> dict[str, JSON]:
@@ -69,7 +74,7 @@ def this_machine() -> dict[str, JSON]:
 
 def append(path: Path, record: Record) -> None:
     """Add a record; several processes may do so at once. UserError where the disc does not take it."""
-    line = json.dumps({"version": VERSION, **dataclasses.asdict(record)}) + "\n"
+    line = json.dumps({"version": VERSION, **dataclasses.asdict(record)}, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"), path.open("a+b") as file:
@@ -85,18 +90,27 @@ def append(path: Path, record: Record) -> None:
 
 
 def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """The records of files that are there, the newest of each key; and a sentence for each line that is left out."""
+    """The records of files that are there, the newest of each key; and a sentence for each line that is left out.
+
+    Of a variant only what has the config of its newest record counts: seeds of two configs are not one model's.
+    """
     found: dict[tuple[str, str, str, int], Record] = {}
     complaints = []
     for path in paths:
-        for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else (), start=1):
+        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+        for number, line in enumerate(text.splitlines(), start=1):
             try:
                 record = _read(line)
             except ValueError as error:
                 complaints.append(f"{path}:{number}: left out: {error}")
             else:
+                found.pop(record.key, None)
                 found[record.key] = record
-    return list(found.values()), complaints
+    newest = {key[:3]: record.config for key, record in found.items()}
+    older = [key for key, record in found.items() if record.config != newest[key[:3]]]
+    for *of, seed in older:
+        complaints.append(f"left out: {', '.join(map(str, of))}, seed {seed}: the config was changed after it")
+    return [record for key, record in found.items() if key not in older], complaints
 
 
 def _read(line: str) -> Record:
@@ -110,6 +124,9 @@ def _read(line: str) -> Record:
     if value.pop("version") != VERSION:
         raise ValueError(f"a record of another version than {VERSION}.")
     try:
-        return Record(**value)
-    except TypeError as error:
+        record = Record(**value)
+        if not record.scores["dev"]:
+            raise KeyError("dev")
+    except (TypeError, KeyError) as error:
         raise ValueError(f"not a record of version {VERSION} ({error}).") from error
+    return record

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.plots import plots
 from benchmarks.records import Record
 from benchmarks.tables import comma_separated, tables
+from benchmarks.tasks import TITLES
 from core.files import written_aside
 
 PAGE = Path(__file__).with_name("page.html")
@@ -26,8 +27,9 @@ def write(records: Sequence[Record], folder: Path) -> str:
     """Write the report to a folder; its tables as Markdown."""
     shown = markdown(records)
     parts = [table.html() for table in tables(records)]
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9}):
-        for name, title, figure in plots(records):
+    drawn = [record for record in records if record.task in TITLES]
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False}):
+        for name, title, figure in plots(drawn):
             with written_aside(folder / f"{name}.png") as aside:
                 figure.savefig(aside, format="png", dpi=150)
             parts.append(

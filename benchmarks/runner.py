@@ -63,17 +63,16 @@ def seconds_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
 class Running:
     """A job in a process of its own."""
 
-    def __init__(self, job: Job, command: Sequence[str], places: Places, device: int | None, place: int) -> None:
+    def __init__(self, job: Job, command: Sequence[str], places: Places, device: str | None, place: int) -> None:
         self.job, self.device, self.place = job, device, place
         self._lines = job.folder(places) / METRICS
-        environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": str(device)}
+        environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         self._errors = (places.runs / f".{os.getpid()}.{place}.log").open("w+b")
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             env={**os.environ, **environment},
-            cwd=ROOT,
             start_new_session=True,  # Ctrl-C comes from here, once
         )
         self._bar = tqdm(position=place + 1, bar_format="{desc}", leave=False, disable=None)
@@ -94,10 +93,8 @@ class Running:
         return said
 
     def stop(self) -> None:
-        """End it by Ctrl-C, so that it keeps its state."""
+        """Ask it to end as by Ctrl-C, so that it keeps its state."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait()
-        self.end()
 
 
 def run_all(
@@ -105,7 +102,7 @@ def run_all(
     command: Callable[[Job], Sequence[str]],
     places: Places,
     records: Callable[[], Sequence[Record]],
-    devices: Sequence[int],
+    devices: Sequence[str],
     at_once: int,
     say: Callable[[str], None],
 ) -> list[Job]:
@@ -151,6 +148,9 @@ def run_all(
     finally:
         for one in running:
             one.stop()
+        for one in running:
+            one.process.wait()
+            one.end()
         total.close()
     return failed
 
@@ -171,10 +171,10 @@ def _time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "a moment"
 
 
-def gpus() -> list[int]:
-    """The GPUs of this machine, or those of them that are to be seen."""
+def gpus() -> list[str]:
+    """The GPUs of this machine, or those of them that are to be seen, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [int(name) for name in named.split(",") if name] if named else list(range(torch.cuda.device_count()))
+    return [name for name in named.split(",") if name] if named else list(map(str, range(torch.cuda.device_count())))
 
 
 def command_of(job: Job, places: Places, results: Path) -> list[str]:
@@ -185,6 +185,5 @@ def command_of(job: Job, places: Places, results: Path) -> list[str]:
         words += ["--tasks", job.task.name]
     for change in job.changes:
         words += ["--set", change]
-    words += ["--data", str(places.data.absolute()), "--runs", str(places.runs.absolute())]
-    words += ["--results", str(results.absolute())]
-    return words + (["--encoder", places.encoder] if places.encoder else [])
+    words += ["--data", str(places.data), "--runs", str(places.runs), "--results", str(results)]
+    return words + (["--encoder", job.encoder] if job.encoder else [])

@@ -52,9 +52,10 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
     """
     runs = {}
     for task in SUITES["glue"]:
-        own = [one for one in records if (one.suite, one.task, one.variant) == ("glue", task.name, wanted.variant)]
-        best = max(own, key=lambda record: next(iter(record.scores["dev"].values())) or 0.0, default=None)
-        job = replace(wanted, task=task, seed=best.seed if best else 1)
+        job = replace(wanted, task=task)
+        own = [one for one in records if (one.suite, one.task, one.config) == ("glue", task.name, job.digest())]
+        best = max(own, key=lambda record: record.dev_score, default=None)
+        job = replace(job, seed=best.seed if best else 1)
         if best is None or not job.is_finished(places):
             raise UserError(f"{places.runs}: has no finished run of {wanted.variant} for {task.title}. Train it first.")
         runs[task.name] = job

@@ -11,7 +11,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.records import Record
-from benchmarks.tasks import SUITES, Task
+from benchmarks.tasks import SUITES, TITLES, Task
 from core.errors import UserError
 
 PUBLISHED = Path(__file__).with_name("published.json")
@@ -32,7 +32,8 @@ class Table:
 
     def markdown(self) -> str:
         """As Markdown, without its title."""
-        lines = [f"| {' | '.join(cells)} |" for cells in (self.header, *self.rows)]
+        rows = [[cell.replace("|", "\\|") for cell in cells] for cells in (self.header, *self.rows)]
+        lines = [f"| {' | '.join(cells)} |" for cells in rows]
         table = "\n".join([lines[0], "|---" * len(self.header) + "|", *lines[1:]])
         return "\n\n".join([table, *(["\n".join(f"- {note}" for note in self.notes)] if self.notes else [])])
 
@@ -52,7 +53,8 @@ def tables(records: Sequence[Record]) -> list[Table]:
     """Of each suite: the scores, then size and speed."""
     found = []
     for suite, tasks in SUITES.items():
-        if own := [record for record in records if record.suite == suite]:
+        names = {task.name for task in tasks}
+        if own := [record for record in records if record.suite == suite and record.task in names]:
             found += [scores(suite, tasks, own), costs(suite, own)]
     return [table for table in found if table.rows]
 
@@ -76,13 +78,16 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
     for variant, own in variants(records).items():
         values = {column: _values(own, column) for column in columns}
         seeds = sorted({len(found) for found in values.values() if found})
+        if not seeds:  # trained for other metrics
+            continue
         counts = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
         rows.append([variant, counts, *map(_spread, values.values())] + ([average(tasks, own)] if has_average else []))
     sources: dict[str, int] = {}
     for row in published(suite):
-        known, source = row["scores"], sources.setdefault(row["source"], len(sources) + 1)
+        known = row["scores"]
         cells = [_number(known.get(task.name, {}).get(_name(part, metric))) for task, part, metric in columns]
         if any(cells):
+            source = sources.setdefault(row["source"], len(sources) + 1)
             rows.append([f"{row['model']} [{source}]", "", *cells] + ([""] if has_average else []))
     header = ["Model", "Seeds", *titles, *(["Average"] if has_average else [])]
     notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(records)]
@@ -121,7 +126,7 @@ def comma_separated(records: Sequence[Record]) -> str:
     """A line for each score of each record."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["suite", "task", "model", "seed", "part", "rows", "metric", "value", "low", "high", "config"])
+    lines.writerow(["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high", "config"])
     for record in records:
         for part, found in record.scores.items():
             for number, (metric, value) in enumerate(found.items()):
@@ -151,8 +156,7 @@ def _origin(records: Sequence[Record]) -> Iterable[str]:
     """What the numbers come from: rows of each task, configs, machines."""
     for name in dict.fromkeys(record.task for record in records):
         rows = next(record.rows for record in records if record.task == name)
-        title = next(task.title for tasks in SUITES.values() for task in tasks if task.name == name)
-        yield f"{title}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"
+        yield f"{TITLES[name]}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"
     machines = dict.fromkeys(
         f"{record.machine.get('gpu') or record.machine.get('processor')}, {record.machine.get('threads')} threads, "
         f"torch {record.machine.get('torch')}"

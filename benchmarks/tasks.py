@@ -1,6 +1,7 @@
 """The tasks that models are compared on, the models that have a config for them, and the runs that this makes."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -69,6 +70,10 @@ SUITES: Mapping[str, Sequence[Task]] = {
 }
 
 
+TITLES = {task.name: task.title for tasks in SUITES.values() for task in tasks}
+"""What a task is called in print."""
+
+
 def chosen_tasks(suite: str, names: Sequence[str]) -> list[Task]:
     """The tasks of a suite by their names, all where none is given. UserError for unknown ones."""
     tasks = {task.name: task for task in SUITES[suite]}
@@ -97,8 +102,6 @@ class Places:
 
     data: Path
     runs: Path
-    encoder: str | None = None
-    """A folder to take in the place of the encoder that configs name."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,13 @@ class Job:
     vectors: str = "glove"
     changes: Sequence[str] = ()
     """What `--set` changes in the config."""
+    encoder: str | None = None
+    """A folder to take in the place of the encoder that the config names."""
+
+    def __post_init__(self) -> None:
+        for change in self.changes:
+            if re.match(r"\s*(training_params\.seed|outputs|teachers)\b", change):
+                raise UserError(f"--set {change}: is settled by the benchmark itself.")
 
     def __str__(self) -> str:
         return f"{self.task} {self.variant}, seed {self.seed}"
@@ -125,42 +135,50 @@ class Job:
     def variant(self) -> str:
         """The model and what was changed in it."""
         vectors = [f"{self.vectors} vectors"] if self.reads_words and self.vectors != "glove" else []
-        return ", ".join([self.model, *vectors, *self.changes])
+        readers = [self, *self.teachers().values()]
+        encoder = [f"encoder {Path(self.encoder).name}"] if self.encoder and any(r._encoders() for r in readers) else []
+        return ", ".join([self.model, *vectors, *encoder, *self.changes])
 
     def overrides(self) -> list[str]:
-        """What makes its config another one, wherever it is trained."""
+        """What makes its config another one, but for the encoder."""
         return [*(WORD_VECTORS[self.vectors] if self.reads_words else ()), *self.changes]
 
+    def _encoders(self) -> list[str]:
+        """The overrides that put the encoder into the config."""
+        if self.encoder is None:
+            return []
+        return encoder_overrides(self.task.config(self.model), self.encoder, self.overrides())
+
     def digest(self) -> str:
-        """Of the config without its paths, so that scores of another version of it are known as such."""
+        """Of all that makes the training what it is but for seed and data, so that another version is known as such."""
         document = read_document(self.task.config(self.model), self.overrides())
         for key in ("$schema", "model_description", "outputs", "teachers"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
-        return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=6).hexdigest()
+        encoder = Path(self.encoder or "") / "config.json" if self._encoders() else None
+        more = [*self.changes, *(job.digest() for job in self.teachers().values())]
+        more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
+        return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
     def folder(self, places: Places) -> Path:
-        """Its run."""
-        named = "_".join([self.model, *([] if self.vectors == "glove" or not self.reads_words else [self.vectors])])
-        marked = f"_{self.digest()}" if self.changes else ""
-        return places.runs / self.task.suite / f"{self.task}_{named}{marked}_{self.seed}"
+        """Its run; that of another version of the config is another one."""
+        return places.runs / self.task.suite / f"{self.task}_{self.model}_{self.digest()}_{self.seed}"
 
     def teachers(self) -> dict[str, "Job"]:
         """The runs that it learns from: name of the teacher -> the training of the config that its path names."""
         found = {}
         for name, teacher in composed(self.task.config(self.model)).get("teachers", {}).items():
             model = Path(teacher["conf"]["path"]).name.removeprefix(f"{self.task}_")
-            found[name] = Job(self.task, model, self.seed, self.vectors)
+            found[name] = Job(self.task, model, self.seed, self.vectors, encoder=self.encoder)
         return found
 
     def experiment(self, places: Places) -> Experiment:
-        """Its config with the data, teachers and encoder of this machine. UserError for what is not there."""
+        """Its config with the data and teachers of this machine. UserError for what is not there."""
         path, own = self.task.config(self.model), [*self.overrides(), f"training_params.seed={self.seed}"]
         teachers = [f"teachers.{name}.conf.path={job.folder(places)}" for name, job in self.teachers().items()]
-        encoder = [] if places.encoder is None else encoder_overrides(path, places.encoder, own)
         data = data_overrides(path, places.data, own)
         run = f"outputs.save_base_dir={self.folder(places)}"
-        return load_experiment(path, [*data, *own, *teachers, *encoder, run])
+        return load_experiment(path, [*data, *own, *teachers, *self._encoders(), run])
 
     def is_finished(self, places: Places) -> bool:
         """Whether its training came to its end."""

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
@@ -183,6 +184,8 @@ def fetch(original: Original, folder: Path, source: Path | None) -> Path:
         found = sorted(source.rglob(original.name))
         if not found:
             raise UserError(f"{source}: has no {original.name}.")
+        if len(found) > 1:
+            raise UserError(f"{source}: has {len(found)} files called {original.name}: {', '.join(map(str, found))}.")
         _check(found[0], original, remove=False)
         return found[0]
     path = folder / original.name
@@ -191,7 +194,7 @@ def fetch(original: Original, folder: Path, source: Path | None) -> Path:
         part = path.with_name(f"{path.name}.part")
         try:
             _download(original.url, part)
-        except (URLError, OSError) as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise UserError(
                 f"{original.url}: cannot be fetched ({reason}). The same command goes on where it stopped; "
@@ -248,12 +251,16 @@ def make(data_set: DataSet, target: Path, source: Path | None) -> str:
     originals = [fetch(original, target / ".originals", source) for original in data_set.originals]
     try:
         for name, content in data_set.unpack(originals):
+            if (folder / name).is_file():
+                continue
             with written_aside(folder / name) as aside, aside.open("wb") as file:
                 digest = hashlib.sha256()
                 for chunk in content:
                     digest.update(chunk)
                     file.write(chunk)
                 if data_set.sha256.get(name, digest.hexdigest()) != digest.hexdigest():
+                    for path in originals if source is None else ():
+                        path.unlink()
                     raise UserError(f"{folder / name}: is not the published file: its SHA-256 is {digest.hexdigest()}.")
     except zipfile.BadZipFile as error:
         raise UserError(f"{originals[0]}: is damaged ({error}). Remove it, and try again.") from error

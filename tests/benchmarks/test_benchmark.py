@@ -16,7 +16,7 @@ from benchmarks import records, report, tables
 from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_teachers
-from benchmarks.submission import TEST_SETS
+from benchmarks.submission import TEST_SETS, _shown
 from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
 from core.config import InputsConf
 from core.document import composed
@@ -92,17 +92,22 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["glue", "--set", "training_params.seed=3"],
+            "--set training_params.seed=3: is settled by the benchmark itself.",
+        ),
+        (["submit", "--model", "all"], "--model: a submission is of one model."),
         (["glue", "--tasks", "rtee"], "--tasks: glue has no 'rtee'. Did you mean 'rte'?"),
         (
             ["glue", "--tasks", "rte", "--models", "bilstn"],
             "there is no config of 'bilstn' for rte. Did you mean 'bilstm",
         ),
-        (["glue", "--tasks", "cola", "--vectors", "random"], "has no file that stands for dataset/CoLA/train.tsv"),
-        (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no results."),
+        (["glue", "--tasks", "cola", "--vectors", "random"], "has no CoLA/train.tsv. Name its folder in --data"),
+        (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no such file."),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_trained(words, said, tmp_path, door):
-    own = ["--data", tmp_path, "--runs", tmp_path / "runs"] if words[0] == "glue" else []
+    own = ["--data", tmp_path, "--runs", tmp_path / "runs"] if words[0] != "report" else []
     code, _, err = door("benchmark", *words, *own)
     assert code == 2 and said in err
     assert not (tmp_path / "runs").exists()
@@ -206,7 +211,7 @@ def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
 def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp_path, door):
     """Of runs that were trained on a few rows of each task; that of the better seed answers."""
     encoder = write_encoder(tmp_path / "encoder")
-    places = Places(tmp_path / "data", tmp_path / "runs", str(encoder))
+    places = Places(tmp_path / "data", tmp_path / "runs")
     changes = ("training_params.max_epoch=1", "training_params.batch_size=8")
     texts = [" ".join(WORDS[at : at + 3]) for at in range(8)]
     for task in SUITES["glue"]:
@@ -225,9 +230,9 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
             path.write_text("\n".join(rows) + "\n")
         for name in task.also.values():
             (places.data / name).write_text((places.data / "MNLI" / "dev_matched.tsv").read_text())
-        job = Job(task, "minilm", 1, changes=changes)
+        job = Job(task, "minilm", 1, changes=changes, encoder=str(encoder))
         train_to_the_end(job.experiment(places), lambda _: None)
-        record = replace(RECORD, task=task.name, variant=job.variant, seed=1)
+        record = replace(RECORD, task=task.name, variant=job.variant, config=job.digest())
         records.append(tmp_path / "found.jsonl", record)
         records.append(tmp_path / "found.jsonl", replace(record, seed=2, scores={"dev": {"accuracy": 0.1}}))
     for test in TEST_SETS:
@@ -246,7 +251,7 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
         "--output",
         tmp_path / "out",
     ]
-    options += [word for change in changes for word in ("--set", change)]
+    options += ["--encoder", encoder, *(word for change in changes for word in ("--set", change))]
     code, out, err = door("benchmark", "submit", "--model", "minilm", *options)
     assert code == 0, err
     assert "AX.tsv: 8 rows by mnli minilm" in out
@@ -257,7 +262,8 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
     assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "not_entailment"}
     numbers = [float(line.split("\t")[1]) for line in (tmp_path / "out" / "STS-B.tsv").read_text().splitlines()[1:]]
     assert len(numbers) == 8 and all(0 <= number <= 5 for number in numbers)
-    shutil.rmtree(Job(RTE, "minilm", 1, changes=changes).folder(places))
+    shutil.rmtree(Job(RTE, "minilm", 1, changes=changes, encoder=str(encoder)).folder(places))
+    assert _shown(7.2) == "5.000" and _shown(-1.0) == "0.000"
     code, _, err = door("benchmark", "submit", "--model", "minilm", *options)
     assert code == 2 and "has no finished run of minilm" in err and "for RTE" in err
 
@@ -286,7 +292,7 @@ def test_jobs_are_spread_over_the_devices(tmp_path):
     places, seen = Places(tmp_path, tmp_path / "runs"), tmp_path / "seen"
     note = f"import os; open({str(seen)!r}, 'a').write(os.environ['CUDA_VISIBLE_DEVICES'] + ' ')"
     jobs = [Job(RTE, "bilstm", seed) for seed in (1, 2)]
-    assert run_all(jobs, lambda _: [sys.executable, "-c", note], places, list, [4, 7], 2, lambda _: None) == []
+    assert run_all(jobs, lambda _: [sys.executable, "-c", note], places, list, ["4", "7"], 2, lambda _: None) == []
     assert sorted(seen.read_text().split()) == ["4", "7"]
 
 
@@ -310,3 +316,38 @@ def test_interrupted_it_stops_its_trainings(tmp_path):
             print,
         )
     assert ended.exists()
+
+
+def test_what_makes_another_training_makes_another_run(tmp_path):
+    """Other vectors, changes (paths too), another encoder; and a student whose teacher became another one."""
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}")
+    jobs = [Job(RTE, model, 1) for model in ("bilstm", "minilm", "student")]
+    jobs += [Job(RTE, "bilstm", 1, vectors) for vectors in ("random", "encoder")]
+    changes = [f"inputs.data_paths.pre_trained_emb={name}" for name in "ab"] + ["training_params.max_epoch=1"]
+    jobs += [Job(RTE, "bilstm", 1, changes=(change,)) for change in changes]
+    jobs += [Job(RTE, model, 1, encoder=str(tmp_path / "encoder")) for model in ("minilm", "student")]
+    places = Places(tmp_path, tmp_path)
+    assert len({job.folder(places) for job in jobs}) == len({job.variant for job in jobs}) == len(jobs)
+    assert Job(RTE, "bilstm", 1).digest() == Job(RTE, "bilstm", 2).digest()
+    assert Job(RTE, "bilstm", 1, encoder="x").variant == "bilstm"  # it reads words, of GloVe
+
+
+def test_seeds_of_a_config_that_was_changed_since_are_left_out(tmp_path):
+    path = tmp_path / "found.jsonl"
+    for record in (RECORD, replace(RECORD, seed=2, config="new"), replace(RECORD, task="wnli")):
+        records.append(path, record)
+    found, complaints = records.read([path])
+    assert [(record.task, record.seed) for record in found] == [("rte", 2), ("wnli", 1)]
+    assert complaints == ["left out: glue, rte, bilstm, seed 1: the config was changed after it"]
+
+
+def test_a_report_of_scores_that_are_not_defined_shows_the_others(tmp_path):
+    """Such as the correlation of equal answers; and a variant that was trained for other metrics has no row."""
+    found = [replace(RECORD, scores={"dev": {"accuracy": None}}), replace(RECORD, seed=2)]
+    found += [replace(RECORD, variant="$a$ | b", scores={"dev": {"auc": 0.5}})]
+    table = tables.scores("glue", SUITES["glue"], found)
+    assert [row[0] for row in table.rows][:1] == ["bilstm"] and "$a$" not in table.markdown()
+    assert table.rows[0][table.header.index("RTE accuracy")] == "50.0"
+    assert "$a$ \\| b" in report.write([*found, replace(found[2], scores={"dev": {"accuracy": 0.5}})], tmp_path)
+    assert found[0].dev_score < found[1].dev_score
