@@ -156,7 +156,7 @@ class Job:
             document.pop(key, None)
         del document["inputs"]["data_paths"]
         encoder = Path(self.encoder or "") / "config.json" if self._encoders() else None
-        more = [*self.changes, *(job.digest() for job in self.teachers().values())]
+        more = [*self.overrides(), *(job.digest() for job in self.teachers().values())]
         more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
         return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
