@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("BLOCKSMITH_DATA", "dataset"))
 RUNS = Path("runs/benchmark")
-RESULTS = RUNS / "results.jsonl"
+RESULTS = "results.jsonl"
 
 
 def arguments() -> argparse.Namespace:
@@ -41,9 +41,11 @@ def arguments() -> argparse.Namespace:
     submit.add_argument("--output", type=Path, default=RUNS / "submission", help="folder to write")
     _which(submit)
     report = commands.add_parser("report", help="tables and plots of all results")
-    report.add_argument("--results", type=Path, nargs="+", default=[RESULTS], help="files of results")
+    report.add_argument("--results", type=Path, nargs="+", default=[RUNS / RESULTS], help="files of results")
     report.add_argument("--output", type=Path, default=RUNS / "report", help="folder to write")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.results = options.results or options.runs / RESULTS
+    return options
 
 
 def _which(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,9 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the data sets ($BLOCKSMITH_DATA)")
     parser.add_argument("--encoder", help="a folder with an encoder, in the place of the one that configs name")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run folders")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results; they are added to it")
+    parser.add_argument(
+        "--results", type=Path, help=f"file that results are added to (default: {RESULTS} among the runs)"
+    )
 
 
 def main() -> None:
@@ -106,21 +110,28 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     todo = runner.left_to_do(wanted, [] if options.here else known, places)
     for job in todo:
         job.check(places)
+    records.refuse_if_closed(options.results)
+    if options.encoder and not any(job.uses_encoder for job in wanted):
+        print(f"note: --encoder {options.encoder}: no model of these reads it.", file=sys.stderr)
     if options.here:
         for job in todo:
             records.append(options.results, jobs.record_of(job, places, print))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # that ends the trainings, too
     print(f"{len(wanted)} trainings, {len(wanted) - len(set(wanted) & set(todo))} of them done before", flush=True)
-    failed = runner.run_all(
-        todo,
-        command=lambda job: runner.command_of(job, places, options.results),
-        places=places,
-        records=lambda: records.read([options.results])[0],
-        devices=runner.gpus(),
-        at_once=options.at_once or max(1, len(runner.gpus())),
-        say=lambda text: print(text, flush=True),
-    )
+    try:
+        failed = runner.run_all(
+            todo,
+            command=lambda job: runner.command_of(job, places, options.results),
+            places=places,
+            records=lambda: records.read([options.results])[0],
+            devices=runner.gpus(),
+            at_once=options.at_once or max(1, len(runner.gpus())),
+            say=lambda text: print(text, flush=True),
+        )
+    except KeyboardInterrupt:
+        print("stopped, nothing is lost: the same command goes on", file=sys.stderr)
+        raise
     found = [record for record in records.read([options.results])[0] if record.suite == options.command]
     print(f"\n{report.markdown(found)}")
     if failed:

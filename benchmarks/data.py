@@ -1,6 +1,7 @@
 """Where benchmark data lies: a config's data paths, pointed at a folder that holds the published sets."""
 
 import argparse
+import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,13 +71,16 @@ def _found(data: Path, wanted: Path, is_part: bool) -> Path | None:
     beginning = f"{wanted.stem}*{wanted.suffix}"
     for pattern in (f"{wanted.parent.name}/{wanted.name}", *([beginning] if is_part else [])):
         for suffix in ("", ".gz"):
-            if found := sorted(data.rglob(pattern + suffix)):
-                return found[0]
+            below = f"{glob.escape(str(data))}/**/{pattern}{suffix}"
+            if found := sorted(glob.glob(below, recursive=True)):  # noqa: PTH207 Path.glob follows no links
+                return Path(found[0])
     return None
 
 
 def _absent(data: Path, wanted: Path) -> UserError:
+    if not data.is_dir():
+        return UserError(f"--data {data}: no such folder.")
+    name = f"{wanted.parent.name}/{wanted.name}"
     return UserError(
-        f"{data}: has no {wanted.parent.name}/{wanted.name}. Name its folder in --data, or the file in "
-        "--set inputs.data_paths...=..."
+        f"--data {data}: has no {name}. `python dataset/download.py glue wikiqa glove.6B` fetches what it may have."
     )

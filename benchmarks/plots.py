@@ -1,6 +1,7 @@
 """Plots of results: score against latency, score by seed, learning curves."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from statistics import mean, median
 
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
-from benchmarks.tables import SUITE_TITLES, variants
+from benchmarks.tables import SUITE_TITLES, shared_tasks, variants
 from benchmarks.tasks import SUITES, TITLES
 
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999933"]
@@ -32,7 +33,7 @@ def latency(records: Sequence[Record]) -> Figure:
     """Each model at its latency and its mean score on dev; a line through those that none beats in both."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    common = set.intersection(*({record.task for record in own} for own in variants(records).values()))
+    common = shared_tasks(records)
     points = {}
     for variant, own in variants(records).items():
         counted = [record for record in own if record.task in common and record.footprint]
@@ -46,7 +47,8 @@ def latency(records: Sequence[Record]) -> Figure:
         if y > best:
             front.append((x, y))
             best = y
-    axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1, linestyle="--", label="Pareto front")
+    if len(front) > 1:
+        axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1, linestyle="--", label="Pareto front")
     axes.set(xscale="log", xlabel="median latency of one row, ms", ylabel=f"mean score of {_tasks(common)}, %")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -89,7 +91,9 @@ def curves(records: Sequence[Record]) -> Figure:
             for record in own:
                 if record.task == name and record.curve:
                     steps, values = zip(*record.curve, strict=True)
-                    axes.plot(steps, [100 * value for value in values], color=COLOURS[number % 8], linewidth=1)
+                    axes.plot(
+                        steps, [100 * value for value in values], color=COLOURS[number % 8], linewidth=1, marker="."
+                    )
         axes.set(title=TITLES[name], xlabel="step", ylabel="%")
         axes.grid(alpha=0.3)
     for axes in list(grid)[len(names) :]:
@@ -105,10 +109,14 @@ def _first(record: Record) -> float:
     return 100 * record.dev_score if math.isfinite(record.dev_score) else float("nan")
 
 
-def _tasks(names: set[str]) -> str:
-    return TITLES[next(iter(names))] if len(names) == 1 else f"{len(names)} tasks"
+def _tasks(names: Sequence[str]) -> str:
+    return TITLES[names[0]] if len(names) == 1 else f"{len(names)} tasks"
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
     """What the colours are, below the drawing."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    lines, names = axes.get_legend_handles_labels()
+    room = int(figure.get_figwidth() * 14)  # letters of a line
+    columns = max(1, min(3, room // (max(map(len, names)) + 6)))
+    shown = [textwrap.fill(name, room) for name in names]
+    figure.legend(lines, shown, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)

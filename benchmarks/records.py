@@ -72,12 +72,22 @@ def this_machine() -> dict[str, JSON]:
     }
 
 
+def refuse_if_closed(path: Path) -> None:
+    """UserError where nothing can be added to a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise UserError(f"--results {path}: cannot be written ({error.strerror or error}).") from error
+
+
 def append(path: Path, record: Record) -> None:
     """Add a record; several processes may do so at once. UserError where the disc does not take it."""
     line = json.dumps({"version": VERSION, **dataclasses.asdict(record)}, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"), path.open("a+b") as file:
+        with FileLock(f"{path}.lock", timeout=60), path.open("a+b") as file:
             file.seek(0, os.SEEK_END)
             if end := file.tell():
                 file.seek(end - 1)

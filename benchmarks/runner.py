@@ -17,6 +17,7 @@ from benchmarks.records import Record
 from benchmarks.tasks import Job, Places
 from core.conf import JSON
 from core.document import ROOT
+from core.errors import UserError
 from core.run_folder import METRICS
 
 STEP = 0.5
@@ -111,7 +112,10 @@ def run_all(
     command  what runs a job and writes its record
     devices  the GPUs, taken in turn; none: all jobs see the same machine
     """
-    places.runs.mkdir(parents=True, exist_ok=True)
+    try:
+        places.runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--runs {places.runs}: cannot be used as a folder ({error.strerror or error}).") from error
     waiting, failed, running = list(todo), list[Job](), list[Running]()
     total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
 
@@ -143,7 +147,7 @@ def run_all(
                     tell(f"{one.job}: failed\n{said[-2000:]}")
                 else:
                     left = seconds_left([*waiting, *(other.job for other in running)], records())
-                    tell(f"{one.job}: done{'' if left is None else f', about {_time(left / at_once)} left'}")
+                    tell(f"{one.job}: done{f', about {_time(left / at_once)} left' if left else ''}")
             total.update(len(todo) - len(waiting) - len(running) - total.n)
     finally:
         for one in running:
@@ -168,7 +172,7 @@ def _last(path: Path) -> Mapping[str, JSON]:
 
 def _time(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "a moment"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 def gpus() -> list[str]:

@@ -57,7 +57,8 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
         best = max(own, key=lambda record: record.dev_score, default=None)
         job = replace(job, seed=best.seed if best else 1)
         if best is None or not job.is_finished(places):
-            raise UserError(f"{places.runs}: has no finished run of {wanted.variant} for {task.title}. Train it first.")
+            sentence = "A submission needs all nine tasks: `benchmark.py glue` with this model trains what is missing."
+            raise UserError(f"{places.runs}: has no finished run of {wanted.variant} for {task.title}. {sentence}")
         runs[task.name] = job
     for test, path in {test: find(places.data, Path(test.file)) for test in TEST_SETS}.items():
         job = runs[test.task]

@@ -90,24 +90,43 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
             source = sources.setdefault(row["source"], len(sources) + 1)
             rows.append([f"{row['model']} [{source}]", "", *cells] + ([""] if has_average else []))
     header = ["Model", "Seeds", *titles, *(["Average"] if has_average else [])]
+    if has_average and not any(row[-1] for row in rows):  # some task is missing everywhere
+        header, rows = header[:-1], [row[:-1] for row in rows]
     notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(records)]
     return Table(f"{SUITE_TITLES[suite]}: scores, %", header, rows, notes)
 
 
 def costs(suite: str, records: Sequence[Record]) -> Table:
-    """Size and speed of each model, the medians of what its records say."""
+    """Size and speed of each model on each machine: medians over the tasks that all models have."""
     header = ["Model", "Parameters", "Weights, MiB", "Rows/s at batch 1", "at 32", "at 256"]
     header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "Training, s"]
+    measured = [record for record in records if record.footprint]
+    common = shared_tasks(measured)
+    machines = list(dict.fromkeys(map(_machine, measured)))
     rows = []
-    for variant, own in variants(records).items():
-        if found := [record.footprint for record in own if record.footprint]:
-            row = [variant, f"{median(cost['parameters'] for cost in found):,.0f}"]
-            row.append(f"{median(cost['weights_mib'] for cost in found):,.1f}")
-            row += [f"{median(cost['rows_per_second'][size] for cost in found):,.0f}" for size in ("1", "32", "256")]
-            row += [f"{median(cost['latency_ms'][share] for cost in found):,.2f}" for share in ("p50", "p95")]
-            row.append(f"{median(cost['predict_mib'] for cost in found):,.0f}")
-            rows.append([*row, f"{median(record.seconds for record in own):,.0f}"])
-    return Table(f"{SUITE_TITLES[suite]}: size and speed", header, rows)
+    for variant, own in variants([record for record in measured if record.task in common]).items():
+        for machine in machines:
+            here = [record for record in own if _machine(record) == machine]
+            if found := [record.footprint for record in here]:
+                row = [f"{variant}, {machine}" if len(machines) > 1 else variant]
+                row.append(f"{median(cost['parameters'] for cost in found):,.0f}")
+                row.append(f"{median(cost['weights_mib'] for cost in found):,.1f}")
+                row += [
+                    f"{median(cost['rows_per_second'][size] for cost in found):,.0f}" for size in ("1", "32", "256")
+                ]
+                row += [f"{median(cost['latency_ms'][share] for cost in found):,.2f}" for share in ("p50", "p95")]
+                row.append(f"{median(cost['predict_mib'] for cost in found):,.0f}")
+                trained = [record.seconds for record in here if record.seconds]
+                rows.append([*row, f"{median(trained):,.0f}" if trained else ""])
+    notes = [f"medians over {', '.join(TITLES[name] for name in common)}", f"measured on {'; '.join(machines)}"]
+    return Table(f"{SUITE_TITLES[suite]}: size and speed", header, rows, notes)
+
+
+def shared_tasks(records: Sequence[Record]) -> list[str]:
+    """The tasks that all variants have; where there is none, those of any."""
+    by_variant = [{record.task for record in own} for own in variants(records).values()]
+    common = set.intersection(*by_variant) if by_variant else set()
+    return [name for name in dict.fromkeys(record.task for record in records) if name in common or not common]
 
 
 def average(tasks: Sequence[Task], records: Sequence[Record]) -> str:
@@ -157,12 +176,14 @@ def _origin(records: Sequence[Record]) -> Iterable[str]:
     for name in dict.fromkeys(record.task for record in records):
         rows = next(record.rows for record in records if record.task == name)
         yield f"{TITLES[name]}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"
-    machines = dict.fromkeys(
-        f"{record.machine.get('gpu') or record.machine.get('processor')}, {record.machine.get('threads')} threads, "
-        f"torch {record.machine.get('torch')}"
-        for record in records
-    )
-    yield f"measured on {'; '.join(machines)}"
+    yield f"trained on {'; '.join(dict.fromkeys(map(_machine, records)))}"
+
+
+def _machine(record: Record) -> str:
+    """What a record was made on."""
+    machine = record.machine
+    device = machine.get("gpu") or f"{machine.get('processor')}, {machine.get('threads')} thread(s)"
+    return f"{device}, torch {machine.get('torch')}"
 
 
 def _name(part: str, metric: str) -> str:

@@ -86,7 +86,9 @@ def chosen_tasks(suite: str, names: Sequence[str]) -> list[Task]:
 def chosen_models(tasks: Sequence[Task], names: Sequence[str]) -> list[str]:
     """The models by their names, or `all`, which are those of every task. UserError for one without a config."""
     common = [model for model in tasks[0].models() if all(model in task.models() for task in tasks)]
-    if list(names) == ["all"]:
+    if "all" in names:
+        if len(names) > 1:
+            raise UserError("--models: 'all' stands alone.")
         return common
     for name in names:
         for task in tasks:
@@ -135,9 +137,13 @@ class Job:
     def variant(self) -> str:
         """The model and what was changed in it."""
         vectors = [f"{self.vectors} vectors"] if self.reads_words and self.vectors != "glove" else []
-        readers = [self, *self.teachers().values()]
-        encoder = [f"encoder {Path(self.encoder).name}"] if self.encoder and any(r._encoders() for r in readers) else []
+        encoder = [f"encoder {Path(self.encoder or '').name}"] if self.uses_encoder else []
         return ", ".join([self.model, *vectors, *encoder, *self.changes])
+
+    @property
+    def uses_encoder(self) -> bool:
+        """Whether the given encoder stands in its config, or in that of a teacher."""
+        return any(job._encoders() for job in (self, *self.teachers().values()))
 
     def overrides(self) -> list[str]:
         """What makes its config another one, but for the encoder."""

@@ -183,7 +183,9 @@ def fetch(original: Original, folder: Path, source: Path | None) -> Path:
     if source is not None:
         found = sorted(source.rglob(original.name))
         if not found:
-            raise UserError(f"{source}: has no {original.name}.")
+            raise UserError(
+                f"{source}: has no {original.name}. (Unpacked sets are read where they lie: benchmark.py --data)"
+            )
         if len(found) > 1:
             raise UserError(f"{source}: has {len(found)} files called {original.name}: {', '.join(map(str, found))}.")
         _check(found[0], original, remove=False)
@@ -196,6 +198,8 @@ def fetch(original: Original, folder: Path, source: Path | None) -> Path:
             _download(original.url, part)
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
+            if not any(folder.iterdir()):
+                folder.rmdir()
             raise UserError(
                 f"{original.url}: cannot be fetched ({reason}). The same command goes on where it stopped; "
                 "or bring the file and name its folder in --source."

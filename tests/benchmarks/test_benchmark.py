@@ -13,6 +13,7 @@ from conftest import WORDS
 from tiny_encoders import write_encoder
 
 from benchmarks import records, report, tables
+from benchmarks.data import data_overrides
 from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_teachers
@@ -96,19 +97,21 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
             ["glue", "--set", "training_params.seed=3"],
             "--set training_params.seed=3: is settled by the benchmark itself.",
         ),
+        (["glue", "--data", "absent"], "--data absent: no such folder."),
+        (["glue", "--models", "all", "cnn"], "--models: 'all' stands alone."),
         (["submit", "--model", "all"], "--model: a submission is of one model."),
         (["glue", "--tasks", "rtee"], "--tasks: glue has no 'rtee'. Did you mean 'rte'?"),
         (
             ["glue", "--tasks", "rte", "--models", "bilstn"],
             "there is no config of 'bilstn' for rte. Did you mean 'bilstm",
         ),
-        (["glue", "--tasks", "cola", "--vectors", "random"], "has no CoLA/train.tsv. Name its folder in --data"),
+        (["glue", "--tasks", "cola", "--vectors", "random"], "has no CoLA/train.tsv. `python dataset/download.py glue"),
         (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no such file."),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_trained(words, said, tmp_path, door):
     own = ["--data", tmp_path, "--runs", tmp_path / "runs"] if words[0] != "report" else []
-    code, _, err = door("benchmark", *words, *own)
+    code, _, err = door("benchmark", words[0], *own, *words[1:])
     assert code == 2 and said in err
     assert not (tmp_path / "runs").exists()
 
@@ -194,7 +197,7 @@ def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_t
     assert cells["RTE accuracy"] == "60.0 ± 14.1" and cells["Seeds"] == "1 to 2"
     assert cells["MNLI mismatched accuracy"] == "60.0"
     assert float(cells["Average"]) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
-    assert tables.scores("glue", SUITES["glue"], found[1:]).rows[0][-1] == ""  # a task is missing
+    assert "Average" not in tables.scores("glue", SUITES["glue"], found[1:]).header  # a task is missing
 
 
 def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
@@ -351,3 +354,19 @@ def test_a_report_of_scores_that_are_not_defined_shows_the_others(tmp_path):
     assert table.rows[0][table.header.index("RTE accuracy")] == "50.0"
     assert "$a$ \\| b" in report.write([*found, replace(found[2], scores={"dev": {"accuracy": 0.5}})], tmp_path)
     assert found[0].dev_score < found[1].dev_score
+
+
+def test_a_file_that_takes_no_results_is_refused_before_anything_is_trained(published, tmp_path, door):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    places = {tmp_path / "folder": "is a folder, not a file", tmp_path / "file" / "x.jsonl": "cannot be written"}
+    for place, said in places.items():
+        code, _, err = door("benchmark", "glue", "--tasks", "rte", "--models", "bilstm", *published, "--results", place)
+        assert code == 2 and f"--results {place}: {said}" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_is_found_through_a_link_to_its_folder(published, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "RTE").symlink_to(tmp_path / "RTE")
+    assert "links/RTE/dev.tsv" in "".join(data_overrides(RTE.config("minilm"), tmp_path / "links"))
