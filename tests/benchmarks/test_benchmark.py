@@ -300,24 +300,19 @@ def test_jobs_are_spread_over_the_devices(tmp_path):
 
 
 def test_interrupted_it_stops_its_trainings(tmp_path):
-    ended = tmp_path / "ended"
-    work = f"import time, pathlib\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pathlib.Path({str(ended)!r}).touch()"
+    """Two processes stand in for trainings; when the second has ended, which waits for the first, Ctrl-C comes."""
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    touch = "import pathlib, time\ntry:\n  pathlib.Path({!r}).touch()\n  time.sleep(60)\n"
+    touch += "except KeyboardInterrupt:\n  pathlib.Path({!r}).touch()"
+    wait = "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.05)"
+    works = {"bilstm": touch.format(str(started), str(ended)), "cnn": wait.format(str(started))}
 
     def interrupt() -> list[Record]:
         raise KeyboardInterrupt
 
-    jobs = [Job(RTE, "bilstm", 1), Job(RTE, "cnn", 1)]
-    ends = {"bilstm": work, "cnn": "import time; time.sleep(1)"}  # when that has ended, its record is asked for
+    jobs, places = [Job(RTE, "bilstm", 1), Job(RTE, "cnn", 1)], Places(tmp_path, tmp_path / "runs")
     with pytest.raises(KeyboardInterrupt):
-        run_all(
-            jobs,
-            lambda j: [sys.executable, "-c", ends[j.model]],
-            Places(tmp_path, tmp_path / "runs"),
-            interrupt,
-            [],
-            2,
-            print,
-        )
+        run_all(jobs, lambda job: [sys.executable, "-c", works[job.model]], places, interrupt, [], 2, print)
     assert ended.exists()
 
 
