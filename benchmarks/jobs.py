@@ -86,15 +86,14 @@ def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str,
         members = np.split(order, np.flatnonzero(np.diff(targets[group_by][order])) + 1)
     found = []
     for _ in range(DRAWS):
-        if members is None or group_by is None:
-            rows = random.integers(len(decoded), size=len(decoded))
-            again = {column: values[rows] for column, values in targets.items()}
-        else:
-            drawn = [members[at] for at in random.integers(len(members), size=len(members))]
-            rows = np.concatenate(drawn)
-            again = {column: values[rows] for column, values in targets.items()}
-            sizes = [len(part) for part in drawn]
-            again[group_by] = np.repeat(np.arange(len(drawn)), sizes)  # a group that is drawn twice counts twice
+        count = len(decoded if members is None else members)
+        rows = random.integers(count, size=count)
+        renamed = {}
+        if members is not None:
+            drawn = [members[at] for at in rows]
+            rows, sizes = np.concatenate(drawn), [len(part) for part in drawn]
+            renamed = {group_by: np.repeat(np.arange(count), sizes)}  # a group that is drawn twice counts twice
+        again = {column: values[rows] for column, values in targets.items()} | renamed
         found.append(problem.score([metric], decoded.taken(rows), again)[metric])
     low, high = np.nanpercentile(found, [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)

@@ -117,6 +117,7 @@ def run_all(
     except OSError as error:
         raise UserError(f"--runs {places.runs}: cannot be used as a folder ({error.strerror or error}).") from error
     waiting, failed, running = list(todo), list[Job](), list[Running]()
+    teachers = {job: set(job.teachers().values()) for job in todo}
     total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
 
     def tell(text: str) -> None:
@@ -125,12 +126,12 @@ def run_all(
 
     try:
         while waiting or running:
-            for job in [job for job in waiting if not set(failed).isdisjoint(job.teachers().values())]:
+            for job in [job for job in waiting if not teachers[job].isdisjoint(failed)]:
                 waiting.remove(job)
                 failed.append(job)
                 tell(f"{job}: not trained, its teacher failed")
             unfinished = {*waiting, *(one.job for one in running)}
-            ready = [job for job in waiting if unfinished.isdisjoint(job.teachers().values())]
+            ready = [job for job in waiting if teachers[job].isdisjoint(unfinished)]
             for job in ready[: at_once - len(running)]:
                 waiting.remove(job)
                 place = min(set(range(at_once)) - {one.place for one in running})
