@@ -80,16 +80,16 @@ def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str,
     It says how much the choice of these rows matters, not how much the training does (Efron and Tibshirani 1993).
     """
     random, group_by = np.random.default_rng(0), problem.group_by
-    members = None
+    members: list[Any] = []
     if group_by is not None:
         order = np.argsort(targets[group_by], kind="stable")
         members = np.split(order, np.flatnonzero(np.diff(targets[group_by][order])) + 1)
     found = []
     for _ in range(DRAWS):
-        count = len(decoded if members is None else members)
+        count = len(members or decoded)
         rows = random.integers(count, size=count)
-        renamed = {}
-        if members is not None:
+        renamed: dict[str, Any] = {}
+        if group_by is not None:
             drawn = [members[at] for at in rows]
             rows, sizes = np.concatenate(drawn), [len(part) for part in drawn]
             renamed = {group_by: np.repeat(np.arange(count), sizes)}  # a group that is drawn twice counts twice
