@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,25 @@ from conftest import CONFIGS, ROOT
 
 from core.document import read_document
 from core.errors import ConfigError
+from core.run_folder import FINISHED, SCORES, RunFolder
 from engine.experiment import checked, load_experiment
 from engine.summary import summary
 
 ARCHITECTURES = sorted((ROOT / "model_zoo").rglob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def trained_encoder(tmp_path_factory):
+    """The working folder has the run of the teacher whose layers some students begin with."""
+    path = ROOT / "configs/distillation/mrpc/teacher_pooler.json"
+    experiment = checked(read_document(path), str(path), files=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
+        run.begin(experiment.document())
+        run.write_weights({})
+        run.write_json(SCORES, {FINISHED: True})
+        yield
 
 
 def findings(config) -> list[str]:
@@ -22,7 +38,7 @@ def findings(config) -> list[str]:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_config_that_ships_checks_and_builds(path):
+def test_every_config_that_ships_checks_and_builds(path, trained_encoder):
     experiment = checked(read_document(path), str(path), files=False)
     assert experiment.notices == []
     assert "parameters" in summary(experiment)
@@ -37,7 +53,7 @@ def test_the_summary_says_what_its_letters_count(name, entries):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_config_that_a_run_keeps_is_complete_and_sound(path):
+def test_the_config_that_a_run_keeps_is_complete_and_sound(path, trained_encoder):
     kept = checked(read_document(path), str(path), files=False).document()
     assert checked(kept, "config.json", files=False).document() == kept
     assert all(layer["conf"] for layer in kept["architecture"] if layer["layer"] in ("BiLSTM", "Linear", "Pooling"))
