@@ -1,4 +1,7 @@
-"""Compare models on GLUE and WikiQA: `python benchmark.py glue --models bilstm_attention minilm --seeds 3`."""
+"""Compare models on GLUE and WikiQA, and ways to distil.
+
+python benchmark.py glue --models bilstm_attention minilm --seeds 3
+"""
 
 import argparse
 import os
@@ -24,11 +27,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train models on published tasks, keep and show what comes out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     glue = commands.add_parser("glue", help="train on the tasks of GLUE")
-    glue.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
     wikiqa = commands.add_parser("wikiqa", help="train on WikiQA")
-    for suite in (glue, wikiqa):
-        named = "what stands behind the task in the names of configs, such as bilstm minilm student; or all"
-        suite.add_argument("--models", nargs="+", default=["bilstm_attention"], metavar="MODEL", help=named)
+    distillation = commands.add_parser("distillation", help="train students of several teachers, by every method")
+    for suite, usual in ((glue, "bilstm_attention"), (wikiqa, "bilstm_attention"), (distillation, "average")):
+        suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
+        named = "what the task's configs are called, such as bilstm minilm student; or all"
+        suite.add_argument("--models", nargs="+", default=[usual], metavar="MODEL", help=named)
         suite.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
         suite.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
         suite.add_argument(
@@ -101,7 +105,7 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     from benchmarks import jobs, records, report, runner
     from benchmarks.tasks import Job, chosen_models, chosen_tasks
 
-    tasks = chosen_tasks(options.command, getattr(options, "tasks", []))
+    tasks = chosen_tasks(options.command, options.tasks)
     models = chosen_models(tasks, options.models)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     changes = tuple(options.changes)

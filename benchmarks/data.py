@@ -45,18 +45,23 @@ def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()
     """`--set` overrides that put `model` in the place of the encoder of a config, wherever it is named."""
     architecture = composed(conf_path, overrides)["architecture"]
     is_encoder = isinstance(architecture, dict) and architecture["file"].startswith("encoder/")
-    places = ["architecture.params.model"] if is_encoder else list(_encoders(architecture, "architecture"))
+    places = ["architecture.params.model"] if is_encoder else _encoders(architecture)
     return [f"{place}={model}" for place in places]
 
 
-def _encoders(part: JSON, path: str) -> Iterator[str]:
-    """Where a part of a config names an encoder."""
+def _encoders(architecture: JSON) -> list[str]:
+    """Where it names an encoder."""
+    return [place for place, _ in named_texts(architecture, "architecture") if place.endswith((".encoder", ".model"))]
+
+
+def named_texts(part: JSON, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a part of a config with its place, as `--set` names it."""
+    if isinstance(part, str):
+        yield path, part
     items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
     for key, value in items:
-        place = f"{path}[{key}]" if isinstance(part, list) else f"{path}.{key}"
-        if key in ("encoder", "model") and isinstance(value, str):
-            yield place
-        yield from _encoders(value, place)
+        place = f"{path}[{key}]" if isinstance(part, list) else f"{path}.{key}".removeprefix(".")
+        yield from named_texts(value, place)
 
 
 def find(data: Path, wanted: Path) -> Path:

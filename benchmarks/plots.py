@@ -41,7 +41,7 @@ def latency(records: Sequence[Record]) -> Figure:
             by_task = [mean(_first(r) for r in counted if r.task == task) for task in {r.task for r in counted}]
             points[variant] = (median(r.footprint["latency_ms"]["p50"] for r in counted), mean(by_task))
     for number, (variant, (x, y)) in enumerate(points.items()):
-        axes.scatter(x, y, color=COLOURS[number % 8], marker=MARKERS[number % 8], s=60, label=variant, zorder=3)
+        axes.scatter(x, y, color=_colour(number), marker=_marker(number), s=60, label=variant, zorder=3)
     front, best = [], float("-inf")
     for x, y in sorted(points.values(), key=lambda point: (point[0], -point[1])):
         if y > best:
@@ -65,10 +65,10 @@ def seeds(records: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(max(5, len(names) + 2), 4.5), layout="constrained")
     axes = figure.subplots()
     for number, (variant, own) in enumerate(groups.items()):
-        colour, half = COLOURS[number % 8], 0.3 / len(groups)
+        colour, half = _colour(number), 0.3 / len(groups)
         shift = (number - (len(groups) - 1) / 2) * 0.8 / len(groups)
         places = [names.index(record.task) + shift for record in own]
-        axes.scatter(places, [_first(r) for r in own], s=22, color=colour, marker=MARKERS[number % 8], label=variant)
+        axes.scatter(places, [_first(r) for r in own], s=22, color=colour, marker=_marker(number), label=variant)
         for at, name in enumerate(names):
             if found := [_first(record) for record in own if record.task == name]:
                 axes.hlines(mean(found), at + shift - half, at + shift + half, colour)
@@ -91,17 +91,24 @@ def curves(records: Sequence[Record]) -> Figure:
             for record in own:
                 if record.task == name and record.curve:
                     steps, values = zip(*record.curve, strict=True)
-                    axes.plot(
-                        steps, [100 * value for value in values], color=COLOURS[number % 8], linewidth=1, marker="."
-                    )
+                    axes.plot(steps, [100 * value for value in values], color=_colour(number), linewidth=1, marker=".")
         axes.set(title=TITLES[name], xlabel="step", ylabel="%")
         axes.grid(alpha=0.3)
     for axes in list(grid)[len(names) :]:
         axes.set_axis_off()
     for number, variant in enumerate(variants(records)):
-        figure.axes[0].plot([], [], color=COLOURS[number % 8], label=variant)
+        figure.axes[0].plot([], [], color=_colour(number), label=variant)
     _legend(figure, figure.axes[0])
     return figure
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % 8]
+
+
+def _marker(number: int) -> str:
+    """Of 64 variants no two have the same colour and the same marker."""
+    return MARKERS[(number + number // 8) % 8]
 
 
 def _first(record: Record) -> float:

@@ -24,24 +24,24 @@ STEP = 0.5
 """Seconds between two looks at what runs."""
 
 
-def with_teachers(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs and the teachers they need, each once, teachers first."""
+def with_needed(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs and those they need, each once, what is needed first."""
     found: dict[Job, None] = {}
     for job in jobs:
-        for teacher in with_teachers(list(job.teachers().values())):
-            found[teacher] = None
+        for needed in with_needed(list(job.needs().values())):
+            found[needed] = None
         found[job] = None
     return list(found)
 
 
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
-    """The jobs without a record of this config, and the teachers of those that have no finished run."""
+    """The jobs without a record of this config, and what these need and has no finished run."""
     done = {(*record.key, record.config) for record in records}
     todo: dict[Job, None] = {}
     for job in jobs:
         if (job.task.suite, job.task.name, job.variant, job.seed, job.digest()) in done:
             continue
-        for needed in with_teachers([job]):
+        for needed in with_needed([job]):
             if needed == job or not needed.is_finished(places):
                 todo[needed] = None
     return list(todo)
@@ -107,7 +107,7 @@ def run_all(
     at_once: int,
     say: Callable[[str], None],
 ) -> list[Job]:
-    """Run the jobs, a student after its teachers; those that failed. Ctrl-C stops what runs, which keeps its state.
+    """Run the jobs, each after those it needs; those that failed. Ctrl-C stops what runs, which keeps its state.
 
     command  what runs a job and writes its record
     devices  the GPUs, taken in turn; none: all jobs see the same machine
@@ -117,7 +117,7 @@ def run_all(
     except OSError as error:
         raise UserError(f"--runs {places.runs}: cannot be used as a folder ({error.strerror or error}).") from error
     waiting, failed, running = list(todo), list[Job](), list[Running]()
-    teachers = {job: set(job.teachers().values()) for job in todo}
+    needs = {job: set(job.needs().values()) for job in todo}
     total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
 
     def tell(text: str) -> None:
@@ -126,12 +126,12 @@ def run_all(
 
     try:
         while waiting or running:
-            for job in [job for job in waiting if not teachers[job].isdisjoint(failed)]:
+            for job in [job for job in waiting if not needs[job].isdisjoint(failed)]:
                 waiting.remove(job)
                 failed.append(job)
-                tell(f"{job}: not trained, its teacher failed")
+                tell(f"{job}: not trained, what it needs failed")
             unfinished = {*waiting, *(one.job for one in running)}
-            ready = [job for job in waiting if teachers[job].isdisjoint(unfinished)]
+            ready = [job for job in waiting if needs[job].isdisjoint(unfinished)]
             for job in ready[: at_once - len(running)]:
                 waiting.remove(job)
                 place = min(set(range(at_once)) - {one.place for one in running})
@@ -185,9 +185,7 @@ def gpus() -> list[str]:
 def command_of(job: Job, places: Places, results: Path) -> list[str]:
     """The command that runs one job here."""
     words = [sys.executable, str(ROOT / "benchmark.py"), job.task.suite, "--here", "--models", job.model]
-    words += ["--first_seed", str(job.seed), "--seeds", "1", "--vectors", job.vectors]
-    if job.task.suite != job.task.name:
-        words += ["--tasks", job.task.name]
+    words += ["--tasks", job.task.name, "--first_seed", str(job.seed), "--seeds", "1", "--vectors", job.vectors]
     for change in job.changes:
         words += ["--set", change]
     words += ["--data", str(places.data), "--runs", str(places.runs), "--results", str(results)]

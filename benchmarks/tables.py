@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from core.errors import UserError
 
 PUBLISHED = Path(__file__).with_name("published.json")
 """Figures of others, each with its source: suite -> rows of model, source, scores by task and metric, in percent."""
-SUITE_TITLES = {"glue": "GLUE", "wikiqa": "WikiQA"}
+SUITE_TITLES = {"glue": "GLUE", "wikiqa": "WikiQA", "distillation": "Distillation"}
 Column = tuple[Task, str, str]
 """Task, part of its rows, metric."""
 
@@ -50,12 +50,15 @@ class Table:
 
 
 def tables(records: Sequence[Record]) -> list[Table]:
-    """Of each suite: the scores, then size and speed."""
+    """Of each suite: the scores, how far they are from others, then size and speed."""
     found = []
     for suite, tasks in SUITES.items():
         names = {task.name for task in tasks}
         if own := [record for record in records if record.suite == suite and record.task in names]:
-            found += [scores(suite, tasks, own), costs(suite, own)]
+            beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
+            for some in beside:
+                found += [scores(suite, some, own), differences(suite, some, own)]
+            found.append(costs(suite, own))
     return [table for table in found if table.rows]
 
 
@@ -66,13 +69,7 @@ def variants(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
     """Models as rows, tasks and their metrics as columns, in percent; the parts that have right answers."""
-    columns: list[Column] = [
-        (task, part, metric)
-        for task in tasks
-        for part in dict.fromkeys(part for record in records if record.task == task.name for part in record.scores)
-        for metric in task.metrics
-    ]
-    titles = [" ".join([task.title, *([part] if part != "dev" else []), metric]) for task, part, metric in columns]
+    records, columns = _of_tasks(tasks, records)
     has_average = suite == "glue"
     rows = []
     for variant, own in variants(records).items():
@@ -89,11 +86,66 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
         if any(cells):
             source = sources.setdefault(row["source"], len(sources) + 1)
             rows.append([f"{row['model']} [{source}]", "", *cells] + ([""] if has_average else []))
-    header = ["Model", "Seeds", *titles, *(["Average"] if has_average else [])]
+    header = ["Model", "Seeds", *map(_column_title, columns), *(["Average"] if has_average else [])]
     if has_average and not any(row[-1] for row in rows):  # some task is missing everywhere
         header, rows = header[:-1], [row[:-1] for row in rows]
     notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(records)]
-    return Table(f"{SUITE_TITLES[suite]}: scores, %", header, rows, notes)
+    return Table(f"{_title(suite, tasks)}: scores, %", header, rows, notes)
+
+
+def differences(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
+    """How far each model is from the one that it is to beat with the same seed, in percent; see `rival`."""
+    records, columns = _of_tasks(tasks, records)
+    rows = []
+    for variant, own in variants(records).items():
+        pairs = [(record, other) for record in own if (other := rival(record, records))]
+        if pairs:
+            cells = [_spread(list(_differences(pairs, column)), "+") for column in columns]
+            rows.append([f"{variant} − {pairs[0][1].variant}", str(len({one.seed for one, _ in pairs})), *cells])
+    header = ["By seed", "Seeds", *map(_column_title, columns)]
+    return Table(f"{_title(suite, tasks)}: differences, %", header, rows)
+
+
+def rival(record: Record, records: Sequence[Record]) -> Record | None:
+    """What a model is to beat, with the same seed: of a student the same model without a teacher, of what several
+    teachers are made use of their average. None for others, and where it is not there.
+
+    Of several variants of it the one that has most in common.
+    """
+    if record.suite != "distillation":
+        name = "bilstm_attention" if record.model == "student" else None
+    else:
+        name = "average_encoder" if record.model.endswith("_encoder") else "average"
+    if name is None or record.model == name or record.model.startswith("teacher_"):
+        return None
+    own = set(record.variant.split(", ")[1:])
+    alike = [one for one in records if (one.model, one.task, one.seed) == (name, record.task, record.seed)]
+    found = {frozenset(one.variant.split(", ")[1:]): one for one in alike}
+    return found[max(possible, key=len)] if (possible := [known for known in found if known <= own]) else None
+
+
+def _differences(pairs: Sequence[tuple[Record, Record]], column: Column) -> Iterator[float]:
+    for one, other in pairs:
+        values, base = _values([one], column), _values([other], column)
+        if values and base:
+            yield values[0] - base[0]
+
+
+def _of_tasks(tasks: Sequence[Task], records: Sequence[Record]) -> tuple[list[Record], list[Column]]:
+    """The records of these tasks, and what there is of them to show."""
+    names = {task.name for task in tasks}
+    own = [record for record in records if record.task in names]
+    parts = {task: dict.fromkeys(part for one in own if one.task == task.name for part in one.scores) for task in tasks}
+    return own, [(task, part, metric) for task in tasks for part in parts[task] for metric in task.metrics]
+
+
+def _column_title(column: Column) -> str:
+    task, part, metric = column
+    return " ".join([task.title, *([part] if part != "dev" else []), metric])
+
+
+def _title(suite: str, tasks: Sequence[Task]) -> str:
+    return f"{SUITE_TITLES[suite]} on {tasks[0].title}" if suite == "distillation" else SUITE_TITLES[suite]
 
 
 def costs(suite: str, records: Sequence[Record]) -> Table:
@@ -194,7 +246,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float], sign: str = "") -> str:
     if not values:
         return ""
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{mean(values):{sign}.1f}{spread}"

@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from benchmarks.data import data_overrides, encoder_overrides, find
+from benchmarks.data import data_overrides, encoder_overrides, find, named_texts
+from core.conf import JSON
 from core.document import ROOT, composed, read_document
 from core.errors import UserError, did_you_mean, known_names
 from core.run_folder import RunFolder
@@ -36,22 +38,43 @@ class Task:
     metrics: Sequence[str]
     also: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Further files to score, below the folder of the data: name of the part -> file."""
+    configs: str = ""
+    """Where those of its models lie below configs, such as glue/rte_*.json, which is what it is if not said."""
+    changes: Sequence[str] = ()
+    """What the task changes in them, where they are written for another one."""
+    teacher_seed: int | None = None
+    """The seed of all teachers; if not said, each student has teachers of its own seed."""
 
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def _prefix(self) -> str:
-        return "" if self.suite == self.name else f"{self.name}_"
-
     def config(self, model: str) -> Path:
         """The config of a model on this task."""
-        return ROOT / "configs" / self.suite / f"{self._prefix}{model}.json"
+        return ROOT / "configs" / (self.configs or f"{self.suite}/{self.name}_*.json").replace("*", model)
 
     def models(self) -> list[str]:
         """Those that have a config."""
+        before, after = self.config("*").name.split("*")
         found = self.config("*").parent.glob(self.config("*").name)
-        return sorted(path.stem.removeprefix(self._prefix) for path in found)
+        return sorted(path.name.removeprefix(before).removesuffix(after) for path in found)
+
+    def model_of(self, run: str) -> str | None:
+        """The model whose config writes this run; None where there is none."""
+        return _models_by_run(self).get(run)
+
+
+@cache
+def _models_by_run(task: Task) -> Mapping[str, str]:
+    return {composed(task.config(model))["outputs"]["save_base_dir"]: model for model in task.models()}
+
+
+def _distillation(name: str, title: str, metrics: Sequence[str], changes: Mapping[str, JSON]) -> Task:
+    """A set for the students of configs/distillation/mrpc."""
+    wanted = (
+        *(f"inputs.{key}={json.dumps(value)}" for key, value in changes.items()),
+        f"metrics={json.dumps(metrics)}",
+    )
+    return Task("distillation", name, title, metrics, {}, "distillation/mrpc/*.json", wanted, teacher_seed=1)
 
 
 SUITES: Mapping[str, Sequence[Task]] = {
@@ -66,7 +89,43 @@ SUITES: Mapping[str, Sequence[Task]] = {
         Task("glue", "rte", "RTE", ("accuracy",)),
         Task("glue", "wnli", "WNLI", ("accuracy",)),
     ),
-    "wikiqa": (Task("wikiqa", "wikiqa", "WikiQA", ("auc", "map", "mrr")),),
+    "wikiqa": (Task("wikiqa", "wikiqa", "WikiQA", ("auc", "map", "mrr"), configs="wikiqa/*.json"),),
+    "distillation": (
+        _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc"), {}),
+        _distillation(
+            "rte",
+            "RTE",
+            ("accuracy", "auc"),
+            {
+                "data_paths": {"train_data_path": "RTE/train.tsv", "valid_data_path": "RTE/dev.tsv"},
+                "file_header": {"first": "sentence1", "second": "sentence2", "label": "label"},
+                "labels": ["entailment", "not_entailment"],
+            },
+        ),
+        _distillation(
+            "qnli",
+            "QNLI",
+            ("accuracy", "auc"),
+            {
+                "data_paths": {"train_data_path": "QNLI/train.tsv", "valid_data_path": "QNLI/dev.tsv"},
+                "file_header": {"first": "question", "second": "sentence", "label": "label"},
+                "labels": ["entailment", "not_entailment"],
+            },
+        ),
+        _distillation(
+            "wikiqa",
+            "WikiQA",
+            ("auc", "map", "mrr"),
+            {
+                "data_paths": {
+                    f"{part}_data_path": f"WikiQA/WikiQA-{name}.tsv"
+                    for part, name in {"train": "train", "valid": "dev", "test": "test"}.items()
+                },
+                "file_header": {"group": "QuestionID", "first": "Question", "second": "Sentence", "label": "Label"},
+                "group_by": "group",
+            },
+        ),
+    ),
 }
 
 
@@ -121,7 +180,7 @@ class Job:
 
     def __post_init__(self) -> None:
         for change in self.changes:
-            if re.match(r"\s*(training_params\.seed|outputs|teachers)\b", change):
+            if re.match(r"\s*(training_params\.seed|outputs)\b", change):
                 raise UserError(f"--set {change}: is settled by the benchmark itself.")
 
     def __str__(self) -> str:
@@ -143,11 +202,11 @@ class Job:
     @property
     def uses_encoder(self) -> bool:
         """Whether the given encoder stands in its config, or in that of a teacher."""
-        return any(job._encoders() for job in (self, *self.teachers().values()))
+        return any(job._encoders() for job in (self, *self.needs().values()))
 
     def overrides(self) -> list[str]:
         """What makes its config another one, but for the encoder."""
-        return [*(WORD_VECTORS[self.vectors] if self.reads_words else ()), *self.changes]
+        return [*self.task.changes, *(WORD_VECTORS[self.vectors] if self.reads_words else ()), *self.changes]
 
     def _encoders(self) -> list[str]:
         """The overrides that put the encoder into the config."""
@@ -158,11 +217,11 @@ class Job:
     def digest(self) -> str:
         """Of all that makes the training what it is but for seed and data, so that another version is known as such."""
         document = read_document(self.task.config(self.model), self.overrides())
-        for key in ("$schema", "model_description", "outputs", "teachers"):
+        for key in ("$schema", "model_description", "outputs"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
         encoder = Path(self.encoder or "") / "config.json" if self._encoders() else None
-        more = [*self.overrides(), *(job.digest() for job in self.teachers().values())]
+        more = [*self.overrides(), *(job.digest() for job in self.needs().values())]
         more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
         return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
@@ -170,21 +229,23 @@ class Job:
         """Its run; that of another version of the config is another one."""
         return places.runs / self.task.suite / f"{self.task}_{self.model}_{self.digest()}_{self.seed}"
 
-    def teachers(self) -> dict[str, "Job"]:
-        """The runs that it learns from: name of the teacher -> the training of the config that its path names."""
+    def needs(self) -> dict[str, "Job"]:
+        """The runs that it learns or starts from: their place in its config -> the training that makes them."""
         found = {}
-        for name, teacher in composed(self.task.config(self.model)).get("teachers", {}).items():
-            model = Path(teacher["conf"]["path"]).name.removeprefix(f"{self.task}_")
-            found[name] = Job(self.task, model, self.seed, self.vectors, encoder=self.encoder)
+        for place, text in named_texts(composed(self.task.config(self.model), self.overrides())):
+            model = self.task.model_of(text)
+            if model is not None and place != "outputs.save_base_dir":
+                seed = self.task.teacher_seed or self.seed
+                found[place] = Job(self.task, model, seed, self.vectors, encoder=self.encoder)
         return found
 
     def experiment(self, places: Places) -> Experiment:
-        """Its config with the data and teachers of this machine. UserError for what is not there."""
+        """Its config with the data and runs of this machine. UserError for what is not there."""
         path, own = self.task.config(self.model), [*self.overrides(), f"training_params.seed={self.seed}"]
-        teachers = [f"teachers.{name}.conf.path={job.folder(places)}" for name, job in self.teachers().items()]
+        runs = [f"{place}={job.folder(places)}" for place, job in self.needs().items()]
         data = data_overrides(path, places.data, own)
         run = f"outputs.save_base_dir={self.folder(places)}"
-        return load_experiment(path, [*data, *own, *teachers, *self._encoders(), run])
+        return load_experiment(path, [*own, *data, *self._encoders(), *runs, run])
 
     def is_finished(self, places: Places) -> bool:
         """Whether its training came to its end."""
@@ -193,10 +254,10 @@ class Job:
     def check(self, places: Places) -> None:
         """UserError for files that are missing or of another layout, and for a config that does not fit them.
 
-        A student whose teachers are still to be trained is checked when its turn comes.
+        What needs runs that are still to be trained is checked when its turn comes.
         """
         also = self.also(places)
-        if all(teacher.is_finished(places) for teacher in self.teachers().values()):
+        if all(needed.is_finished(places) for needed in self.needs().values()):
             conf = self.experiment(places).conf
             named = asdict(conf.inputs.data_paths)
             files = [named[f"{part}_data_path"] for part in ("train", "valid", "test")]

@@ -16,7 +16,7 @@ from benchmarks import records, report, tables
 from benchmarks.data import data_overrides
 from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
-from benchmarks.runner import left_to_do, run_all, seconds_left, with_teachers
+from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
 from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
 from core.config import InputsConf
@@ -148,7 +148,7 @@ def test_what_has_a_record_of_this_config_is_not_trained_again(tmp_path):
 
 def test_a_student_comes_after_its_teacher_with_the_same_seed():
     student = Job(RTE, "student", 2)
-    assert with_teachers([student, Job(RTE, "minilm", 2)]) == [Job(RTE, "minilm", 2), student]
+    assert with_needed([student, Job(RTE, "minilm", 2)]) == [Job(RTE, "minilm", 2), student]
 
 
 def test_the_time_left_is_that_of_runs_of_the_same_task_else_of_the_same_model():
@@ -165,7 +165,7 @@ def test_the_time_left_is_that_of_runs_of_the_same_task_else_of_the_same_model()
 def test_every_task_has_a_config_of_each_model_of_a_benchmark():
     for task in [*SUITES["glue"], *SUITES["wikiqa"]]:
         assert {"bilstm", "bilstm_attention", "cnn", "minilm", "student"} <= set(task.models())
-        assert set(Job(task, "student", 1).teachers().values()) == {Job(task, "minilm", 1)}
+        assert set(Job(task, "student", 1).needs().values()) == {Job(task, "minilm", 1)}
     assert chosen_models(SUITES["glue"], ["all"]) == ["bilstm", "bilstm_attention", "cnn", "minilm", "student"]
     assert chosen_tasks("wikiqa", []) == list(SUITES["wikiqa"])
     with pytest.raises(UserError, match="no config of 'arc_ii' for cola"):
@@ -287,7 +287,7 @@ def test_a_failure_stops_neither_the_others_nor_hides_why(tmp_path, door):
     )
     assert failed == jobs[:2]
     assert "rte minilm, seed 1: failed\nthe reason" in said
-    assert "rte student, seed 1: not trained, its teacher failed" in said and "rte bilstm, seed 1: done" in said
+    assert "rte student, seed 1: not trained, what it needs failed" in said and "rte bilstm, seed 1: done" in said
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -365,3 +365,46 @@ def test_data_is_found_through_a_link_to_its_folder(published, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "RTE").symlink_to(tmp_path / "RTE")
     assert "links/RTE/dev.tsv" in "".join(data_overrides(RTE.config("minilm"), tmp_path / "links"))
+
+
+def test_methods_are_set_against_the_average_with_the_same_seed_and_encoder():
+    def of(variant, seed, accuracy):
+        scores = {"dev": {"accuracy": accuracy, "auc": accuracy}}
+        return replace(
+            RECORD, suite="distillation", model=variant.split(", ")[0], variant=variant, seed=seed, scores=scores
+        )
+
+    found = [of("average, encoder a", seed, 0.5 + seed / 100) for seed in (1, 2)]
+    found += [of("average, encoder a, training_params.max_epoch=1", seed, 0.1) for seed in (1, 2)]
+    found += [of("rl_kd, encoder a, trainer.conf.reward=2", seed, 0.55 + seed / 50) for seed in (1, 2, 3)]
+    found += [of("teacher_mean, encoder a", 1, 0.9), of("rl_kd_encoder, encoder a", 1, 0.9)]
+    task = next(task for task in SUITES["distillation"] if task.name == "rte")
+    table = tables.differences("distillation", [task], found)
+    assert [row[:3] for row in table.rows] == [
+        ["rl_kd, encoder a, trainer.conf.reward=2 − average, encoder a", "2", "+6.5 ± 0.7"]
+    ]
+
+
+def test_a_student_needs_the_runs_that_its_config_names_all_of_one_seed():
+    task = next(task for task in SUITES["distillation"] if task.name == "rte")
+    names = ("pooler", "mean", "short", "match")
+    teachers = {f"teachers.{name}.conf.path": Job(task, f"teacher_{name}", 1) for name in names}
+    assert Job(task, "average", 3).needs() == teachers
+    begins = {"architecture.params.model": Job(task, "teacher_pooler", 1)}
+    assert Job(task, "rl_kd_encoder", 3).needs() == teachers | begins
+
+
+def test_a_student_of_two_layers_begins_with_those_of_its_teacher(published, tmp_path, door):
+    command = ["benchmark", "distillation", "--tasks", "rte", "--models", "one_teacher_encoder"]
+    code, out, err = door(*command, *published)
+    assert code == 0, err
+    assert [record.model for record in records.read([tmp_path / "found.jsonl"])[0]] == [
+        "teacher_pooler",
+        "one_teacher_encoder",
+    ]
+    assert "Distillation on RTE" in out
+    runs = {path.name.rsplit("_", 2)[0]: path for path in (tmp_path / "runs" / "distillation").iterdir()}
+    kept = json.loads((runs["rte_one_teacher_encoder"] / "config.json").read_text())
+    assert kept["architecture"][0]["conf"]["model"] == str(runs["rte_teacher_pooler"])
+    assert kept["teachers"]["teacher"]["conf"]["path"] == str(runs["rte_teacher_pooler"])
+    assert kept["inputs"]["labels"] == ["entailment", "not_entailment"]
