@@ -98,10 +98,10 @@ def pretrained_folder(name: str, needed: str, also: Sequence[str] = ()) -> Path:
     except Exception as error:  # the library tells of a missing network, name, file or licence in many ways
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise UserError(
-            f"{name}: is no folder here, is not in the cache of the Hugging Face hub, and cannot be fetched "
+            f"{name}: is no folder and no run here, is not in the cache of the Hugging Face hub, and cannot be fetched "
             f"({reason}). Three ways out: run `hf download {name}` where there is a network and bring its cache here "
-            "(HF_HOME names it); name a local folder that holds the model; or train one from random weights, with its "
-            'settings in "config".'
+            "(HF_HOME names it); name a local folder that holds the model, or a run that has trained one; or train one "
+            'from random weights, with its settings in "config".'
         ) from error
     if not any(folder.glob(needed)):
         raise UserError(f"{name}: has no {needed} on the Hugging Face hub.")
