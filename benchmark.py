@@ -20,18 +20,29 @@ if TYPE_CHECKING:
 DATA = Path(os.environ.get("BLOCKSMITH_DATA", "dataset"))
 RUNS = Path("runs/benchmark")
 RESULTS = "results.jsonl"
+COMMANDS = {
+    "glue": ("train on the tasks of GLUE", "bilstm_attention"),
+    "wikiqa": ("train on WikiQA", "bilstm_attention"),
+    "tagging": ("train on CoNLL-2003", "bilstm"),
+    "joint": ("train on SNIPS, intent and slots", "bilstm_crf"),
+    "reading": ("train on SQuAD 1.1", "drqa"),
+    "queries": ("train NeuronBlocks' classifier of queries on the scores of its teacher", "classifier"),
+    "distillation": ("train students of several teachers, by every method", "average"),
+}
+"""Command for a suite of tasks -> what it does, and its usual model."""
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train models on published tasks, keep and show what comes out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    glue = commands.add_parser("glue", help="train on the tasks of GLUE")
-    wikiqa = commands.add_parser("wikiqa", help="train on WikiQA")
-    distillation = commands.add_parser("distillation", help="train students of several teachers, by every method")
-    for suite, usual in ((glue, "bilstm_attention"), (wikiqa, "bilstm_attention"), (distillation, "average")):
+    for name, (about, usual) in COMMANDS.items():
+        suite = commands.add_parser(name, help=about)
         suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
-        named = "what the task's configs are called, such as bilstm minilm student; or all"
+        named = (
+            "what the task's configs are called, such as bilstm minilm student, or all; or a baseline: majority random "
+        )
+        named += "bag_of_words word_overlap word_tag, or the trainer of transformers"
         suite.add_argument("--models", nargs="+", default=[usual], metavar="MODEL", help=named)
         suite.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
         suite.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
@@ -47,6 +58,8 @@ def arguments() -> argparse.Namespace:
     report = commands.add_parser("report", help="tables and plots of all results")
     report.add_argument("--results", type=Path, nargs="+", default=[RUNS / RESULTS], help="files of results")
     report.add_argument("--output", type=Path, default=RUNS / "report", help="folder to write")
+    page = "a text in Markdown, such as docs/results.md, whose marked tables are made anew"
+    report.add_argument("--page", type=Path, help=page)
     options = parser.parse_args()
     options.results = options.results or options.runs / RESULTS
     return options
@@ -84,6 +97,8 @@ def main() -> None:
         if not found:
             raise UserError(f"{', '.join(map(str, files))}: no results.")
         print(report.write(found, options.output))
+        if options.page:
+            report.fill(options.page, found)
         return
     from benchmarks.tasks import SUITES, Job, Places, chosen_models
 

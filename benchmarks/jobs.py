@@ -1,4 +1,4 @@
-"""A training of a benchmark from start to record: train, score every part, measure what the model costs to use."""
+"""A job of a benchmark from start to record: train, score every part, measure what the model costs to use."""
 
 import json
 import math
@@ -11,8 +11,9 @@ import numpy as np
 
 from benchmarks.footprint import footprint
 from benchmarks.records import Record, this_machine
-from benchmarks.tasks import Job, Places
+from benchmarks.tasks import PEERS, Job, Places
 from core.run_folder import METRICS, STATE, RunFolder
+from core.types import Scores
 from engine.data import checked_scores, row_file
 from engine.experiment import Experiment
 from engine.inference import rows_to_score
@@ -36,7 +37,30 @@ def train_to_the_end(experiment: Experiment, say: Callable[[str], None], force: 
 
 def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     """Train, score and measure. UserError for what the config, the data or the machine refuse."""
-    experiment = job.experiment(places)
+    experiment, start = job.experiment(places), time.perf_counter()
+    measured = _of_peer(job, experiment) if job.model in PEERS else _of_run(job, experiment, places, say)
+    return Record(
+        suite=job.task.suite,
+        task=job.task.name,
+        model=job.model,
+        variant=job.variant,
+        seed=job.seed,
+        config=job.digest(),
+        machine=this_machine(),
+        **({"seconds": round(time.perf_counter() - start, 1)} | measured),
+    )
+
+
+def _of_peer(job: Job, experiment: Experiment) -> dict[str, Any]:
+    """What a record says of a peer."""
+    from benchmarks.peers import peer_scores  # late: scikit-learn's models are seldom needed
+
+    scores, rows = peer_scores(job.model, experiment, job.seed)
+    return {"scores": {part: _finite(own) for part, own in scores.items()}, "rows": rows}
+
+
+def _of_run(job: Job, experiment: Experiment, places: Places, say: Callable[[str], None]) -> dict[str, Any]:
+    """What a record says of a training."""
     is_new, start = not job.folder(places).exists(), time.perf_counter()
     run = train_to_the_end(experiment, say)
     seconds = time.perf_counter() - start if is_new else 0.0
@@ -53,25 +77,21 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     for part, path in files.items():
         found, _ = rows_to_score(predictor, path)
         decoded = predictor.decoded(found)
-        own = problem.score(metrics, decoded, found.targets)
-        scores[part] = {name: value if math.isfinite(value) else None for name, value in own.items()}
+        scores[part] = _finite(problem.score(metrics, decoded, found.targets))
         interval[part] = bootstrap(problem, metrics[0], decoded, found.targets)
         rows[part] = len(found)
-    return Record(
-        suite=job.task.suite,
-        task=job.task.name,
-        model=job.model,
-        variant=job.variant,
-        seed=job.seed,
-        config=job.digest(),
-        scores=scores,
-        rows=rows,
-        interval=interval,
-        curve=_curve(run, metrics[0]),
-        footprint=footprint(run, row_file(predictor.conf, str(files["dev"]))),
-        seconds=round(seconds, 1),
-        machine=this_machine(),
-    )
+    return {
+        "scores": scores,
+        "rows": rows,
+        "interval": interval,
+        "curve": _curve(run, metrics[0]),
+        "footprint": footprint(run, row_file(predictor.conf, str(files["dev"]))),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _finite(scores: Scores) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """The report of a benchmark: Markdown, CSV, plots, and one HTML page that needs nothing else."""
 
 import io
+import re
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,16 +13,51 @@ from matplotlib.figure import Figure
 
 from benchmarks.plots import plots
 from benchmarks.records import Record
-from benchmarks.tables import comma_separated, tables
-from benchmarks.tasks import TITLES
+from benchmarks.tables import KINDS, comma_separated, tables
+from benchmarks.tasks import SUITES, TITLES, chosen_tasks
+from core.errors import UserError
 from core.files import written_aside
 
 PAGE = Path(__file__).with_name("page.html")
+PLACE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+WANTED = re.compile(
+    r"(?P<suite>\w+) (?P<kind>scores|differences|costs)(?: on (?P<tasks>.+?))?(?: of (?P<variants>.+))?"
+)
 
 
 def markdown(records: Sequence[Record]) -> str:
     """All tables."""
     return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables(records))
+
+
+def filled(text: str, records: Sequence[Record]) -> str:
+    """A text in Markdown, its tables made anew: what stands between `<!-- table ... -->` and `<!-- end -->`.
+
+    A place names suite and kind, and may name tasks and variants (patterns, with | between them):
+    `<!-- table glue scores on rte mrpc of minilm* | bag_of_words -->`. UserError where it says anything else.
+    """
+
+    def table(place: re.Match[str]) -> str:
+        wanted = WANTED.fullmatch(place[2])
+        if wanted is None or wanted["suite"] not in SUITES:
+            raise UserError(f"<!-- table {place[2]} -->: names no table: SUITE scores|differences|costs on ... of ...")
+        patterns = [pattern.strip() for pattern in (wanted["variants"] or "*").split("|")]
+        tasks = chosen_tasks(wanted["suite"], (wanted["tasks"] or "").split())
+        known = [record for record in records if record.suite == wanted["suite"]]
+        shown = [one for one in known if any(fnmatch(one.variant, pattern) for pattern in patterns)]
+        return f"{place[1]}{KINDS[wanted['kind']](wanted['suite'], tasks, shown).markdown()}\n{place[3]}"
+
+    return PLACE.sub(table, text)
+
+
+def fill(page: Path, records: Sequence[Record]) -> None:
+    """Make the tables of a page anew. UserError where it is no page, or names a table that there is not."""
+    try:
+        text = page.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"--page {page}: cannot be read ({error}).") from error
+    with written_aside(page) as aside:
+        aside.write_text(filled(text, records), encoding="utf-8")
 
 
 def write(records: Sequence[Record], folder: Path) -> str:

@@ -12,11 +12,20 @@ from typing import Any
 
 from benchmarks.records import Record
 from benchmarks.tasks import SUITES, TITLES, Task
+from core.document import ROOT
 from core.errors import UserError
 
 PUBLISHED = Path(__file__).with_name("published.json")
 """Figures of others, each with its source: suite -> rows of model, source, scores by task and metric, in percent."""
-SUITE_TITLES = {"glue": "GLUE", "wikiqa": "WikiQA", "distillation": "Distillation"}
+SUITE_TITLES = {
+    "glue": "GLUE",
+    "wikiqa": "WikiQA",
+    "tagging": "Tagging",
+    "joint": "Intent and slots",
+    "reading": "Reading",
+    "queries": "Query classifier",
+    "distillation": "Distillation",
+}
 Column = tuple[Task, str, str]
 """Task, part of its rows, metric."""
 
@@ -58,7 +67,7 @@ def tables(records: Sequence[Record]) -> list[Table]:
             beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
             for some in beside:
                 found += [scores(suite, some, own), differences(suite, some, own)]
-            found.append(costs(suite, own))
+            found.append(costs(suite, tasks, own))
     return [table for table in found if table.rows]
 
 
@@ -89,7 +98,7 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
     header = ["Model", "Seeds", *map(_column_title, columns), *(["Average"] if has_average else [])]
     if has_average and not any(row[-1] for row in rows):  # some task is missing everywhere
         header, rows = header[:-1], [row[:-1] for row in rows]
-    notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(records)]
+    notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(tasks, records)]
     return Table(f"{_title(suite, tasks)}: scores, %", header, rows, notes)
 
 
@@ -148,11 +157,11 @@ def _title(suite: str, tasks: Sequence[Task]) -> str:
     return f"{SUITE_TITLES[suite]} on {tasks[0].title}" if suite == "distillation" else SUITE_TITLES[suite]
 
 
-def costs(suite: str, records: Sequence[Record]) -> Table:
+def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
     """Size and speed of each model on each machine: medians over the tasks that all models have."""
     header = ["Model", "Parameters", "Weights, MiB", "Rows/s at batch 1", "at 32", "at 256"]
     header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "Training, s"]
-    measured = [record for record in records if record.footprint]
+    measured = [record for record in _of_tasks(tasks, records)[0] if record.footprint]
     common = shared_tasks(measured)
     machines = list(dict.fromkeys(map(_machine, measured)))
     rows = []
@@ -193,6 +202,9 @@ def average(tasks: Sequence[Task], records: Sequence[Record]) -> str:
     return f"{mean(by_task):.1f}"
 
 
+KINDS = {"scores": scores, "differences": differences, "costs": costs}
+
+
 def comma_separated(records: Sequence[Record]) -> str:
     """A line for each score of each record."""
     text = io.StringIO()
@@ -210,8 +222,8 @@ def comma_separated(records: Sequence[Record]) -> str:
 def published(suite: str) -> list[dict[str, Any]]:
     """Figures of others for a suite."""
     try:
-        rows: list[dict[str, Any]] = json.loads(PUBLISHED.read_text("utf-8"))[suite]
-    except (OSError, ValueError, KeyError) as error:
+        rows: list[dict[str, Any]] = json.loads(PUBLISHED.read_text("utf-8")).get(suite, [])
+    except (OSError, ValueError) as error:
         raise UserError(f"{PUBLISHED}: damaged ({error}).") from error
     return rows
 
@@ -223,8 +235,10 @@ def _values(records: Sequence[Record], column: Column) -> list[float]:
     return [100 * value for value in found if value is not None]
 
 
-def _origin(records: Sequence[Record]) -> Iterable[str]:
-    """What the numbers come from: rows of each task, configs, machines."""
+def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
+    """What the numbers come from: configs, rows of each task, machines."""
+    patterns = dict.fromkeys(f"`{task.config('*').relative_to(ROOT)}`" for task in tasks)
+    yield f"* is the model in {', '.join(patterns)}"
     for name in dict.fromkeys(record.task for record in records):
         rows = next(record.rows for record in records if record.task == name)
         yield f"{TITLES[name]}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"

@@ -42,6 +42,10 @@ class Task:
     """Where those of its models lie below configs, such as glue/rte_*.json, which is what it is if not said."""
     changes: Sequence[str] = ()
     """What the task changes in them, where they are written for another one."""
+    reads: str = "bilstm"
+    """The model whose config says for those without one how the data is read."""
+    fine_tunes: str = "minilm"
+    """The model that is a fine-tuned encoder."""
     teacher_seed: int | None = None
     """The seed of all teachers; if not said, each student has teachers of its own seed."""
 
@@ -61,6 +65,12 @@ class Task:
     def model_of(self, run: str) -> str | None:
         """The model whose config writes this run; None where there is none."""
         return _models_by_run(self).get(run)
+
+
+BASELINES = ("majority", "random", "bag_of_words", "word_overlap", "word_tag")
+TRAINER = "trainer"
+PEERS = (*BASELINES, TRAINER)
+"""What models are compared with (see benchmarks.peers): they have no config of their own."""
 
 
 @cache
@@ -90,6 +100,16 @@ SUITES: Mapping[str, Sequence[Task]] = {
         Task("glue", "wnli", "WNLI", ("accuracy",)),
     ),
     "wikiqa": (Task("wikiqa", "wikiqa", "WikiQA", ("auc", "map", "mrr"), configs="wikiqa/*.json"),),
+    "tagging": (Task("tagging", "conll2003", "CoNLL-2003", ("f1", "precision", "recall")),),
+    "joint": (
+        Task("joint", "snips", "SNIPS", ("sentence_accuracy", "intent.accuracy", "slots.f1"), reads="bilstm_crf"),
+    ),
+    "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa"),),
+    "queries": (
+        Task(
+            "queries", "query", "Query classifier", ("auc", "rmse"), {}, "distillation/query_*.json", (), "classifier"
+        ),
+    ),
     "distillation": (
         _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc"), {}),
         _distillation(
@@ -151,7 +171,7 @@ def chosen_models(tasks: Sequence[Task], names: Sequence[str]) -> list[str]:
         return common
     for name in names:
         for task in tasks:
-            if name not in task.models():
+            if name not in (*task.models(), *PEERS):
                 hint = did_you_mean(name, task.models()) or known_names(task.models())
                 raise UserError(f"--models: there is no config of '{name}' for {task}.{hint}")
     return list(names)
@@ -187,15 +207,22 @@ class Job:
         return f"{self.task} {self.variant}, seed {self.seed}"
 
     @property
+    def path(self) -> Path:
+        """Its config, or the one whose data and settings a peer takes."""
+        of_peers = {TRAINER: self.task.fine_tunes, **dict.fromkeys(BASELINES, self.task.reads)}
+        return self.task.config(of_peers.get(self.model, self.model))
+
+    @property
     def reads_words(self) -> bool:
         """Whether its config names a file of word vectors, so that there is a choice."""
-        paths = composed(self.task.config(self.model))["inputs"]["data_paths"]
+        paths = composed(self.path)["inputs"]["data_paths"]
         return bool(paths.get("pre_trained_emb"))
 
     @property
     def variant(self) -> str:
         """The model and what was changed in it."""
-        vectors = [f"{self.vectors} vectors"] if self.reads_words and self.vectors != "glove" else []
+        has_vectors = self.reads_words and self.model not in BASELINES and self.vectors != "glove"
+        vectors = [f"{self.vectors} vectors"] if has_vectors else []
         encoder = [f"encoder {Path(self.encoder or '').name}"] if self.uses_encoder else []
         return ", ".join([self.model, *vectors, *encoder, *self.changes])
 
@@ -206,17 +233,18 @@ class Job:
 
     def overrides(self) -> list[str]:
         """What makes its config another one, but for the encoder."""
-        return [*self.task.changes, *(WORD_VECTORS[self.vectors] if self.reads_words else ()), *self.changes]
+        vectors = "random" if self.model in BASELINES else self.vectors  # a baseline has no use for them
+        return [*self.task.changes, *(WORD_VECTORS[vectors] if self.reads_words else ()), *self.changes]
 
     def _encoders(self) -> list[str]:
         """The overrides that put the encoder into the config."""
-        if self.encoder is None:
+        if self.encoder is None or self.model in BASELINES:
             return []
-        return encoder_overrides(self.task.config(self.model), self.encoder, self.overrides())
+        return encoder_overrides(self.path, self.encoder, self.overrides())
 
     def digest(self) -> str:
         """Of all that makes the training what it is but for seed and data, so that another version is known as such."""
-        document = read_document(self.task.config(self.model), self.overrides())
+        document = read_document(self.path, self.overrides())
         for key in ("$schema", "model_description", "outputs"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
@@ -232,7 +260,7 @@ class Job:
     def needs(self) -> dict[str, "Job"]:
         """The runs that it learns or starts from: their place in its config -> the training that makes them."""
         found = {}
-        for place, text in named_texts(composed(self.task.config(self.model), self.overrides())):
+        for place, text in named_texts(composed(self.path, self.overrides())):
             model = self.task.model_of(text)
             if model is not None and place != "outputs.save_base_dir":
                 seed = self.task.teacher_seed or self.seed
@@ -241,7 +269,7 @@ class Job:
 
     def experiment(self, places: Places) -> Experiment:
         """Its config with the data and runs of this machine. UserError for what is not there."""
-        path, own = self.task.config(self.model), [*self.overrides(), f"training_params.seed={self.seed}"]
+        path, own = self.path, [*self.overrides(), f"training_params.seed={self.seed}"]
         runs = [f"{place}={job.folder(places)}" for place, job in self.needs().items()]
         data = data_overrides(path, places.data, own)
         run = f"outputs.save_base_dir={self.folder(places)}"

@@ -1,4 +1,4 @@
-"""Write what is generated: docs/config.schema.json, docs/reference.md and docs/gallery.md. `--check` only compares."""
+"""Write what is generated: the schema, the reference, the gallery, tables of results. `--check` only compares."""
 
 import inspect
 import json
@@ -12,6 +12,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 import core.conf  # noqa: E402
 import core.schema  # noqa: E402
+from benchmarks import records, report  # noqa: E402
 from core.conf import Conf, annotations, field_docs  # noqa: E402
 from core.config import ExperimentConf  # noqa: E402
 from core.document import ROOT, composed, read_architecture, read_document  # noqa: E402
@@ -114,6 +115,13 @@ def _data(document: core.conf.JSON) -> str:
     return Path(document["inputs"]["data_paths"]["train_data_path"]).parent.relative_to("dataset").as_posix()
 
 
+def results() -> str:
+    """The page as it is, its tables made anew of the results that are kept."""
+    found, complaints = records.read(sorted((ROOT / "benchmarks" / "results").glob("*.jsonl")))
+    sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
+    return report.filled((DOCS / "results.md").read_text("utf-8"), found)
+
+
 def _sections(cls: type[Conf], path: str, schema: core.conf.JSON, seen: set[type[Conf]]) -> Iterator[str]:
     """A table for a section of the config and for each section inside it."""
     seen.add(cls)
@@ -156,7 +164,12 @@ def _table(cls: type[Conf], definition: core.conf.JSON) -> list[str]:
 def main() -> int:
     """Write the files, or with --check say which are out of date."""
     stale = []
-    pages = {"config.schema.json": config_schema, "reference.md": reference, "gallery.md": gallery}
+    pages = {
+        "config.schema.json": config_schema,
+        "reference.md": reference,
+        "gallery.md": gallery,
+        "results.md": results,
+    }
     for name, written in pages.items():
         text = written()
         path = DOCS / name

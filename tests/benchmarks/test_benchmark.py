@@ -408,3 +408,34 @@ def test_a_student_of_two_layers_begins_with_those_of_its_teacher(published, tmp
     assert kept["architecture"][0]["conf"]["model"] == str(runs["rte_teacher_pooler"])
     assert kept["teachers"]["teacher"]["conf"]["path"] == str(runs["rte_teacher_pooler"])
     assert kept["inputs"]["labels"] == ["entailment", "not_entailment"]
+
+
+def test_peers_read_what_a_config_reads_and_are_scored_alike(published, tmp_path, door):
+    """The labels of the fixture take turns; each baseline has a line, and so has transformers' Trainer."""
+    peers = ["majority", "bag_of_words", "word_overlap", "trainer"]
+    code, _, err = door("benchmark", "glue", "--tasks", "rte", "--here", "--models", *peers, *published)
+    assert code == 0, err
+    found = {record.model: record for record in records.read([tmp_path / "found.jsonl"])[0]}
+    assert list(found) == peers and all(one.rows["dev"] == 24 for one in found.values())
+    assert found["majority"].scores["dev"]["accuracy"] == 0.5
+    assert found["bag_of_words"].dev_score > 0.5  # it is fitted on words that tell the row
+    assert 0 <= found["trainer"].dev_score <= 1
+    code, _, err = door("benchmark", "glue", "--tasks", "rte", "--here", "--models", "word_tag", *published)
+    assert code == 2 and "word_tag: is for tagging" in err
+
+
+def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
+    records.append(tmp_path / "found.jsonl", RECORD)
+    records.append(tmp_path / "found.jsonl", replace(RECORD, variant="cnn", scores={"dev": {"accuracy": 0.25}}))
+    page = tmp_path / "page.md"
+    before = "Before.\n<!-- table glue scores on rte of bil* | x -->\nold\n<!-- end -->\nBetween.\n"
+    page.write_text(before)
+    command = ["benchmark", "report", "--results", tmp_path / "found.jsonl", "--output", tmp_path / "report"]
+    assert door(*command, "--page", page)[0] == 0
+    text = page.read_text()
+    assert text.startswith("Before.\n<!-- table glue") and text.endswith("\n<!-- end -->\nBetween.\n")
+    assert "| bilstm | 1 | 50.0 |" in text and "cnn" not in text and "old" not in text
+    assert "`configs/glue/rte_*.json`" in text
+    page.write_text(before.replace("scores", "numbers"))
+    code, _, err = door(*command, "--page", page)
+    assert code == 2 and "<!-- table glue numbers on rte of bil* | x -->: names no table" in err
