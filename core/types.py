@@ -51,7 +51,8 @@ class Spec:
     An axis without a size varies (B and T always do, unless a config fixes the length of a branch).
     `ids` marks integer tensors; `labels` are the classes of a target, in the order of their ids, `positive` is the one
     that ranking looks for, if there is one; `places` says that the ids are places of tokens instead. `frames` stands
-    where ids are pieces of words as a pretrained encoder reads them, and says what it wants around them.
+    where ids are pieces of words as a pretrained encoder reads them, and says what it wants around them. `texts` says
+    whose tokens axis T counts: those of one of these branches; it is empty where that is not known.
     """
 
     axes: str
@@ -62,6 +63,7 @@ class Spec:
     places: bool = False
     positive: str | None = None
     frames: Frames | None = None
+    texts: frozenset[str] = frozenset()
 
     def size(self, axis: str) -> int:
         """The size of `axis`. ValueError where it must be known and is not."""

@@ -41,10 +41,18 @@ def trace_all(
         try:
             if column:
                 problem.check_output(graph.specs[layer], column)
+                _check_tokens(graph.specs[layer], targets[column])
         except ValueError as error:
             graph.refuse(f"architecture[{index}]", str(error))
     graph.findings += unclear
     return graph, terms
+
+
+def _check_tokens(output: Spec, target: Spec) -> None:
+    """ValueError where a layer answers the tokens of other texts than the target is about."""
+    if output.texts and target.texts and not output.texts & target.texts:
+        asked, given = (", ".join(sorted(spec.texts)) for spec in (target, output))
+        raise ValueError(f"must answer the tokens of {asked}, but reads those of {given}.")
 
 
 def trace_unfitted(

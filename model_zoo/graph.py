@@ -89,8 +89,10 @@ class Graph:
             return f"no layer or input is called '{address}'.{did_you_mean(address, known) or known_names(known)}"
         parts = self.specs[layer].parts if layer in self.specs else {part: None}
         if part and part not in parts:
+            conf = next((traced.conf for traced in self.layers if traced.id == layer), None)
             inner = known_names(parts) if parts else " It has no inner states."
-            return f"'{layer}' has no inner state '{part}'.{did_you_mean(part, parts) or inner}"
+            said = (conf.about_part(part) if conf is not None else "") or did_you_mean(part, parts) or inner
+            return f"'{layer}' has no inner state '{part}'.{said}"
         return ""
 
     def spec_at(self, address: str) -> Spec | None:
@@ -112,6 +114,7 @@ def trace(
     None stands for a layer that the schema refused; `ids` gives the names of those, so that references to them are not
     reported as well. `also_used` are addresses that losses read.
     """
+    branches = {name: _counting(spec, frozenset([name])) for name, spec in branches.items()}
     graph = Graph(branches, names=set(branches))
     known_ids = [conf.layer_id if conf else (ids[i] if i < len(ids) else None) for i, conf in enumerate(confs)]
     graph.names |= {name for name in known_ids if name}
@@ -177,7 +180,7 @@ def _embed(graph: Graph, confs: Sequence[LayerConf | None], readers: dict[int, A
             continue
         for branch, spec in of_words.items():
             try:
-                graph.specs[branch] = block_conf.output_spec(spec)
+                graph.specs[branch] = _counting(block_conf.output_spec(spec), spec.texts)
             except ValueError as error:
                 graph.refuse("architecture[0].conf", f"branch '{branch}': {error}")
         sound = [graph.specs[branch] for branch in of_words if branch in graph.specs]
@@ -267,7 +270,8 @@ def _trace_layer(
         graph.refuse(f"{path}.inputs", f"{block} takes {len(wanted.parameters)} ({names}), got {len(inputs)}.")
         return
     try:
-        output = block_conf.output_spec(*inputs)
+        texts = frozenset[str]().union(*(spec.texts for spec in inputs if "T" in spec.axes))
+        output = _counting(block_conf.output_spec(*inputs), texts)
     except ValueError as error:
         graph.refuse(f"{path}.inputs", f"{block} {error}")
         return
@@ -289,6 +293,12 @@ def _trace_layer(
     graph.layers.append(Layer(conf.layer_id, block, block_conf, tuple(conf.inputs), tuple(inputs), output, shares))
     if conf.output_layer_flag:
         graph.outputs[conf.layer_id] = answered.layers.get(conf.layer_id, "")
+
+
+def _counting(spec: Spec, texts: frozenset[str]) -> Spec:
+    """A spec and its parts with the texts whose tokens they count, where they do not say so themselves."""
+    parts = {name: _counting(part, texts) for name, part in spec.parts.items()}
+    return replace(spec, parts=parts, texts=spec.texts or (texts if "T" in spec.axes else spec.texts))
 
 
 def _static(spec: Spec) -> tuple[str, dict[str, int]]:

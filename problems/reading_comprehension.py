@@ -144,7 +144,8 @@ class ReadingComprehension(Problem):
 
     def target_specs(self) -> dict[str, Spec]:
         """The places of tokens; the text of the answer is for metrics only."""
-        return {START: Spec("B", ids=True, places=True), END: Spec("B", ids=True, places=True)}
+        place = Spec("B", ids=True, places=True, texts=frozenset([PASSAGE]))
+        return {START: place, END: place}
 
     def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is one score for each token."""
@@ -252,8 +253,12 @@ class ReadingComprehension(Problem):
 
     def _given(self, decoded: DecodedAnswers) -> list[str]:
         """The answers, empty where there is none."""
-        none_N = decoded.no_answer > self.no_answer_threshold
+        none_N = self._is_none(decoded)
         return ["" if none else text for none, text in zip(none_N, decoded.texts, strict=True)]
+
+    def _is_none(self, decoded: DecodedAnswers) -> np.ndarray:
+        """Bool of N, whether a row gets no answer."""
+        return decoded.no_answer > self.no_answer_threshold
 
     def _right(self, targets: Mapping[str, Any]) -> list[list[str]]:
         return [json.loads(text) for text in targets[ANSWERS].texts()]
@@ -293,6 +298,8 @@ class ReadingComprehension(Problem):
         if field == "n_best":
             named = ([{"text": text, "confidence": share} for text, share in answers] for answers in decoded.n_best)
             return [json.dumps(answers, ensure_ascii=False) for answers in named]
+        if field == "confidence":  # of what is given, so where that is no answer, of that
+            return (np.where(self._is_none(decoded), np.exp(decoded.no_answer), 1.0) * decoded.confidence).tolist()
         values = {"start": decoded.starts, "end": decoded.ends}.get(field, getattr(decoded, field, None))
         return values.tolist()  # type: ignore[union-attr]
 

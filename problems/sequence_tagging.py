@@ -73,7 +73,8 @@ class SequenceTagging(LabelledProblem):
     def __init__(self, inputs: InputsConf) -> None:
         super().__init__(inputs)
         self.group_by = None  # see without_effect
-        self.words_column = words_column(inputs, next(iter(inputs.model_inputs), ""))
+        self.branch = next(iter(inputs.model_inputs), "")
+        self.words_column = words_column(inputs, self.branch)
         """The column whose words have the labels."""
         self.scheme = self.conf.tagging_scheme
         self.learned_scheme = self.conf.learned_tagging_scheme or self.scheme
@@ -91,7 +92,10 @@ class SequenceTagging(LabelledProblem):
 
     def target_specs(self) -> dict[str, Spec]:
         """Label ids of B x T, with the labels where they are known."""
-        return {column: Spec("BT", ids=True, labels=labels.names) for column, labels in self._labels.items()}
+        texts = frozenset([self.branch])
+        return {
+            column: Spec("BT", ids=True, labels=labels.names, texts=texts) for column, labels in self._labels.items()
+        }
 
     def check_output(self, spec: Spec, column: str) -> None:
         """ValueError unless there is a score for each label of each token."""
