@@ -45,6 +45,8 @@ def main() -> None:
     seconds = time.perf_counter() - start
     for line in done.bad_rows:
         print(line, file=sys.stderr)
+    for what, count in predictor.cut.items():
+        print(f"note: {count:,} texts are cut to {what}", file=sys.stderr)
     rows = f"{done.rows:,} row{'s' * (done.rows != 1)}, {done.bad:,} bad"
     print(f"{rows}; written to {done.output} in {seconds:.1f} s", file=sys.stderr)
 

@@ -15,7 +15,7 @@ from distillation.untargeted import Untargeted
 from engine.draft import make_plan, make_problem, word_init
 from engine.experiment import cache_folder, score_problems
 from engine.terms import Term
-from model_zoo.graph import Graph
+from model_zoo.graph import Layer
 from problems.base import Problem
 from text.augmentation import augmented_file
 from text.encoded import EncodedRows, encode_file, encode_training_file
@@ -109,21 +109,41 @@ def checked_scores(conf: ExperimentConf, problem: Problem, source: str) -> list[
     return list(conf.metrics) or list(problem.default_metrics)
 
 
-def cut_texts(graph: Graph, rows: EncodedRows) -> Iterator[str]:
-    """For each encoder how many texts it cannot read whole, and how many answers lie in the rest."""
-    for layer in graph.layers:
+def read_lengths(layers: Sequence[Layer], rows: EncodedRows) -> np.ndarray:
+    """int64, for each example the tokens of the longest text that a layer reads: that of an encoder is cut, and has
+    its pieces around it."""
+    encoders = [layer for layer in layers if layer.conf.reads_pieces]
+    of_encoders = {branch for layer in encoders for branch in layer.inputs}
+    others = [branch for branch in rows.plan.branches if branch not in of_encoders]
+    found = [rows.lengths_of([branch]) for branch in others]
+    for layer in encoders:
+        conf = cast(PretrainedEncoder.Conf, layer.conf)
+        room = conf.room(*layer.input_specs)
+        found.append(np.minimum(rows.lengths_of(layer.inputs), room) + conf.around(*layer.input_specs))
+    return np.maximum.reduce(found)
+
+
+def cut_counts(layers: Iterable[Layer], rows: EncodedRows) -> Iterator[tuple[Layer, int, int]]:
+    """The encoders that cannot read all texts whole: the pieces of texts that they read at most, how many are cut."""
+    for layer in layers:
         if layer.conf.reads_pieces:
-            conf = cast(PretrainedEncoder.Conf, layer.conf)
-            room = conf.room(*layer.input_specs)
-            lengths = rows.lengths_of(layer.inputs)
-            if cut := int((lengths > room).sum()):
-                sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
-                yield f"{sentence} (the longest has {lengths.max():,})"
-                texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
-                kept = zip(layer.inputs, conf.kept_lengths(room, texts), strict=True)
-                if lost := sum(rows.answers_behind(branch, pieces.numpy()) for branch, pieces in kept):
-                    sentence = f"{lost:,} answers lie in what is cut, where nothing can learn or find them"
-                    yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
+            room = cast(PretrainedEncoder.Conf, layer.conf).room(*layer.input_specs)
+            if cut := int((rows.lengths_of(layer.inputs) > room).sum()):
+                yield layer, room, cut
+
+
+def cut_texts(layers: Iterable[Layer], rows: EncodedRows) -> Iterator[str]:
+    """For each encoder how many texts it cannot read whole, and how many answers lie in the rest."""
+    for layer, room, cut in cut_counts(layers, rows):
+        lengths = rows.lengths_of(layer.inputs)
+        sentence = f"{cut:,} of {len(lengths):,} are cut to the {room} pieces that layer '{layer.id}' reads"
+        yield f"{sentence} (the longest has {lengths.max():,})"
+        texts = [torch.from_numpy(rows.lengths_of([branch])) for branch in layer.inputs]
+        pieces = cast(PretrainedEncoder.Conf, layer.conf).kept_lengths(room, texts)
+        kept = zip(layer.inputs, pieces, strict=True)
+        if lost := sum(rows.answers_behind(branch, length.numpy()) for branch, length in kept):
+            sentence = f"{lost:,} answers lie in what is cut, where nothing can learn or find them"
+            yield f"{sentence}; inputs.window_size lets passages be read in parts that fit"
 
 
 def refuse_equal_groups(terms: Iterable[Term], rows: EncodedRows, path: str | None) -> None:

@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.files import written_aside
 from core.run_folder import SCORES, RunFolder, json_text
 from core.types import Prediction, Scores
-from engine.data import checked_scores, row_file
+from engine.data import checked_scores, cut_texts, row_file
 from engine.experiment import cache_folder, checked, models_with_code
 from engine.predictor import Predictor
 from text.encoded import EncodedRows, encode_file
@@ -55,6 +55,7 @@ def test(predictor: Predictor, path: Path | None) -> tuple[Scores, EncodedRows, 
     Where the config names no test file it is the validation file, with a notice.
     """
     rows, file = rows_to_score(predictor, path)
+    predictor.notices += [f"{file}: {line}" for line in cut_texts(predictor.model.steps, rows)]
     return predictor.score(rows, checked_scores(predictor.conf, predictor.problem, "--set")), rows, file
 
 

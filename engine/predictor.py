@@ -1,5 +1,6 @@
 """From rows to answers: the one way that validation, test.py and predict.py go."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from core.document import overridden
 from core.errors import UserError
 from core.run_folder import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from core.types import Batch, Outputs, Prediction, Row, Scores
+from engine.data import cut_counts
 from engine.draft import make_problem, reads_pieces, word_init
 from engine.encoder_vectors import EncoderVectors, learn_words
 from engine.experiment import Experiment, checked
@@ -48,6 +50,8 @@ class Predictor:
         self.conf, self.model, self.problem, self.encoder, self.device = conf, model, problem, encoder, device
         self.batch_size = batch_size or conf.training_params.batch_size
         self.notices: list[str] = []
+        self.cut = Counter[str]()
+        """How many of the texts answered by `predict` were cut to what."""
 
     @classmethod
     def load(
@@ -149,6 +153,8 @@ class Predictor:
 
     def _predict_window(self, window: list[Row], fields: list[str]) -> Iterator[Prediction]:
         encoded, errors = self.encoder.encode_rows(window, self.problem.kept)
+        for layer, room, cut in cut_counts(self.model.steps, encoded):
+            self.cut[f"the {room} pieces that layer '{layer.id}' reads"] += cut
         good = [row for row, error in zip(window, errors, strict=True) if not error]
         answers = iter(self.problem.predictions(good, self.decoded(encoded), fields) if good else ())
         blank = dict.fromkeys(fields, "")

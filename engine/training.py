@@ -89,7 +89,7 @@ def _train(
     if state is None:
         load_pretrained(conf, model, data, say, before)
     for name, rows in (("training", data.train), ("validation", data.valid)):
-        for line in cut_texts(graph, rows):
+        for line in cut_texts(graph.layers, rows):
             say(f"{name} rows: {line}")
     objective = Objective(terms)
     sets = _taught(experiment, teachers, objective, data, metrics[0], processes, say)

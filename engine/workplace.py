@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from core.config import ExperimentConf
 from core.errors import UserError
 from core.types import Batch
+from engine.data import read_lengths
 from engine.objective import Objective
 from engine.optimizers import LearningRate, make_optimizer
 from engine.parameter_groups import parameter_groups
@@ -27,14 +28,20 @@ from model_zoo.graph import Model
 from text.batching import batches_of_tokens, grouped_batches, mixed_batches, training_batches
 
 
-def make_accelerator(conf: ExperimentConf) -> Accelerator:
-    """Devices, processes and mixed precision by accelerate."""
+def arithmetic(conf: ExperimentConf) -> tuple[torch.device, str]:
+    """The device and the precision of a training here. UserError where this machine does not have them."""
     device = pick_device(conf.training_params.device)
     precision = pick_precision(conf, device)
     if precision == "fp16" and device.type == "cpu":
         raise UserError("training_params.precision: fp16 needs a CUDA device. Use bf16 or fp32 on a CPU.")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UserError("training_params.precision: this CUDA device has no bf16. Use fp16, fp32 or auto.")
+    return device, precision
+
+
+def make_accelerator(conf: ExperimentConf) -> Accelerator:
+    """Devices, processes and mixed precision by accelerate. UserError where this machine does not have them."""
+    device, precision = arithmetic(conf)
     AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
@@ -61,11 +68,12 @@ def make_workplace(
     alone = -1 - np.arange(sum(len(part.rows.lengths) for part in sets[1:]))  # a row without target is its own group
     firsts = np.cumsum([0, *(len(part.rows.lengths) for part in sets)])
 
+    read = [read_lengths(model.steps, part.rows) for part in sets]
+
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
         size, found = training.batch_size * processes.count, []
-        for first, part in zip(firsts, sets, strict=False):
-            lengths = part.rows.lengths
+        for first, part, lengths in zip(firsts, sets, read, strict=False):
             if training.batch_tokens is not None:
                 made = batches_of_tokens(lengths, training.batch_tokens * processes.count, training.seed, epoch)
             elif groups is None or part is not sets[0]:
