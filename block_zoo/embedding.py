@@ -14,7 +14,7 @@ from block_zoo.masking import zero_padding
 from block_zoo.ngrams import NgramTable
 from core.conf import Choice, PositiveInt
 from core.errors import UserError, did_you_mean
-from core.pretrained import encoder_config
+from core.run_encoder import settings_of
 from core.types import Features, Spec
 
 SPREAD = 0.4
@@ -28,7 +28,7 @@ class EncoderInit(core.conf.Conf):
     """
 
     encoder: str
-    """The encoder: a local folder or a name on the Hugging Face hub."""
+    """The encoder: a local folder, a name on the Hugging Face hub, or a run that has trained one."""
     dim: PositiveInt | None = None
     """Principal components that are kept; the dim of the cluster, which says it alone."""
     source: Literal["states", "table"] = "states"
@@ -42,7 +42,7 @@ class EncoderInit(core.conf.Conf):
         super().__post_init__()
         if self.features is None:
             try:
-                config = encoder_config(self.encoder)
+                config = settings_of(self.encoder)
             except UserError as error:
                 raise ValueError(f"init: encoder {error}") from error
             found = config.get("hidden_size") or config.get("dim")

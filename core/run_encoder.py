@@ -8,8 +8,9 @@ from torch import Tensor
 
 from core.conf import JSON
 from core.errors import UserError, did_you_mean, known_names
-from core.pretrained import read_foreign_json
+from core.pretrained import WEIGHTS, encoder_config, pretrained_folder, read_foreign_json
 from core.run_folder import CONFIG, PROBLEM, RunFolder
+from core.run_folder import WEIGHTS as RUN_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ class RunEncoder:
         found, _ = self.run.read_weights()
         start = f"blocks.{self.layer}:."  # as model_zoo.graph calls them
         return {name.removeprefix(start): weight for name, weight in found.items() if name.startswith(start)}
+
+
+def settings_of(name: str) -> JSON:
+    """The settings of an encoder of transformers, or of one that a run has trained. UserError where there is none."""
+    run = RunEncoder.named(name)
+    return encoder_config(name) if run is None else run.conf["config"]
+
+
+def weight_files(name: str) -> list[Path]:
+    """Where the weights of such an encoder lie. UserError where there are none."""
+    run = RunEncoder.named(name)
+    return sorted(pretrained_folder(name, WEIGHTS).glob(WEIGHTS)) if run is None else [run.run / RUN_WEIGHTS]
 
 
 def _is_encoder(layer: JSON) -> bool:

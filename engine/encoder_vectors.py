@@ -11,7 +11,7 @@ from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding, EncoderInit
 from block_zoo.masking import masked_mean
 from core.errors import UserError
-from core.pretrained import WEIGHTS, encoder_config, pretrained_folder
+from core.run_encoder import settings_of, weight_files
 from core.types import Features, Spec
 from text import store
 from text.encoder import InputEncoder
@@ -31,7 +31,7 @@ class EncoderVectors:
         self.conf = conf
         self.cache = cache
         self.pieces = Pieces.load(conf.encoder)
-        self.weights = sorted(pretrained_folder(conf.encoder, WEIGHTS).glob(WEIGHTS))
+        self.weights = weight_files(conf.encoder)
         self.block: PretrainedEncoder | None = None
 
     def states(self, words: Sequence[str]) -> Tensor:
@@ -39,7 +39,7 @@ class EncoderVectors:
         if self.cache is None:
             return self._computed(words)
         weights = [store.content_key(path) for path in self.weights]
-        settings = encoder_config(self.conf.encoder)
+        settings = settings_of(self.conf.encoder)
         name = store.key("states of words", self.conf.source, self.pieces.key, settings, weights, list(words))
         found = store.open_store(self.cache / name)
         if found is not None:

@@ -1,5 +1,7 @@
 """Word vectors from an encoder, against transformers and scikit-learn."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -167,3 +169,17 @@ def test_vectors_that_no_branch_reads_are_not_made(words, folder, door):
         code, _, err = door("train", "--conf_path", words.path, "--force")
         assert code == 0 and "has no effect" in err, err
         assert door("test", "--model", words.run)[0] == 0
+
+
+def test_the_encoder_may_be_one_that_a_run_has_trained(task, folder, door):
+    """Its vectors are those of the weights that it has learnt."""
+    settings = {"model": str(folder), "pooling": "cls", "layers": [1, 3]}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": settings}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    task.config["training_params"]["max_epoch"] = 1
+    assert door("train", "--conf_path", task.path)[0] == 0
+    (found,) = EncoderVectors(EncoderInit(encoder=str(task.run)), task.folder / "cache").states(["red"])
+    block: Any = Predictor.load(task.run).model.eval().blocks["encoder:"]
+    ids = AutoTokenizer.from_pretrained(folder)("red", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        torch.testing.assert_close(found, block.encoder(ids).last_hidden_state[0, 1:-1].mean(0))
