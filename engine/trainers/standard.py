@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 import torch
@@ -91,9 +91,10 @@ class Standard:
             loss = self._loss(batch, share)
             if number == 0:
                 place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
+            earlier = [_clone(weight.grad) for weight in place.vectors] if number and place.conf.adversarial else []
             accelerator.backward(loss if part == 1 else loss * part)
             if place.conf.adversarial:
-                with attacked(place.vectors, place.conf.adversarial):
+                with attacked(place.vectors, place.conf.adversarial, earlier):
                     accelerator.backward(self._loss(batch, share) * part)
             self.waiting.add(loss * weight, batch.lines, place.progress.step + 1)
         place.processes.average_gradients(place.objective.losses.parameters())
@@ -120,19 +121,26 @@ class Standard:
 
 
 @contextmanager
-def attacked(vectors: Iterable[nn.Parameter], size: float) -> Iterator[None]:
+def attacked(vectors: Sequence[nn.Parameter], size: float, earlier: Sequence[Tensor | None] = ()) -> Iterator[None]:
     """Vectors of words moved by a step of this norm in the direction that raises the loss most, by their gradients.
+
+    earlier  the gradients that other batches have left there before, if any
 
     Reference: Miyato et al. 2017, Adversarial Training Methods for Semi-Supervised Text Classification, equation 5, for
     the table of vectors as a whole.
     """
-    moved = [(weight.data, weight.grad) for weight in vectors if weight.grad is not None]
+    own = zip_longest(vectors, earlier)
+    moved = [(w.data, w.grad if known is None else w.grad - known) for w, known in own if w.grad is not None]
     before = [data.clone() for data, _ in moved]
     for data, gradient in moved:
         data += size * gradient / gradient.norm().clamp(min=1e-12)
     yield
     for (data, _), kept in zip(moved, before, strict=True):
         data.copy_(kept)
+
+
+def _clone(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.clone()
 
 
 def _validation_stops(count: int, times: int | None) -> set[int]:

@@ -208,3 +208,13 @@ def test_options_train_and_go_on_exactly_where_they_stopped(door, task, option):
     assert door("train", "--conf_path", task.path, "--resume")[0] == 0
     assert json.loads((task.run / "scores.json").read_text()) == whole
     assert (task.run / "weights.safetensors").read_bytes() == plain
+
+
+def test_an_attack_follows_the_gradient_of_its_own_batch():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([1.0, 5.0, 0.0])
+    with attacked([weight], 2.0, [torch.tensor([1.0, 2.0, 0.0])]):
+        assert weight.tolist() == [0.0, 2.0, 0.0]
+    with attacked([weight], 1.0, [None]):
+        torch.testing.assert_close(weight.detach(), weight.grad / 26**0.5)
+    assert weight.tolist() == [0.0, 0.0, 0.0]
