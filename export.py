@@ -19,9 +19,10 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Load the run, write it."""
     options = arguments()
-    from engine.export import export_transformers  # late: --help must not wait for torch
+    from engine.export import export_transformers, refuse_if_there  # late: --help must not wait for torch
     from engine.inference import load_run
 
+    refuse_if_there(options.export_transformers)
     _, predictor = load_run(options)
     name = export_transformers(predictor, options.export_transformers)
     print(f"written to {options.export_transformers}: a {name} with equal logits")

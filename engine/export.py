@@ -34,13 +34,18 @@ TOLERANCE = 1e-4
 """By how much logits may differ, relative to the largest."""
 
 
+def refuse_if_there(folder: Path) -> None:
+    """UserError where the folder to write is there already."""
+    if folder.exists():
+        raise UserError(f"{folder}: exists already. Name another folder.")
+
+
 def export_transformers(predictor: Predictor, folder: Path) -> str:
     """Write a model of transformers with the weights of a run, and its tokenizer; the name of its class.
 
     UserError where the model of the run is no encoder with a head that transformers knows, or the folder exists.
     """
-    if folder.exists():
-        raise UserError(f"{folder}: exists already. Name another folder.")
+    refuse_if_there(folder)
     model, problem = predictor.model.cpu().eval(), predictor.problem
     layers = [layer for layer in model.steps if layer.block == PretrainedEncoder.__name__]
     if len(layers) != 1 or model.embedding is not None or problem.name not in KINDS:
@@ -67,7 +72,8 @@ def export_transformers(predictor: Predictor, folder: Path) -> str:
     try:
         theirs.save_pretrained(aside)
         (pieces,) = predictor.encoder.pieces.values()
-        for name, content in ((TOKENIZER, pieces.tokenizer), (TOKENIZER_CONFIG, pieces.settings)):
+        longest = {"model_max_length": encoder.longest}  # as it was trained, so that it cuts alike
+        for name, content in ((TOKENIZER, pieces.tokenizer), (TOKENIZER_CONFIG, {**pieces.settings, **longest})):
             (aside / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         aside.rename(folder)
     except OSError as error:

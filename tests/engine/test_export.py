@@ -48,6 +48,7 @@ def test_a_classifier_has_equal_probabilities_there(task, door, tmp_path, kind, 
     assert "with equal logits" in out and err == ""
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.model_max_length == 40  # what the encoder was trained to read
     rows = [{"text": "red cat runs"}, {"text": "tree"}, {"text": "the small unknown birds"}]
     for row, answer in zip(rows, Predictor.load(task.run).predict(rows, ["confidence@up"]), strict=True):
         with torch.no_grad():
