@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from core.command_line import run_door, set_argument
+from core.errors import UserError
 
 
 def arguments() -> argparse.Namespace:
@@ -37,11 +38,16 @@ def main() -> None:
         print(f"note: {notice}", file=sys.stderr)
     if options.check:
         from engine.summary import summary
+        from engine.workplace import arithmetic
 
         for number, stage in enumerate(stages := [*experiment.earlier, experiment], start=1):
             if len(stages) > 1:
                 print(f"stage {number} of {len(stages)}")
             print(summary(stage))
+        try:
+            arithmetic(experiment.conf)
+        except UserError as error:  # it may be meant for another machine
+            print(f"note: not on this machine: {error}", file=sys.stderr)
         print(f"{options.conf_path}: no problems")
         return
     if options.check_teachers:

@@ -45,6 +45,10 @@ class Block(nn.Module):
             """
             return {}
 
+        def about_part(self, name: str) -> str:
+            """A sentence for somebody who asks for an inner state that there is not; "" where the usual one does."""
+            return ""
+
         def build(self, *inputs: Spec) -> "Block":
             """The block with fresh weights for inputs with these specs."""
             block: Block = self.owner(self, *inputs)

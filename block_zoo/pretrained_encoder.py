@@ -122,6 +122,8 @@ class PretrainedEncoder(Block):
                 raise ValueError(
                     f"has no pooler of its own (pooling pretrained): a {settings.model_type} comes without."
                 )
+            if self.gradient_checkpointing and not _class_of(settings).supports_gradient_checkpointing:
+                raise ValueError(f"is of type {settings.model_type}, which has no gradient_checkpointing.")
             if isinstance(self.freeze, int) and self.freeze > len(kept):
                 raise ValueError(f"freezes {self.freeze} layers, but {len(kept)} are kept.")
 
@@ -196,10 +198,14 @@ class PretrainedEncoder(Block):
                 *(f"hidden.{i}" for i in range(len(self.kept) + 1)),
             ]
             attention = Spec("BATS", {"A": settings.num_attention_heads})
+            read = " and ".join(", ".join(sorted(text.texts)) for text in texts)
+            framed = f"{read} with the pieces around (an encoder gives those of one text as 'first' or 'second')"
+            states = replace(states, texts=frozenset([framed]))
             parts = dict.fromkeys(names, states) | {"pooled": vector}
+            parts |= {name: replace(states, texts=text.texts) for name, text in zip(names, texts, strict=False)}
             parts |= {f"attention.{i}": attention for i in range(1, len(self.kept) + 1)}
-            whole = states if self.pooling is None else vector
-            return Spec(whole.axes, whole.sizes, parts)
+            whole = vector if self.pooling is not None else states if len(texts) == 2 else parts["first"]
+            return replace(whole, parts=parts)
 
         def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             said = {}
@@ -209,7 +215,17 @@ class PretrainedEncoder(Block):
                 said["words"] = "has no effect. The problem tags no words of this text."
             if self.max_length is not None and self.max_length > self.positions:
                 said["max_length"] = f"has no effect. The encoder takes {self.positions} pieces at most."
+            if self.pooling == "cls" and _reads_forward(self.settings):
+                model = self.settings.model_type
+                said["pooling"] = f"takes a piece that has seen no other: a {model} reads from left to right."
             return said
+
+        def about_part(self, name: str) -> str:
+            kind, _, number = name.partition(".")
+            if kind not in ("hidden", "attention") or not number.isdigit():
+                return ""
+            kept = f"{len(self.kept)} of {self.settings.num_hidden_layers} layers are kept"
+            return f" {kept}, their states are {kind}.1 to {kind}.{len(self.kept)}."
 
         @property
         def positions(self) -> int:
@@ -218,9 +234,12 @@ class PretrainedEncoder(Block):
 
         def room(self, *texts: Spec) -> int:
             """How many pieces one text has, or two have together, at most."""
+            return min(self.positions, self.max_length or ANY) - self.around(*texts)
+
+        def around(self, *texts: Spec) -> int:
+            """How many pieces stand around one text, or around two."""
             assert texts[0].frames is not None
-            around = texts[0].frames.two if len(texts) == 2 else texts[0].frames.one
-            return min(self.positions, self.max_length or ANY) - sum(map(len, around))
+            return sum(map(len, texts[0].frames.two if len(texts) == 2 else texts[0].frames.one))
 
         def kept_lengths(self, room: int, lengths: Sequence[Tensor]) -> list[Tensor]:
             """How many pieces stay of one text, or of each of two, where there is room for so many."""
@@ -238,6 +257,8 @@ class PretrainedEncoder(Block):
         self.frame_sizes = [len(ids) for ids in frame]
         self.register_buffer("around", torch.tensor([*sum(frame, ())], dtype=torch.int64), persistent=False)
         self.room = conf.room(*texts)
+        self.longest = self.room + conf.around(*texts)
+        """Pieces that are read at most, those around the texts included."""
         self.pieces = first.sizes.get("V", conf.settings.vocab_size)
         self.parts = frozenset(conf.output_spec(*texts).parts)
         self.encoder = _made(conf)
@@ -451,6 +472,13 @@ def _of_run(run: RunEncoder, conf: PretrainedEncoder.Conf) -> Any:
     except RuntimeError as error:
         raise UserError(f"{run.run.path}: the weights do not fit the config ({first_line(error)}).") from error
     return whole
+
+
+def _reads_forward(settings: Any) -> bool:
+    """Whether each piece sees only those before it, as far as transformers tells: such models fill no masks."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    return type(settings) in MODEL_FOR_CAUSAL_LM_MAPPING and type(settings) not in MODEL_FOR_MASKED_LM_MAPPING
 
 
 def _pooler(conf: PretrainedEncoder.Conf) -> dict[str, bool]:

@@ -165,5 +165,6 @@ def be_quiet() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What a library says of an error, in one line."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    """What a library says of an error, in one line; the next where the first one only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")

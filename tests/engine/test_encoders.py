@@ -9,6 +9,10 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from tiny_encoders import write_encoder
 
+from block_zoo import PretrainedEncoder
+from core.document import read_document
+from core.errors import ConfigError
+from engine.experiment import checked
 from engine.predictor import Predictor
 
 CONFIGS = sorted((ROOT / "configs/encoder").glob("*.json"))
@@ -183,3 +187,81 @@ def test_layers_that_are_compiled_learn_what_others_do(encoder, door, task):
     assert code == 0 and "compiled: 4 layers inside of blocks" in out, err
     for name, value in load_file(task.run / "weights.safetensors").items():
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "address", "sound"),
+    [
+        ("reading", "encoder.second", True),
+        ("reading", "encoder.first", False),
+        ("reading", "encoder", False),
+        ("reading", "encoder.hidden.2", False),
+        ("tagging", "encoder.first", True),
+        ("tagging", "encoder.hidden.2", False),
+        ("tagging", "encoder.tokens", False),
+    ],
+)
+def test_answers_stand_at_the_tokens_that_are_asked_for(config, address, sound):
+    """Not at other pieces that the encoder reads: the question, and what stands around the texts."""
+    path = ROOT / f"configs/encoder/{config}.json"
+    document = read_document(path)
+    document["architecture"][1]["inputs"] = [address]
+    if sound:
+        checked(document, str(path), files=False)
+        return
+    with pytest.raises(ConfigError, match="must answer the tokens of ") as refused:
+        checked(document, str(path), files=False)
+    assert "(an encoder gives those of one text as 'first' or 'second')" in str(refused.value) or "first" in address
+
+
+def encoding(task, encoder, **conf):
+    """The task with an encoder in the place of its layers."""
+    settings = {"model": str(encoder), "pooling": "cls", **conf}
+    layer = {"layer_id": "encoder", "layer": "PretrainedEncoder", "inputs": ["sentence"], "conf": settings}
+    task.config["architecture"] = [layer, {**task.config["architecture"][-1], "inputs": ["encoder"]}]
+    task.config["training_params"]["max_epoch"] = 1
+    return task
+
+
+def test_what_is_cut_when_a_run_is_used_is_said(encoder, door, task, tmp_path):
+    encoding(task, encoder, max_length=6)
+    assert door("train", "--conf_path", task.path)[0] == 0
+    _, _, err = door("test", "--model", task.run)
+    assert "test.tsv: " in err and "of 37 are cut to the 4 pieces that layer 'encoder' reads" in err
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("red cat\tup\nred green blue cat dog bird\tup\n")
+    _, _, err = door("predict", "--model", task.run, "--input", rows, "--output", tmp_path / "answers.tsv")
+    assert "note: 1 texts are cut to the 4 pieces that layer 'encoder' reads" in err
+
+
+@pytest.mark.parametrize("max_length", [None, 6])
+def test_batches_of_tokens_count_what_the_encoder_reads(encoder, door, task, monkeypatch, max_length):
+    seen, framed = [], PretrainedEncoder.framed
+
+    def noted(self, texts):
+        found = framed(self, texts)
+        if self.training:
+            seen.append(found[0].values.shape)
+        return found
+
+    monkeypatch.setattr(PretrainedEncoder, "framed", noted)
+    encoding(task, encoder, max_length=max_length)
+    task.config["training_params"]["batch_tokens"] = 60
+    assert door("train", "--conf_path", task.path)[0] == 0
+    assert sum(rows for rows, _ in seen) == 120
+    assert 54 < max(rows * pieces for rows, pieces in seen) <= 60
+
+
+def test_an_inner_state_of_a_layer_that_was_dropped_is_refused_as_such(encoder, door, task):
+    encoding(task, encoder, layers=2)
+    task.config["architecture"][1]["inputs"] = ["encoder.hidden.4"]
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2
+    assert "no inner state 'hidden.4'. 2 of 4 layers are kept, their states are hidden.1 to hidden.2." in err
+
+
+def test_checkpointing_that_transformers_does_not_have_is_refused(door, task, tmp_path):
+    encoding(task, write_encoder(tmp_path / "albert", "albert"), gradient_checkpointing=True)
+    code, _, err = door("train", "--conf_path", task.path, "--check")
+    assert code == 2
+    assert "architecture[0].conf: is of type albert, which has no gradient_checkpointing." in err
