@@ -43,9 +43,24 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
     """
     document = composed(path, overrides)
     for part in [document, *_stages(document)]:
-        if isinstance(part.get("architecture"), dict):
-            part["architecture"] = _architecture(part["architecture"], path)
+        if isinstance(named := part.get("architecture"), dict):
+            part["architecture"] = _architecture(named, path)
+            if part is document:
+                _check_branches(document, named["file"], path)
     return document
+
+
+def _check_branches(document: JSON, file: str, source: Path) -> None:
+    """ConfigError where the layers of an architecture file read branches that the config does not have."""
+    inputs, layers = document.get("inputs"), document["architecture"]
+    own = inputs.get("model_inputs") if isinstance(inputs, dict) else None
+    sound = [layer for layer in layers if isinstance(layer, dict) and isinstance(layer.get("inputs"), list)]
+    addresses = [address for layer in sound for address in layer["inputs"] if isinstance(address, str)]
+    read = dict.fromkeys(address.partition(".")[0] for address in addresses)
+    branches = [name for name in read if name not in {layer.get("layer_id") for layer in sound}]
+    if isinstance(own, dict) and not own.keys() >= {*branches}:
+        sentence = f"{file} reads the branches {', '.join(branches)}, but these are {', '.join(own)}. Name them so, or"
+        raise ConfigError(str(source), [Finding("inputs.model_inputs", f"{sentence} change architecture.params.")])
 
 
 def _stages(document: JSON) -> list[JSON]:

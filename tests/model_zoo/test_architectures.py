@@ -18,8 +18,9 @@ from model_zoo.graph import Model
 
 ZOO = ROOT / "model_zoo"
 ARCHITECTURES = [path.relative_to(ZOO).as_posix() for path in sorted(ZOO.rglob("*.json"))]
-FILES = {path: named["file"] for path in CONFIGS if isinstance(named := composed(path)["architecture"], dict)}
-"""Config -> the architecture that it names."""
+NAMED = {path: named for path in CONFIGS if isinstance(named := composed(path)["architecture"], dict)}
+FILES = {path: named["file"] for path, named in NAMED.items() if "runs/" not in str(named)}
+"""Config -> the architecture that it names, without those that begin with the weights of a run."""
 MATCHING = [name for name in ARCHITECTURES if name.startswith("matching/")]
 SEPARATE = {f"matching/{name}.json" for name in ("aligned_bilstm", "arc_ii", "bilstm_match_attention")}
 """Those that read question and answer with weights of their own."""
