@@ -56,12 +56,14 @@ def arguments() -> argparse.Namespace:
     submit.add_argument("--output", type=Path, default=RUNS / "submission", help="folder to write")
     _which(submit)
     report = commands.add_parser("report", help="tables and plots of all results")
-    report.add_argument("--results", type=Path, nargs="+", default=[RUNS / RESULTS], help="files of results")
-    report.add_argument("--output", type=Path, default=RUNS / "report", help="folder to write")
+    report.add_argument("--runs", type=Path, default=RUNS, help="folder of the run folders")
+    report.add_argument("--results", type=Path, nargs="+", help=f"files of results (default: {RESULTS} among the runs)")
+    report.add_argument("--output", type=Path, help="folder to write (default: report among the runs)")
     page = "a text in Markdown, such as docs/results.md, whose marked tables are made anew"
     report.add_argument("--page", type=Path, help=page)
     options = parser.parse_args()
-    options.results = options.results or options.runs / RESULTS
+    is_report = options.command == "report"
+    options.results = options.results or ([options.runs / RESULTS] if is_report else options.runs / RESULTS)
     return options
 
 
@@ -96,7 +98,7 @@ def main() -> None:
 
         if not found:
             raise UserError(f"{', '.join(map(str, files))}: no results.")
-        print(report.write(found, options.output))
+        print(report.write(found, options.output or options.runs / "report"))
         if options.page:
             report.fill(options.page, found)
         return
@@ -137,7 +139,9 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
             records.append(options.results, jobs.record_of(job, places, print))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # that ends the trainings, too
-    print(f"{len(wanted)} trainings, {len(wanted) - len(set(wanted) & set(todo))} of them done before", flush=True)
+    more = len(set(todo) - set(wanted))
+    done = f"{len(wanted)} trainings, {len(wanted) - (len(todo) - more)} of them done before"
+    print(done + (f"; {more} more that they need, by their own configs" if more else ""), flush=True)
     try:
         failed = runner.run_all(
             todo,

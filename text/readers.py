@@ -334,6 +334,8 @@ def bad_rows_error(path: Path, first: Sequence[tuple[int, str]], count: int, amo
         lines.append(f"... and {count - len(shown):,} more")
     if among_good:
         lines.append('inputs.on_bad_row "skip" leaves such rows out and counts them.')
+    elif format_named(path) is None:
+        lines.append('The name of the file tells no format; inputs.data_format does, such as "tsv" or "conll".')
     return UserError("\n  ".join(lines))
 
 
