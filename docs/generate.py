@@ -94,12 +94,13 @@ def _architecture(name: str, template: core.conf.JSON, configs: Mapping[Path, co
     """A section of the gallery: an architecture file and the documents of the configs that take it."""
     yield from (f"## {name}", "", template["description"], "", f"Paper: {template['paper']}.", "")
     changes = {config: document["architecture"].get("params", {}) for config, document in configs.items()}
+    yield from ("| Parameter | Default |", "| --- | --- |")
+    yield from (f"| `{key}` | `{json.dumps(value)}` |" for key, value in template["params"].items())
+    yield ""
     for config, changed in changes.items():
         link = config.relative_to(ROOT).as_posix()
         shown = ", ".join(f"`{key}` {json.dumps(value)}" for key, value in changed.items())
         yield f"- {_data(configs[config])}: [{link}](../{link}){f' with {shown}' if changed else ''}"
-    yield from ("", "| Parameter | Default |", "| --- | --- |")
-    yield from (f"| `{key}` | `{json.dumps(value)}` |" for key, value in template["params"].items())
     plain = min(changes, key=lambda config: len(changes[config]))
     layers = summary(checked(read_document(plain), str(plain), files=False))
     yield from ("", f"Layers, in {plain.relative_to(ROOT).as_posix()}:", "", "```", layers, "```", "")
