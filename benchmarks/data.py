@@ -51,7 +51,12 @@ def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()
 
 def _encoders(architecture: JSON) -> list[str]:
     """Where it names an encoder."""
-    return [place for place, _ in named_texts(architecture, "architecture") if place.endswith((".encoder", ".model"))]
+    return [place for place, _ in named_texts(architecture, "architecture") if is_encoder(place)]
+
+
+def is_encoder(place: str) -> bool:
+    """Whether this is where a layer names its encoder."""
+    return place.endswith((".encoder", ".model"))
 
 
 def named_texts(part: JSON, path: str = "") -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from benchmarks.data import data_overrides, encoder_overrides, find, named_texts
+from benchmarks.data import data_overrides, encoder_overrides, find, is_encoder, named_texts
 from core.conf import JSON
 from core.document import ROOT, composed, read_document
 from core.errors import UserError, did_you_mean, known_names
@@ -223,13 +223,22 @@ class Job:
         """The model and what was changed in it."""
         has_vectors = self.reads_words and self.model not in BASELINES and self.vectors != "glove"
         vectors = [f"{self.vectors} vectors"] if has_vectors else []
-        encoder = [f"encoder {Path(self.encoder or '').name}"] if self.uses_encoder else []
+        encoder = [f"encoder {Path(self.encoder or '').name}"] if self.uses_encoder and self._is_another else []
         return ", ".join([self.model, *vectors, *encoder, *self.changes])
 
     @property
     def uses_encoder(self) -> bool:
         """Whether the given encoder stands in its config, or in that of a teacher."""
         return any(job._encoders() for job in (self, *self.needs().values()))
+
+    @property
+    def _is_another(self) -> bool:
+        """Whether the given encoder is another than that of the configs, as far as its name tells."""
+        texts = named_texts(read_document(self.path, self.overrides())["architecture"])
+        named = {Path(text).name for place, text in texts if is_encoder(place) and not self.task.model_of(text)}
+        return any(name != Path(self.encoder or "").name for name in named) or any(
+            job._is_another for job in self.needs().values()
+        )
 
     def overrides(self) -> list[str]:
         """What makes its config another one, but for the encoder."""
@@ -248,10 +257,10 @@ class Job:
         for key in ("$schema", "model_description", "outputs"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
-        encoder = Path(self.encoder or "") / "config.json" if self._encoders() else None
+        encoder = Path(self.encoder or "") / "config.json" if self._encoders() and self._is_another else None
         more = [*self.overrides(), *(job.digest() for job in self.needs().values())]
         more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
-        return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
+        return blake2b(json.dumps([_said(document), more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
     def folder(self, places: Places) -> Path:
         """Its run; that of another version of the config is another one."""
@@ -295,3 +304,10 @@ class Job:
     def also(self, places: Places) -> dict[str, Path]:
         """The further files to score."""
         return {part: find(places.data, Path(name)) for part, name in self.task.also.items()}
+
+
+def _said(part: JSON) -> JSON:
+    """A part of a config without what is null: that is as if it were not said."""
+    if isinstance(part, dict):
+        return {key: _said(value) for key, value in part.items() if value is not None}
+    return [_said(value) for value in part] if isinstance(part, list) else part

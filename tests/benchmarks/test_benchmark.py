@@ -439,3 +439,8 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     page.write_text(before.replace("scores", "numbers"))
     code, _, err = door(*command, "--page", page)
     assert code == 2 and "<!-- table glue numbers on rte of bil* | x -->: names no table" in err
+
+
+def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant():
+    named, copied = Job(RTE, "student", 1), Job(RTE, "student", 1, encoder="/some/where/all-MiniLM-L6-v2")
+    assert copied.variant == named.variant == "student" and copied.digest() == named.digest()
