@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from block_zoo import PretrainedEncoder
 from block_zoo.embedding import Embedding
 from core.config import ExperimentConf
 from core.errors import UserError
@@ -16,7 +17,12 @@ from engine.encoder_vectors import EncoderVectors, give_vectors
 from engine.experiment import cache_folder
 from engine.warm_start import basis_of, start_from
 from model_zoo.graph import Model
+from text.encoder import InputEncoder
+from text.pieces import Pieces
 from text.vectors import load_vectors
+
+ALIKE = 0.9
+"""Share of the pieces that have the same ids in the tokenizer of the weights; some may have been added for a domain."""
 
 
 def load_pretrained(
@@ -45,8 +51,26 @@ def load_pretrained(
             model.embedding.load_vectors("word", torch.tensor(vectors), torch.tensor(found))  # type: ignore[operator, union-attr]
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
+    for block in model.blocks.values():
+        if isinstance(block, PretrainedEncoder):
+            _refuse_another_tokenizer(block.conf, encoder)
     for line in model.load_pretrained():
         say(line)
     if earlier is not None:
         for line in start_from(earlier, model, encoder, data.problem):
             say(line)
+
+
+def _refuse_another_tokenizer(conf: PretrainedEncoder.Conf, encoder: InputEncoder) -> None:
+    """UserError where the tokenizer gives other ids than that of the weights, as far as these bring their own."""
+    if conf.model is None or conf.tokenizer in (None, conf.model):
+        return
+    try:
+        own = Pieces.load(conf.model)
+    except UserError:
+        return
+    if (differing := encoder.pieces[str(conf.tokenizer)].disagreement(own)) > 1 - ALIKE:
+        sentence = (
+            f"{differing:.0%} of its pieces have other ids in that of {conf.model}, so it is not of these weights"
+        )
+        raise UserError(f"tokenizer {conf.tokenizer}: {sentence}.")

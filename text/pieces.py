@@ -69,6 +69,11 @@ class Pieces:
         """One more than the largest id."""
         return max(self._splits.get_vocab(with_added_tokens=True).values()) + 1
 
+    def disagreement(self, other: Self) -> float:
+        """The share of its pieces that have another id there, or none."""
+        own, theirs = (pieces._splits.get_vocab(with_added_tokens=True) for pieces in (self, other))
+        return sum(theirs.get(piece) != number for piece, number in own.items()) / len(own)
+
     @cached_property
     def frames(self) -> Frames:
         """The ids around one text and around two."""

@@ -265,3 +265,19 @@ def test_checkpointing_that_transformers_does_not_have_is_refused(door, task, tm
     code, _, err = door("train", "--conf_path", task.path, "--check")
     assert code == 2
     assert "architecture[0].conf: is of type albert, which has no gradient_checkpointing." in err
+
+
+def test_a_tokenizer_of_other_weights_is_refused(encoder, door, task, tmp_path):
+    """It has as many pieces, but other ids for them."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in encoder.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    kept = json.loads((other / "tokenizer.json").read_text())
+    ids = list(kept["model"]["vocab"].values())
+    kept["model"]["vocab"] = dict(zip(kept["model"]["vocab"], [*ids[:5], *ids[:4:-1]], strict=True))
+    (other / "tokenizer.json").write_text(json.dumps(kept))
+    encoding(task, encoder, tokenizer=str(other))
+    code, _, err = door("train", "--conf_path", task.path)
+    assert code == 2 and f"of its pieces have other ids in that of {encoder}, so it is not of these weights." in err
+    assert not task.run.exists()
