@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
         suite = commands.add_parser(name, help=about)
         suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
         named = (
-            "what the task's configs are called, such as bilstm minilm student, or all; or a baseline: majority random "
+            "what the task's configs are called, such as bilstm minilm student, or all; or a baseline: majority chance "
         )
         named += "bag_of_words word_overlap word_tag, or the trainer of transformers"
         suite.add_argument("--models", nargs="+", default=[usual], metavar="MODEL", help=named)
@@ -102,14 +102,14 @@ def main() -> None:
         if options.page:
             report.fill(options.page, found)
         return
-    from benchmarks.tasks import SUITES, Job, Places, chosen_models
+    from benchmarks.tasks import PEERS, SUITES, Job, Places, chosen_models
 
     places = Places(options.data, options.runs)
     if options.command == "submit":
         from benchmarks.submission import submit
 
-        if options.model == "all":
-            raise UserError("--model: a submission is of one model.")
+        if options.model in ("all", *PEERS):
+            raise UserError("--model: a submission is of one model that has a config.")
         (model,) = chosen_models(SUITES["glue"], [options.model])
         wanted = Job(SUITES["glue"][0], model, 1, options.vectors, tuple(options.changes), options.encoder)
         for line in submit(found, wanted, places, options.output):
@@ -129,12 +129,17 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     of_all = [(task, model, seed) for task in tasks for model in dict.fromkeys(models) for seed in seeds]
     wanted = [Job(*of_one, options.vectors, changes, options.encoder) for of_one in of_all]
     todo = runner.left_to_do(wanted, [] if options.here else known, places)
-    for job in {(job.task, job.model): job for job in todo}.values():  # a seed changes nothing in what can be wrong
+    for job in {
+        (job.task, job.model, job.changes): job for job in todo
+    }.values():  # a seed changes nothing in what can be wrong
         job.check(places)
     records.refuse_if_closed(options.results)
     if options.encoder and not any(job.uses_encoder for job in wanted):
         print(f"note: --encoder {options.encoder}: no model of these reads it.", file=sys.stderr)
+    if options.vectors != "glove" and not any(job.reads_words for job in wanted):
+        print(f"note: --vectors {options.vectors}: no model of these reads a file of vectors.", file=sys.stderr)
     if options.here:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started all in the background
         for job in todo:
             records.append(options.results, jobs.record_of(job, places, print))
         return

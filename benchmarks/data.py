@@ -44,8 +44,8 @@ def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -
 def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()) -> list[str]:
     """`--set` overrides that put `model` in the place of the encoder of a config, wherever it is named."""
     architecture = composed(conf_path, overrides)["architecture"]
-    is_encoder = isinstance(architecture, dict) and architecture["file"].startswith("encoder/")
-    places = ["architecture.params.model"] if is_encoder else _encoders(architecture)
+    is_file = isinstance(architecture, dict) and architecture["file"].startswith("encoder/")
+    places = ["architecture.params.model"] if is_file else _encoders(architecture)
     return [f"{place}={model}" for place in places]
 
 
@@ -91,6 +91,5 @@ def _absent(data: Path, wanted: Path) -> UserError:
     if not data.is_dir():
         return UserError(f"--data {data}: no such folder.")
     name = f"{wanted.parent.name}/{wanted.name}"
-    return UserError(
-        f"--data {data}: has no {name}. `python dataset/download.py glue wikiqa glove.6B` fetches what it may have."
-    )
+    fetched = "`python dataset/download.py glue wikiqa glove.6B` fetches these sets; others lie as configs name them"
+    return UserError(f"--data {data}: has no {name}. {fetched}.")

@@ -1,13 +1,13 @@
 """What our models are compared with: baselines that need no network, and the Trainer of transformers.
 
 majority      the share of each label (regression: the mean) for every row
-random        a random score for every row
+chance        a random score for every row
 bag_of_words  logistic regression (regression: ridge) over the words of all branches; multi-label: one for each label
 word_overlap  for two branches: logistic regression over how many different words they share
 word_tag      for tagging: the most frequent tag of each word in train, unknown words share one
 trainer       the encoder of a config, fine-tuned by transformers (benchmarks.finetuning); scores of dev only
 
-They read what a config of the task reads (`READERS` in benchmarks.tasks), and are fitted on the training rows.
+They read what a config of the task reads (`Task.path`), and are fitted on the training rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks import finetuning
+from benchmarks.tasks import TRAINER
 from core.errors import UserError
 from core.types import Scores
 from engine.data import Data, checked_scores, read_data, row_file
@@ -38,7 +39,7 @@ def peer_scores(name: str, experiment: Experiment, seed: int) -> tuple[Mapping[s
     data = read_data(experiment.conf, lambda _: None)
     rows = {"dev": data.valid, **_test_rows(experiment, data)}
     counts = {"train": len(data.train), **{part: len(own) for part, own in rows.items()}}
-    if name == "trainer":
+    if name == TRAINER:
         return {"dev": finetuning.trained(experiment, data, seed)}, counts
     answer = BASELINES[name](data, seed)
     metrics = checked_scores(experiment.conf, data.problem, experiment.source)
@@ -54,7 +55,7 @@ def majority(data: Data, _: int) -> Answer:
     return lambda rows: Decoded(np.repeat(np.asarray(constant)[None], len(rows), 0))
 
 
-def random_scores(data: Data, seed: int) -> Answer:
+def chance(data: Data, seed: int) -> Answer:
     """A random score for every row."""
     target_N, labels = _targets(data)
     random = np.random.default_rng(seed)
@@ -90,7 +91,7 @@ def word_tag(data: Data, _: int) -> Answer:
 
 BASELINES: Mapping[str, Callable[[Data, int], Answer]] = {
     "majority": majority,
-    "random": random_scores,
+    "chance": chance,
     "bag_of_words": bag_of_words,
     "word_overlap": word_overlap,
     "word_tag": word_tag,

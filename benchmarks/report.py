@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
@@ -13,13 +14,14 @@ from matplotlib.figure import Figure
 
 from benchmarks.plots import plots
 from benchmarks.records import Record
-from benchmarks.tables import KINDS, comma_separated, tables
+from benchmarks.tables import KINDS, MINUS, comma_separated, tables
 from benchmarks.tasks import SUITES, TITLES, chosen_tasks
 from core.errors import UserError
 from core.files import written_aside
 
 PAGE = Path(__file__).with_name("page.html")
-PLACE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+START = re.compile(r"^<!-- table .*-->$", re.MULTILINE)
+PLACE = re.compile(r"^(<!-- table (.+) -->\n)((?:(?!<!-- )[^\n]*\n)*)(<!-- end -->)$", re.MULTILINE)
 WANTED = re.compile(
     r"(?P<suite>\w+) (?P<kind>scores|differences|costs)(?: on (?P<tasks>.+?))?(?: of (?P<variants>.+))?"
 )
@@ -42,11 +44,25 @@ def filled(text: str, records: Sequence[Record]) -> str:
         if wanted is None or wanted["suite"] not in SUITES:
             raise UserError(f"<!-- table {place[2]} -->: names no table: SUITE scores|differences|costs on ... of ...")
         patterns = [pattern.strip() for pattern in (wanted["variants"] or "*").split("|")]
-        tasks = chosen_tasks(wanted["suite"], (wanted["tasks"] or "").split())
-        known = [record for record in records if record.suite == wanted["suite"]]
-        shown = [one for one in known if any(fnmatch(one.variant, pattern) for pattern in patterns)]
-        return f"{place[1]}{KINDS[wanted['kind']](wanted['suite'], tasks, shown).markdown()}\n{place[3]}"
+        try:
+            tasks = chosen_tasks(wanted["suite"], (wanted["tasks"] or "").split())
+        except UserError as error:
+            raise UserError(f"<!-- table {place[2]} -->: {str(error).removeprefix('--tasks: ')}") from error
 
+        def is_wanted(variant: str) -> bool:
+            return any(fnmatch(variant, pattern) for pattern in patterns)
+
+        known = [record for record in records if record.suite == wanted["suite"]]
+        shown = known if wanted["kind"] == "differences" else [one for one in known if is_wanted(one.variant)]
+        made = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
+        if wanted["kind"] == "differences":
+            made = replace(made, rows=[row for row in made.rows if is_wanted(row[0].partition(MINUS)[0])])
+        if not made.rows or not shown:
+            raise UserError(f"<!-- table {place[2]} -->: there are no such results.")
+        return f"{place[1]}{made.markdown()}\n{place[4]}"
+
+    if len(PLACE.findall(text)) != len(START.findall(text)):
+        raise UserError("<!-- table ... -->: stands on a line of its own, and ends with a line <!-- end -->.")
     return PLACE.sub(table, text)
 
 

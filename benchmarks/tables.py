@@ -11,7 +11,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.records import Record
-from benchmarks.tasks import SUITES, TITLES, Task
+from benchmarks.tasks import PEERS, SUITES, TITLES, Task
 from core.document import ROOT
 from core.errors import UserError
 
@@ -26,6 +26,7 @@ SUITE_TITLES = {
     "queries": "Query classifier",
     "distillation": "Distillation",
 }
+MINUS = " − "
 Column = tuple[Task, str, str]
 """Task, part of its rows, metric."""
 
@@ -107,17 +108,18 @@ def differences(suite: str, tasks: Sequence[Task], records: Sequence[Record]) ->
     records, columns = _of_tasks(tasks, records)
     rows = []
     for variant, own in variants(records).items():
-        pairs = [(record, other) for record in own if (other := rival(record, records))]
-        if pairs:
+        found = [(record, other) for record in own if (other := rival(record, records))]
+        for name in dict.fromkeys(other.variant for _, other in found):
+            pairs = [(record, other) for record, other in found if other.variant == name]
             cells = [_spread(list(_differences(pairs, column)), "+") for column in columns]
-            rows.append([f"{variant} − {pairs[0][1].variant}", str(len({one.seed for one, _ in pairs})), *cells])
+            rows.append([f"{variant}{MINUS}{name}", str(len({one.seed for one, _ in pairs})), *cells])
     header = ["By seed", "Seeds", *map(_column_title, columns)]
     return Table(f"{_title(suite, tasks)}: differences, %", header, rows)
 
 
 def rival(record: Record, records: Sequence[Record]) -> Record | None:
-    """What a model is to beat, with the same seed: of a student the same model without a teacher, of what several
-    teachers are made use of their average. None for others, and where it is not there.
+    """What a model is to beat, with the same seed: for a student the same model without a teacher, in the
+    suite of distillation the student of the average for all others. None for others, and where it is not there.
 
     Of several variants of it the one that has most in common.
     """
@@ -125,7 +127,7 @@ def rival(record: Record, records: Sequence[Record]) -> Record | None:
         name = "bilstm_attention" if record.model == "student" else None
     else:
         name = "average_encoder" if record.model.endswith("_encoder") else "average"
-    if name is None or record.model == name or record.model.startswith("teacher_"):
+    if name is None or record.model in (name, *PEERS) or record.model.startswith("teacher_"):
         return None
     own = set(record.variant.split(", ")[1:])
     alike = [one for one in records if (one.model, one.task, one.seed) == (name, record.task, record.seed)]
@@ -238,7 +240,7 @@ def _values(records: Sequence[Record], column: Column) -> list[float]:
 def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
     """What the numbers come from: configs, rows of each task, machines."""
     patterns = dict.fromkeys(f"`{task.config('*').relative_to(ROOT)}`" for task in tasks)
-    yield f"* is the model in {', '.join(patterns)}"
+    yield f"`*` is the model in {', '.join(patterns)}"
     for name in dict.fromkeys(record.task for record in records):
         rows = next(record.rows for record in records if record.task == name)
         yield f"{TITLES[name]}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
 from benchmarks.data import data_overrides, encoder_overrides, find, is_encoder, named_texts
+from block_zoo import BLOCKS
 from core.conf import JSON
 from core.document import ROOT, composed, read_document
 from core.errors import UserError, did_you_mean, known_names
@@ -30,7 +31,7 @@ WORD_VECTORS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """A data set with its published metrics; the first of them chooses the epoch."""
+    """A data set with its published metrics; the first of them chooses the epoch, where a config says nothing else."""
 
     suite: str
     name: str
@@ -45,7 +46,7 @@ class Task:
     reads: str = "bilstm"
     """The model whose config says for those without one how the data is read."""
     fine_tunes: str = "minilm"
-    """The model that is a fine-tuned encoder."""
+    """The model that is a fine-tuned encoder, if there is one."""
     teacher_seed: int | None = None
     """The seed of all teachers; if not said, each student has teachers of its own seed."""
 
@@ -55,6 +56,11 @@ class Task:
     def config(self, model: str) -> Path:
         """The config of a model on this task."""
         return ROOT / "configs" / (self.configs or f"{self.suite}/{self.name}_*.json").replace("*", model)
+
+    def path(self, model: str) -> Path:
+        """The config of a model, or the one whose data and settings a peer takes."""
+        of_peers = {TRAINER: self.fine_tunes, **dict.fromkeys(BASELINES, self.reads)}
+        return self.config(of_peers.get(model, model))
 
     def models(self) -> list[str]:
         """Those that have a config."""
@@ -67,7 +73,7 @@ class Task:
         return _models_by_run(self).get(run)
 
 
-BASELINES = ("majority", "random", "bag_of_words", "word_overlap", "word_tag")
+BASELINES = ("majority", "chance", "bag_of_words", "word_overlap", "word_tag")
 TRAINER = "trainer"
 PEERS = (*BASELINES, TRAINER)
 """What models are compared with (see benchmarks.peers): they have no config of their own."""
@@ -84,7 +90,8 @@ def _distillation(name: str, title: str, metrics: Sequence[str], changes: Mappin
         *(f"inputs.{key}={json.dumps(value)}" for key, value in changes.items()),
         f"metrics={json.dumps(metrics)}",
     )
-    return Task("distillation", name, title, metrics, {}, "distillation/mrpc/*.json", wanted, teacher_seed=1)
+    configs, peers = "distillation/mrpc/*.json", ("student", "teacher_pooler")
+    return Task("distillation", name, title, metrics, {}, configs, wanted, *peers, teacher_seed=1)
 
 
 SUITES: Mapping[str, Sequence[Task]] = {
@@ -107,7 +114,7 @@ SUITES: Mapping[str, Sequence[Task]] = {
     "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa"),),
     "queries": (
         Task(
-            "queries", "query", "Query classifier", ("auc", "rmse"), {}, "distillation/query_*.json", (), "classifier"
+            "queries", "query", "Query classifier", ("rmse", "auc"), {}, "distillation/query_*.json", (), "classifier"
         ),
     ),
     "distillation": (
@@ -171,6 +178,8 @@ def chosen_models(tasks: Sequence[Task], names: Sequence[str]) -> list[str]:
         return common
     for name in names:
         for task in tasks:
+            if name in PEERS and not task.path(name).exists():
+                raise UserError(f"--models: nothing says how {name} would read {task}.")
             if name not in (*task.models(), *PEERS):
                 hint = did_you_mean(name, task.models()) or known_names(task.models())
                 raise UserError(f"--models: there is no config of '{name}' for {task}.{hint}")
@@ -209,8 +218,7 @@ class Job:
     @property
     def path(self) -> Path:
         """Its config, or the one whose data and settings a peer takes."""
-        of_peers = {TRAINER: self.task.fine_tunes, **dict.fromkeys(BASELINES, self.task.reads)}
-        return self.task.config(of_peers.get(self.model, self.model))
+        return self.task.path(self.model)
 
     @property
     def reads_words(self) -> bool:
@@ -242,8 +250,11 @@ class Job:
 
     def overrides(self) -> list[str]:
         """What makes its config another one, but for the encoder."""
-        vectors = "random" if self.model in BASELINES else self.vectors  # a baseline has no use for them
-        return [*self.task.changes, *(WORD_VECTORS[vectors] if self.reads_words else ()), *self.changes]
+        vectors = list(WORD_VECTORS[self.vectors] if self.reads_words else ())
+        if self.model in BASELINES:  # they have no use for any
+            params = composed(self.path)["architecture"].get("params", {})
+            vectors = [*WORD_VECTORS["random"], *(["architecture.params.init=null"] if "init" in params else [])]
+        return [*self.task.changes, *vectors, *self.changes]
 
     def _encoders(self) -> list[str]:
         """The overrides that put the encoder into the config."""
@@ -257,10 +268,11 @@ class Job:
         for key in ("$schema", "model_description", "outputs"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
+        document["architecture"] = list(map(_said, document["architecture"]))
         encoder = Path(self.encoder or "") / "config.json" if self._encoders() and self._is_another else None
         more = [*self.overrides(), *(job.digest() for job in self.needs().values())]
         more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
-        return blake2b(json.dumps([_said(document), more], sort_keys=True).encode(), digest_size=6).hexdigest()
+        return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
     def folder(self, places: Places) -> Path:
         """Its run; that of another version of the config is another one."""
@@ -306,8 +318,10 @@ class Job:
         return {part: find(places.data, Path(name)) for part, name in self.task.also.items()}
 
 
-def _said(part: JSON) -> JSON:
-    """A part of a config without what is null: that is as if it were not said."""
-    if isinstance(part, dict):
-        return {key: _said(value) for key, value in part.items() if value is not None}
-    return [_said(value) for value in part] if isinstance(part, list) else part
+def _said(layer: JSON) -> JSON:
+    """A layer without the settings that it would have anyway."""
+    if not isinstance(layer, dict) or layer.get("layer") not in BLOCKS:
+        return layer
+    usual = {field.name: field.default for field in fields(BLOCKS[layer["layer"]].Conf)}  # type: ignore[attr-defined]
+    conf = {key: value for key, value in (layer.get("conf") or {}).items() if value != usual.get(key, MISSING)}
+    return {**layer, "conf": conf}

@@ -225,7 +225,7 @@ class PretrainedEncoder(Block):
             if kind not in ("hidden", "attention") or not number.isdigit():
                 return ""
             kept = f"{len(self.kept)} of {self.settings.num_hidden_layers} layers are kept"
-            return f" {kept}, their states are {kind}.1 to {kind}.{len(self.kept)}."
+            return f" {kept}: it has {kind}.{int(kind == 'attention')} to {kind}.{len(self.kept)}."
 
         @property
         def positions(self) -> int:
@@ -478,7 +478,8 @@ def _reads_forward(settings: Any) -> bool:
     """Whether each piece sees only those before it, as far as transformers tells: such models fill no masks."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-    return type(settings) in MODEL_FOR_CAUSAL_LM_MAPPING and type(settings) not in MODEL_FOR_MASKED_LM_MAPPING
+    is_generator = type(settings) in MODEL_FOR_CAUSAL_LM_MAPPING and type(settings) not in MODEL_FOR_MASKED_LM_MAPPING
+    return is_generator and settings.model_type not in ("xlnet", "bert-generation")
 
 
 def _pooler(conf: PretrainedEncoder.Conf) -> dict[str, bool]:

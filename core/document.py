@@ -51,14 +51,17 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
 
 
 def _check_branches(document: JSON, file: str, source: Path) -> None:
-    """ConfigError where the layers of an architecture file read branches that the config does not have."""
+    """ConfigError where the layers of an architecture file read no branch of the config, but others."""
     inputs, layers = document.get("inputs"), document["architecture"]
     own = inputs.get("model_inputs") if isinstance(inputs, dict) else None
-    sound = [layer for layer in layers if isinstance(layer, dict) and isinstance(layer.get("inputs"), list)]
-    addresses = [address for layer in sound for address in layer["inputs"] if isinstance(address, str)]
-    read = dict.fromkeys(address.partition(".")[0] for address in addresses)
-    branches = [name for name in read if name not in {layer.get("layer_id") for layer in sound}]
-    if isinstance(own, dict) and not own.keys() >= {*branches}:
+    sound = [layer for layer in layers if isinstance(layer, dict)]
+    ids = [layer.get("layer_id") for layer in sound]
+    lists = [layer["inputs"] for layer in sound if isinstance(layer.get("inputs"), list)]
+    read = dict.fromkeys(
+        address.partition(".")[0] for inputs in lists for address in inputs if isinstance(address, str)
+    )
+    branches = [name for name in read if name not in ids]
+    if isinstance(own, dict) and own and branches and own.keys().isdisjoint(branches):
         sentence = f"{file} reads the branches {', '.join(branches)}, but these are {', '.join(own)}. Name them so, or"
         raise ConfigError(str(source), [Finding("inputs.model_inputs", f"{sentence} change architecture.params.")])
 

@@ -75,7 +75,10 @@ class RunEncoder:
 def settings_of(name: str) -> JSON:
     """The settings of an encoder of transformers, or of one that a run has trained. UserError where there is none."""
     run = RunEncoder.named(name)
-    return encoder_config(name) if run is None else run.conf["config"]
+    if run is None:
+        return encoder_config(name)
+    run.refuse_if_untrained()
+    return run.conf["config"]
 
 
 def weight_files(name: str) -> list[Path]:

@@ -43,9 +43,7 @@ class Processes:
     def __str__(self) -> str:
         accelerator = self.accelerator
         precision = {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
-        is_slow = precision == "bf16" and accelerator.device.type == "cpu" and not torch.cpu._is_amx_tile_supported()
-        note = " (slower than fp32 on this CPU)" if is_slow else ""
-        return f"{self.count} process{'es' * (self.count > 1)}, {accelerator.device.type}, {precision}{note}"
+        return f"{self.count} process{'es' * (self.count > 1)}, {accelerator.device.type}, {precision}"
 
     def share(self, batch: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, float]:
         """The rows of a batch that this process reads, and their share of the gradient.

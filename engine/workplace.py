@@ -68,12 +68,12 @@ def make_workplace(
     alone = -1 - np.arange(sum(len(part.rows.lengths) for part in sets[1:]))  # a row without target is its own group
     firsts = np.cumsum([0, *(len(part.rows.lengths) for part in sets)])
 
-    read = [read_lengths(model.steps, part.rows) for part in sets]
+    lengths_of_sets = [read_lengths(model.steps, part.rows) for part in sets]
 
     @functools.lru_cache(maxsize=1)
     def batches_of(epoch: int) -> list[np.ndarray]:
         size, found = training.batch_size * processes.count, []
-        for first, part, lengths in zip(firsts, sets, read, strict=False):
+        for first, part, lengths in zip(firsts, sets, lengths_of_sets, strict=False):
             if training.batch_tokens is not None:
                 made = batches_of_tokens(lengths, training.batch_tokens * processes.count, training.seed, epoch)
             elif groups is None or part is not sets[0]:

@@ -59,14 +59,15 @@ class DecodedSpans(DecodedArrays):
 
 @dataclass(frozen=True)
 class DecodedAnswers:
-    """Of N rows the best span: its text, the characters where it begins and ends, its probability, and by how much the
-    score of "no answer" is higher than that of the span. `n_best` are the best answers with their probabilities.
+    """Of N rows the best span: its text, the characters where it begins and ends, its probability, that of "no answer",
+    and by how much the score of that is higher. `n_best` are the best answers with their probabilities.
     """
 
     texts: Sequence[str]
     starts: np.ndarray
     ends: np.ndarray
     confidence: np.ndarray
+    none_confidence: np.ndarray
     no_answer: np.ndarray
     n_best: Sequence[Sequence[tuple[str, float]]]
 
@@ -211,16 +212,17 @@ class ReadingComprehension(Problem):
         starts_NK = spans.values[firsts[:, None] + np.where(real_NK, best.starts, 0), 0]
         ends_NK = spans.values[firsts[:, None] + np.where(real_NK, best.ends, 0), 1]
         confidence_NK = np.exp(best.scores - best.norms[:, None])
+        none_N = np.exp(best.nulls - best.norms)
         passages = kept[TEXT].texts()
         texts = [text[start:end] for text, start, end in zip(passages, starts_NK[:, 0], ends_NK[:, 0], strict=True)]
         n_best = []
         for row, text in enumerate(passages if self.conf.n_best > 1 else ()):
             found = zip(starts_NK[row], ends_NK[row], confidence_NK[row].tolist(), real_NK[row], strict=True)
             answers = [(text[start:end], confidence) for start, end, confidence, real in found if real]
-            none = [("", float(np.exp(best.nulls[row] - best.norms[row])))] if self.conf.unanswerable else []
+            none = [("", float(none_N[row]))] if self.conf.unanswerable else []
             n_best.append(sorted([*answers, *none], key=lambda answer: -answer[1]))
         no_answer = best.nulls - best.scores[:, 0]
-        return DecodedAnswers(texts, starts_NK[:, 0], ends_NK[:, 0], confidence_NK[:, 0], no_answer, n_best)
+        return DecodedAnswers(texts, starts_NK[:, 0], ends_NK[:, 0], confidence_NK[:, 0], none_N, no_answer, n_best)
 
     def tune(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> None:
         """The threshold of no answer with the highest f1: find_best_thresh of SQuAD 2.0's script."""
@@ -299,7 +301,7 @@ class ReadingComprehension(Problem):
             named = ([{"text": text, "confidence": share} for text, share in answers] for answers in decoded.n_best)
             return [json.dumps(answers, ensure_ascii=False) for answers in named]
         if field == "confidence":  # of what is given, so where that is no answer, of that
-            return (np.where(self._is_none(decoded), np.exp(decoded.no_answer), 1.0) * decoded.confidence).tolist()
+            return np.where(self._is_none(decoded), decoded.none_confidence, decoded.confidence).tolist()
         values = {"start": decoded.starts, "end": decoded.ends}.get(field, getattr(decoded, field, None))
         return values.tolist()  # type: ignore[union-attr]
 

@@ -91,7 +91,7 @@ class Standard:
             loss = self._loss(batch, share)
             if number == 0:
                 place.optimizer.zero_grad()  # just before backward: it gets the same memory again, still in the caches
-            earlier = [_clone(weight.grad) for weight in place.vectors] if number and place.conf.adversarial else []
+            earlier = [_clone(vector.grad) for vector in place.vectors] if number and place.conf.adversarial else []
             accelerator.backward(loss if part == 1 else loss * part)
             if place.conf.adversarial:
                 with attacked(place.vectors, place.conf.adversarial, earlier):

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from benchmarks.jobs import bootstrap, train_to_the_end
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
-from benchmarks.tasks import SUITES, Job, Places, chosen_models, chosen_tasks
+from benchmarks.tasks import BASELINES, PEERS, SUITES, Job, Places, _said, chosen_models, chosen_tasks
+from block_zoo import Linear
 from core.config import InputsConf
 from core.document import composed
 from core.errors import UserError
@@ -99,7 +100,7 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
         ),
         (["glue", "--data", "absent"], "--data absent: no such folder."),
         (["glue", "--models", "all", "cnn"], "--models: 'all' stands alone."),
-        (["submit", "--model", "all"], "--model: a submission is of one model."),
+        (["submit", "--model", "all"], "--model: a submission is of one model that has a config."),
         (["glue", "--tasks", "rtee"], "--tasks: glue has no 'rtee'. Did you mean 'rte'?"),
         (
             ["glue", "--tasks", "rte", "--models", "bilstn"],
@@ -302,7 +303,7 @@ def test_jobs_are_spread_over_the_devices(tmp_path):
 def test_interrupted_it_stops_its_trainings(tmp_path):
     """Two processes stand in for trainings; when the second has ended, which waits for the first, Ctrl-C comes."""
     started, ended = tmp_path / "started", tmp_path / "ended"
-    touch = "import pathlib, time\ntry:\n  pathlib.Path({!r}).touch()\n  time.sleep(60)\n"
+    touch = "import pathlib, signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\ntry:\n  pathlib.Path({!r}).touch()\n  time.sleep(60)\n"
     touch += "except KeyboardInterrupt:\n  pathlib.Path({!r}).touch()"
     wait = "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.05)"
     works = {"bilstm": touch.format(str(started), str(ended)), "cnn": wait.format(str(started))}
@@ -377,11 +378,13 @@ def test_methods_are_set_against_the_average_with_the_same_seed_and_encoder():
     found = [of("average, encoder a", seed, 0.5 + seed / 100) for seed in (1, 2)]
     found += [of("average, encoder a, training_params.max_epoch=1", seed, 0.1) for seed in (1, 2)]
     found += [of("rl_kd, encoder a, trainer.conf.reward=2", seed, 0.55 + seed / 50) for seed in (1, 2, 3)]
+    found += [of("average", 3, 0.5)]  # of another encoder: not the same rival
     found += [of("teacher_mean, encoder a", 1, 0.9), of("rl_kd_encoder, encoder a", 1, 0.9)]
     task = next(task for task in SUITES["distillation"] if task.name == "rte")
     table = tables.differences("distillation", [task], found)
     assert [row[:3] for row in table.rows] == [
-        ["rl_kd, encoder a, trainer.conf.reward=2 − average, encoder a", "2", "+6.5 ± 0.7"]
+        ["rl_kd, encoder a, trainer.conf.reward=2 − average, encoder a", "2", "+6.5 ± 0.7"],
+        ["rl_kd, encoder a, trainer.conf.reward=2 − average", "1", "+11.0"],
     ]
 
 
@@ -436,11 +439,41 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     assert text.startswith("Before.\n<!-- table glue") and text.endswith("\n<!-- end -->\nBetween.\n")
     assert "| bilstm | 1 | 50.0 |" in text and "cnn" not in text and "old" not in text
     assert "`configs/glue/rte_*.json`" in text
-    page.write_text(before.replace("scores", "numbers"))
-    code, _, err = door(*command, "--page", page)
-    assert code == 2 and "<!-- table glue numbers on rte of bil* | x -->: names no table" in err
+    for old, new, said in [
+        ("scores", "numbers", "<!-- table glue numbers on rte of bil* | x -->: names no table"),
+        ("of bil*", "of bert*", "<!-- table glue scores on rte of bert* | x -->: there are no such results."),
+        ("on rte", "on rtee", "<!-- table glue scores on rtee of bil* | x -->: glue has no 'rtee'."),
+        ("<!-- end -->\n", "", "ends with a line <!-- end -->"),
+    ]:
+        page.write_text(before.replace(old, new))
+        code, _, err = door(*command, "--page", page)
+        assert code == 2 and said in err
+        assert page.read_text() == before.replace(old, new)
 
 
 def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant():
     named, copied = Job(RTE, "student", 1), Job(RTE, "student", 1, encoder="/some/where/all-MiniLM-L6-v2")
     assert copied.variant == named.variant == "student" and copied.digest() == named.digest()
+
+
+def test_every_model_and_peer_of_every_task_is_a_job_and_no_name_means_two_things():
+    from benchmark import COMMANDS
+    from benchmarks.peers import BASELINES as ANSWERED
+
+    assert list(ANSWERED) == list(BASELINES) and COMMANDS.keys() == SUITES.keys() == tables.SUITE_TITLES.keys()
+    for task in [task for tasks in SUITES.values() for task in tasks]:
+        assert set(PEERS).isdisjoint(task.models()), task
+        for model in [*task.models(), *(peer for peer in PEERS if task.path(peer).exists())]:
+            assert len(Job(task, model, 1).digest()) == 12
+        assert task.path("majority").exists()
+    with pytest.raises(UserError, match="nothing says how trainer would read conll2003"):
+        chosen_models(SUITES["tagging"], ["trainer"])
+
+
+def test_settings_that_a_layer_has_anyway_make_no_other_config():
+    plain = Job(RTE, "bilstm", 1)
+    assert Job(RTE, "bilstm", 1, changes=("architecture.params.dropout=0.9",)).digest() != plain.digest()
+    usual = {field.name: field.default for field in fields(Linear.Conf)}
+    assert usual["activation"] is not None  # null is something else there
+    conf = {"hidden_dim": 3, "activation": None, "batch_norm": usual["batch_norm"]}
+    assert _said({"layer": "Linear", "conf": conf})["conf"] == {"hidden_dim": 3, "activation": None}

@@ -121,3 +121,13 @@ def test_merging_leaves_its_arguments_alone():
     assert merged(base, overlay) == {"a": {"b": 1, "c": 2}}
     assert base == {"a": {"b": 1}}
     assert overlay == {"a": {"c": 2}}
+
+
+def test_branches_under_other_names_than_an_architecture_reads_are_said_as_such(tmp_path):
+    path = tmp_path / "config.json"
+    named = {"file": "matching/bilstm.json"}
+    path.write_text(json.dumps({"inputs": {"model_inputs": {"premise": ["a"], "other": ["b"]}}, "architecture": named}))
+    with pytest.raises(ConfigError, match="reads the branches question, answer, but these are premise, other"):
+        read_document(path)
+    path.write_text(json.dumps({"inputs": {"model_inputs": {"question": ["a"]}}, "architecture": named}))
+    assert read_document(path)["architecture"]  # what is wrong here stands among all other problems

@@ -183,3 +183,12 @@ def test_the_encoder_may_be_one_that_a_run_has_trained(task, folder, door):
     ids = AutoTokenizer.from_pretrained(folder)("red", return_tensors="pt")["input_ids"]
     with torch.no_grad():
         torch.testing.assert_close(found, block.encoder(ids).last_hidden_state[0, 1:-1].mean(0))
+
+
+def test_a_run_that_has_not_been_trained_to_its_end_gives_no_vectors(words, folder, door, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    settings = {"model": str(folder), "tokenizer": str(folder), "config": {"model_type": "bert", "hidden_size": 16}}
+    run.begin({"architecture": [{"layer_id": "encoder", "layer": "PretrainedEncoder", "conf": settings}]})
+    words.config["architecture"][0]["conf"]["word"]["init"] = {"encoder": str(run.path)}
+    code, _, err = door("train", "--conf_path", words.path, "--check")
+    assert code == 2 and f"init: encoder {run.path}: has no model" in err

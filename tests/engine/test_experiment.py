@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +17,22 @@ ARCHITECTURES = sorted((ROOT / "model_zoo").rglob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def trained_encoder(tmp_path_factory):
-    """The working folder has the run of the teacher whose layers some students begin with."""
+def folder_of_teacher(tmp_path_factory):
+    """A folder that has the run of the teacher whose layers some students begin with."""
     path = ROOT / "configs/distillation/mrpc/teacher_pooler.json"
     experiment = checked(read_document(path), str(path), files=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("trained"))
-        run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
-        run.begin(experiment.document())
-        run.write_weights({})
-        run.write_json(SCORES, {FINISHED: True})
-        yield
+    folder = tmp_path_factory.mktemp("trained")
+    run = RunFolder(folder / experiment.conf.outputs.save_base_dir)
+    run.begin(experiment.document())
+    run.write_weights({})
+    run.write_json(SCORES, {FINISHED: True})
+    return folder
+
+
+@pytest.fixture
+def trained_encoder(folder_of_teacher, monkeypatch):
+    """That folder is the working one."""
+    monkeypatch.chdir(folder_of_teacher)
 
 
 def findings(config) -> list[str]:
