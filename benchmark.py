@@ -129,9 +129,8 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     of_all = [(task, model, seed) for task in tasks for model in dict.fromkeys(models) for seed in seeds]
     wanted = [Job(*of_one, options.vectors, changes, options.encoder) for of_one in of_all]
     todo = runner.left_to_do(wanted, [] if options.here else known, places)
-    for job in {
-        (job.task, job.model, job.changes): job for job in todo
-    }.values():  # a seed changes nothing in what can be wrong
+    but_for_seeds = {(job.task, job.model, job.changes): job for job in todo}  # which change nothing that can be wrong
+    for job in but_for_seeds.values():
         job.check(places)
     records.refuse_if_closed(options.results)
     if options.encoder and not any(job.uses_encoder for job in wanted):

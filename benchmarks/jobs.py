@@ -26,18 +26,18 @@ DRAWS = 400
 """Times that the rows of a part are drawn again."""
 
 
-def train_to_the_end(experiment: Experiment, say: Callable[[str], None], force: bool = False) -> RunFolder:
+def train_to_the_end(experiment: Experiment, say: Callable[[str], None]) -> RunFolder:
     """The finished run of a config: trained, taken up again where it was interrupted, or as it lies there."""
     run = RunFolder(Path(experiment.conf.outputs.save_base_dir))
-    if force or not run.is_finished:
-        begun = (run / STATE).exists() and not force
+    if not run.is_finished:
+        begun = (run / STATE).exists()
         train(experiment, say, force=not begun, resume=begun)
     return run
 
 
 def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     """Train, score and measure. UserError for what the config, the data or the machine refuse."""
-    experiment, start = job.experiment(places), time.perf_counter()
+    experiment = job.experiment(places)
     measured = _of_peer(job, experiment) if job.model in PEERS else _of_run(job, experiment, places, say)
     return Record(
         suite=job.task.suite,
@@ -47,7 +47,7 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
         seed=job.seed,
         config=job.digest(),
         machine=this_machine(),
-        **({"seconds": round(time.perf_counter() - start, 1)} | measured),
+        **measured,
     )
 
 
@@ -55,8 +55,10 @@ def _of_peer(job: Job, experiment: Experiment) -> dict[str, Any]:
     """What a record says of a peer."""
     from benchmarks.peers import peer_scores  # late: scikit-learn's models are seldom needed
 
+    start = time.perf_counter()
     scores, rows = peer_scores(job.model, experiment, job.seed)
-    return {"scores": {part: _finite(own) for part, own in scores.items()}, "rows": rows}
+    seconds = round(time.perf_counter() - start, 1)
+    return {"scores": {part: _finite(own) for part, own in scores.items()}, "rows": rows, "seconds": seconds}
 
 
 def _of_run(job: Job, experiment: Experiment, places: Places, say: Callable[[str], None]) -> dict[str, Any]:

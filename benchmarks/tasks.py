@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from benchmarks.data import data_overrides, encoder_overrides, find, is_encoder, named_texts
 from block_zoo import BLOCKS
@@ -41,8 +42,10 @@ class Task:
     """Further files to score, below the folder of the data: name of the part -> file."""
     configs: str = ""
     """Where those of its models lie below configs, such as glue/rte_*.json, which is what it is if not said."""
+    data: str = ""
+    """The config below configs whose files, columns and labels they take, where they are written for another set."""
     changes: Sequence[str] = ()
-    """What the task changes in them, where they are written for another one."""
+    """What else the task changes in them."""
     reads: str = "bilstm"
     """The model whose config says for those without one how the data is read."""
     fine_tunes: str = "minilm"
@@ -61,6 +64,12 @@ class Task:
         """The config of a model, or the one whose data and settings a peer takes."""
         of_peers = {TRAINER: self.fine_tunes, **dict.fromkeys(BASELINES, self.reads)}
         return self.config(of_peers.get(model, model))
+
+    def overrides(self) -> list[str]:
+        """What makes their configs ones of this task."""
+        inputs = composed(ROOT / "configs" / self.data)["inputs"] if self.data else {}
+        given = [key for key in ("data_paths", "file_header", "labels") if key in inputs]
+        return [*(f"inputs.{key}={json.dumps(inputs[key])}" for key in given), *self.changes]
 
     def models(self) -> list[str]:
         """Those that have a config."""
@@ -84,14 +93,11 @@ def _models_by_run(task: Task) -> Mapping[str, str]:
     return {composed(task.config(model))["outputs"]["save_base_dir"]: model for model in task.models()}
 
 
-def _distillation(name: str, title: str, metrics: Sequence[str], changes: Mapping[str, JSON]) -> Task:
+def _distillation(name: str, title: str, metrics: Sequence[str], **more: Any) -> Task:
     """A set for the students of configs/distillation/mrpc."""
-    wanted = (
-        *(f"inputs.{key}={json.dumps(value)}" for key, value in changes.items()),
-        f"metrics={json.dumps(metrics)}",
-    )
-    configs, peers = "distillation/mrpc/*.json", ("student", "teacher_pooler")
-    return Task("distillation", name, title, metrics, {}, configs, wanted, *peers, teacher_seed=1)
+    of_all: dict[str, Any] = {"configs": "distillation/mrpc/*.json", "reads": "student", "fine_tunes": "teacher_pooler"}
+    changes = (*more.pop("changes", ()), f"metrics={json.dumps(metrics)}")
+    return Task("distillation", name, title, metrics, **of_all, **more, changes=changes, teacher_seed=1)
 
 
 SUITES: Mapping[str, Sequence[Task]] = {
@@ -114,43 +120,29 @@ SUITES: Mapping[str, Sequence[Task]] = {
     "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa"),),
     "queries": (
         Task(
-            "queries", "query", "Query classifier", ("rmse", "auc"), {}, "distillation/query_*.json", (), "classifier"
+            "queries",
+            "query",
+            "Query classifier",
+            ("rmse", "auc"),
+            configs="distillation/query_*.json",
+            reads="classifier",
         ),
     ),
     "distillation": (
-        _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc"), {}),
-        _distillation(
-            "rte",
-            "RTE",
-            ("accuracy", "auc"),
-            {
-                "data_paths": {"train_data_path": "RTE/train.tsv", "valid_data_path": "RTE/dev.tsv"},
-                "file_header": {"first": "sentence1", "second": "sentence2", "label": "label"},
-                "labels": ["entailment", "not_entailment"],
-            },
-        ),
-        _distillation(
-            "qnli",
-            "QNLI",
-            ("accuracy", "auc"),
-            {
-                "data_paths": {"train_data_path": "QNLI/train.tsv", "valid_data_path": "QNLI/dev.tsv"},
-                "file_header": {"first": "question", "second": "sentence", "label": "label"},
-                "labels": ["entailment", "not_entailment"],
-            },
-        ),
+        _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc")),
+        _distillation("rte", "RTE", ("accuracy", "auc"), data="parts/glue/rte.json"),
+        _distillation("qnli", "QNLI", ("accuracy", "auc"), data="parts/glue/qnli.json"),
         _distillation(
             "wikiqa",
             "WikiQA",
             ("auc", "map", "mrr"),
-            {
-                "data_paths": {
-                    f"{part}_data_path": f"WikiQA/WikiQA-{name}.tsv"
-                    for part, name in {"train": "train", "valid": "dev", "test": "test"}.items()
-                },
-                "file_header": {"group": "QuestionID", "first": "Question", "second": "Sentence", "label": "Label"},
-                "group_by": "group",
-            },
+            changes=(
+                'inputs.data_paths={"train_data_path": "WikiQA/WikiQA-train.tsv", '
+                '"valid_data_path": "WikiQA/WikiQA-dev.tsv", "test_data_path": "WikiQA/WikiQA-test.tsv"}',
+                'inputs.file_header={"group": "QuestionID", "first": "Question", '
+                '"second": "Sentence", "label": "Label"}',
+                "inputs.group_by=group",
+            ),
         ),
     ),
 }
@@ -254,7 +246,7 @@ class Job:
         if self.model in BASELINES:  # they have no use for any
             params = composed(self.path)["architecture"].get("params", {})
             vectors = [*WORD_VECTORS["random"], *(["architecture.params.init=null"] if "init" in params else [])]
-        return [*self.task.changes, *vectors, *self.changes]
+        return [*self.task.overrides(), *vectors, *self.changes]
 
     def _encoders(self) -> list[str]:
         """The overrides that put the encoder into the config."""
