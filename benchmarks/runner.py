@@ -28,7 +28,7 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
     """The jobs and those they need, each once, what is needed first."""
     found: dict[Job, None] = {}
     for job in jobs:
-        for needed in with_needed(list(job.needs().values())):
+        for needed in with_needed(job.needs()):
             found[needed] = None
         found[job] = None
     return list(found)
@@ -117,7 +117,7 @@ def run_all(
     except OSError as error:
         raise UserError(f"--runs {places.runs}: cannot be used as a folder ({error.strerror or error}).") from error
     waiting, failed, running = list(todo), list[Job](), list[Running]()
-    needs = {job: set(job.needs().values()) for job in todo}
+    needs = {job: set(job.needs()) for job in todo}
     total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
 
     def tell(text: str) -> None:

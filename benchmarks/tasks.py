@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +15,7 @@ from core.conf import JSON
 from core.document import ROOT, composed, read_document
 from core.errors import UserError, did_you_mean, known_names
 from core.run_folder import RunFolder
+from distillation.run import fold_folder
 from engine.data import row_file
 from engine.experiment import Experiment, load_experiment
 
@@ -82,6 +83,8 @@ class Task:
         return _models_by_run(self).get(run)
 
 
+_LEFT_OUT = re.compile(r'training_params\.left_out=\{"fold": (\d+), "of": \d+\}')
+"""What `Job.needs` changes in the config of an out-of-fold run."""
 BASELINES = ("majority", "chance", "bag_of_words", "word_overlap", "word_tag")
 TRAINER = "trainer"
 PEERS = (*BASELINES, TRAINER)
@@ -229,7 +232,7 @@ class Job:
     @property
     def uses_encoder(self) -> bool:
         """Whether the given encoder stands in its config, or in that of a teacher."""
-        return any(job._encoders() for job in (self, *self.needs().values()))
+        return any(job._encoders() for job in (self, *self.needs()))
 
     @property
     def _is_another(self) -> bool:
@@ -237,7 +240,7 @@ class Job:
         texts = named_texts(read_document(self.path, self.overrides())["architecture"])
         named = {Path(text).name for place, text in texts if is_encoder(place) and not self.task.model_of(text)}
         return any(name != Path(self.encoder or "").name for name in named) or any(
-            job._is_another for job in self.needs().values()
+            job._is_another for job in self.runs().values()
         )
 
     def overrides(self) -> list[str]:
@@ -262,16 +265,19 @@ class Job:
         del document["inputs"]["data_paths"]
         document["architecture"] = list(map(_said, document["architecture"]))
         encoder = Path(self.encoder or "") / "config.json" if self._encoders() and self._is_another else None
-        more = [*self.overrides(), *(job.digest() for job in self.needs().values())]
+        more = [*self.overrides(), *(job.digest() for job in self.runs().values())]
         more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
         return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
 
     def folder(self, places: Places) -> Path:
-        """Its run; that of another version of the config is another one."""
+        """Its run; that of another version of the config is another one, and out-of-fold runs lie in the whole one."""
+        whole, fold = self._whole()
+        if fold:
+            return fold_folder(whole.folder(places), fold)
         return places.runs / self.task.suite / f"{self.task}_{self.model}_{self.digest()}_{self.seed}"
 
-    def needs(self) -> dict[str, "Job"]:
-        """The runs that it learns or starts from: their place in its config -> the training that makes them."""
+    def runs(self) -> dict[str, "Job"]:
+        """The runs that its config names, to learn or start from: their place there -> what trains them."""
         found = {}
         for place, text in named_texts(composed(self.path, self.overrides())):
             model = self.task.model_of(text)
@@ -280,10 +286,29 @@ class Job:
                 found[place] = Job(self.task, model, seed, self.vectors, encoder=self.encoder)
         return found
 
+    def needs(self) -> list["Job"]:
+        """The trainings that must have come to their end before it begins."""
+        whole, fold = self._whole()
+        runs, teachers = self.runs(), composed(self.path, self.overrides()).get("teachers") or {}
+        found = [*([whole] if fold else []), *runs.values()]
+        for name, teacher in teachers.items():
+            if run := runs.get(f"teachers.{name}.conf.path"):
+                of = teacher["conf"].get("folds") or 0
+                left_out = [json.dumps({"fold": one, "of": of}) for one in range(1, of + 1)]
+                found += [replace(run, changes=(f"training_params.left_out={one}",)) for one in left_out]
+        return found
+
+    def _whole(self) -> tuple["Job", int]:
+        """The training of all rows, and the fold of them that this one leaves out; 0 where it is itself that of all."""
+        for change in self.changes:
+            if found := _LEFT_OUT.fullmatch(change):
+                return replace(self, changes=tuple(other for other in self.changes if other != change)), int(found[1])
+        return self, 0
+
     def experiment(self, places: Places) -> Experiment:
         """Its config with the data and runs of this machine. UserError for what is not there."""
         path, own = self.path, [*self.overrides(), f"training_params.seed={self.seed}"]
-        runs = [f"{place}={job.folder(places)}" for place, job in self.needs().items()]
+        runs = [f"{place}={job.folder(places)}" for place, job in self.runs().items()]
         data = data_overrides(path, places.data, own)
         run = f"outputs.save_base_dir={self.folder(places)}"
         return load_experiment(path, [*own, *data, *self._encoders(), *runs, run])
@@ -298,7 +323,7 @@ class Job:
         What needs runs that are still to be trained is checked when its turn comes.
         """
         also = self.also(places)
-        if all(needed.is_finished(places) for needed in self.needs().values()):
+        if all(needed.is_finished(places) for needed in self.needs()):
             conf = self.experiment(places).conf
             named = asdict(conf.inputs.data_paths)
             files = [named[f"{part}_data_path"] for part in ("train", "valid", "test")]

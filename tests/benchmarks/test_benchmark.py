@@ -21,7 +21,7 @@ from benchmarks.submission import TEST_SETS, _shown
 from benchmarks.tasks import BASELINES, PEERS, SUITES, Job, Places, _said, chosen_models, chosen_tasks
 from block_zoo import Linear
 from core.config import InputsConf
-from core.document import composed
+from core.document import composed, read_document
 from core.errors import UserError
 from problems import Classification
 from problems.base import Decoded
@@ -166,7 +166,7 @@ def test_the_time_left_is_that_of_runs_of_the_same_task_else_of_the_same_model()
 def test_every_task_has_a_config_of_each_model_of_a_benchmark():
     for task in [*SUITES["glue"], *SUITES["wikiqa"]]:
         assert {"bilstm", "bilstm_attention", "cnn", "minilm", "student"} <= set(task.models())
-        assert set(Job(task, "student", 1).needs().values()) == {Job(task, "minilm", 1)}
+        assert Job(task, "student", 1).needs() == [Job(task, "minilm", 1)]
     assert chosen_models(SUITES["glue"], ["all"]) == ["bilstm", "bilstm_attention", "cnn", "minilm", "student"]
     assert chosen_tasks("wikiqa", []) == list(SUITES["wikiqa"])
     with pytest.raises(UserError, match="no config of 'arc_ii' for cola"):
@@ -392,9 +392,24 @@ def test_a_student_needs_the_runs_that_its_config_names_all_of_one_seed():
     task = next(task for task in SUITES["distillation"] if task.name == "rte")
     names = ("pooler", "mean", "short", "match")
     teachers = {f"teachers.{name}.conf.path": Job(task, f"teacher_{name}", 1) for name in names}
-    assert Job(task, "average", 3).needs() == teachers
+    assert Job(task, "average", 3).runs() == teachers
     begins = {"architecture.params.model": Job(task, "teacher_pooler", 1)}
-    assert Job(task, "rl_kd_encoder", 3).needs() == teachers | begins
+    assert Job(task, "rl_kd_encoder", 3).runs() == teachers | begins
+
+
+def test_a_student_of_teachers_with_folds_needs_their_out_of_fold_runs(tmp_path):
+    task, places = SUITES["distillation"][0], Places(tmp_path, tmp_path)
+    teachers = Job(task, "average", 3).needs()
+    needed = Job(task, "average_out_of_fold", 3).needs()
+    assert [job for job in needed if not job.changes] == teachers
+    of_one = [job for job in needed if job.changes and job.model == "teacher_mean"]
+    assert len(needed) == 4 * len(teachers) and len(of_one) == 3
+    whole = Job(task, "teacher_mean", 1)
+    assert [job.folder(places) for job in of_one] == [whole.folder(places) / "folds" / str(fold) for fold in (1, 2, 3)]
+    assert all(job.needs() == [whole] for job in of_one)
+    assert [read_document(job.path, job.overrides())["training_params"]["left_out"] for job in of_one] == [
+        {"fold": fold, "of": 3} for fold in (1, 2, 3)
+    ]
 
 
 def test_a_student_of_two_layers_begins_with_those_of_its_teacher(published, tmp_path, door):

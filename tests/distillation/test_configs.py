@@ -68,10 +68,12 @@ PAIRS = ROOT / "configs" / "distillation" / "mrpc"
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """The arguments for a config on pairs of texts: few rows with the columns of MRPC, a tiny encoder, its teachers."""
+    """The arguments for a config on pairs of texts: few rows with the columns of MRPC, a tiny encoder, its teachers
+    and their out-of-fold runs.
+    """
     from benchmarks.data import encoder_overrides
     from engine.experiment import load_experiment
-    from engine.training import train
+    from engine.out_of_fold import train_folds
 
     folder = tmp_path_factory.mktemp("pairs")
     encoder = write_encoder(folder / "encoder", num_hidden_layers=6, hidden_size=200)
@@ -93,7 +95,7 @@ def pairs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLOCKSMITH_CACHE", str(folder / "cache"))
         for path in PAIRS.glob("teacher_*.json"):
-            train(load_experiment(path, changes(path, folder / f"mrpc_{path.stem}")), lambda _: None)
+            train_folds(load_experiment(path, changes(path, folder / f"mrpc_{path.stem}")), 3, lambda _: None)
     return changes
 
 
@@ -101,7 +103,7 @@ def pairs(tmp_path_factory):
 def test_a_config_on_pairs_trains_its_student(path, pairs, door, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     options = [f"--set={change}" for change in pairs(path, tmp_path / "run")]
-    if path.stem == "rl_kd":
+    if path.stem.startswith("rl_kd"):
         options.append("--set=trainer.conf.average_epochs=0")
     code, out, err = door("train", "--conf_path", path, "--check", *options)
     assert (code, "has no effect" in err) == (0, False), err
