@@ -26,7 +26,7 @@ COMMANDS = {
     "tagging": ("train on CoNLL-2003", "bilstm"),
     "joint": ("train on SNIPS, intent and slots", "bilstm_crf"),
     "reading": ("train on SQuAD 1.1", "drqa"),
-    "queries": ("train NeuronBlocks' classifier of queries on the scores of its teacher", "classifier"),
+    "queries": ("train NeuronBlocks' students on the scores of its teachers", "classifier"),
     "distillation": ("train students of several teachers, by every method", "average"),
 }
 """Command for a suite of tasks -> what it does, and its usual model."""

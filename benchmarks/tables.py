@@ -23,7 +23,7 @@ SUITE_TITLES = {
     "tagging": "Tagging",
     "joint": "Intent and slots",
     "reading": "Reading",
-    "queries": "Query classifier",
+    "queries": "Scores of BERT",
     "distillation": "Distillation",
 }
 MINUS = " − "

@@ -121,15 +121,9 @@ SUITES: Mapping[str, Sequence[Task]] = {
         Task("joint", "snips", "SNIPS", ("sentence_accuracy", "intent.accuracy", "slots.f1"), reads="bilstm_crf"),
     ),
     "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa"),),
-    "queries": (
-        Task(
-            "queries",
-            "query",
-            "Query classifier",
-            ("rmse", "auc"),
-            configs="distillation/query_*.json",
-            reads="classifier",
-        ),
+    "queries": tuple(
+        Task("queries", name, title, ("rmse", "auc"), configs=f"distillation/{name}_*.json", reads="classifier")
+        for name, title in {"query": "Query classifier", "matching": "Text matching"}.items()
     ),
     "distillation": (
         _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc")),
