@@ -95,12 +95,13 @@ def main() -> None:
             print(complaint, file=sys.stderr)
     if options.command == "report":
         from benchmarks import report
+        from benchmarks.keep import kept
 
         if not found:
             raise UserError(f"{', '.join(map(str, files))}: no results.")
         print(report.write(found, options.output or options.runs / "report"))
         if options.page:
-            report.fill(options.page, found)
+            report.fill(options.page, found, kept({path.parent for path in files}))
         return
     from benchmarks.tasks import PEERS, SUITES, Job, Places, chosen_models
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from html import escape
@@ -16,12 +16,12 @@ from benchmarks.plots import plots
 from benchmarks.records import Record
 from benchmarks.tables import KINDS, MINUS, comma_separated, tables
 from benchmarks.tasks import SUITES, TITLES, chosen_tasks
-from core.errors import UserError
+from core.errors import UserError, known_names
 from core.files import written_aside
 
 PAGE = Path(__file__).with_name("page.html")
-START = re.compile(r"^<!-- table .*-->$", re.MULTILINE)
-PLACE = re.compile(r"^(<!-- table (.+) -->\n)((?:(?!<!-- )[^\n]*\n)*)(<!-- end -->)$", re.MULTILINE)
+START = re.compile(r"^<!-- (?:table|kept) .*-->$", re.MULTILINE)
+PLACE = re.compile(r"^(<!-- (table|kept) (.+) -->\n)((?:(?!<!-- )[^\n]*\n)*)(<!-- end -->)$", re.MULTILINE)
 WANTED = re.compile(
     r"(?P<suite>\w+) (?P<kind>scores|differences|costs)(?: on (?P<tasks>.+?))?(?: of (?P<variants>.+))?"
 )
@@ -32,48 +32,59 @@ def markdown(records: Sequence[Record]) -> str:
     return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables(records))
 
 
-def filled(text: str, records: Sequence[Record]) -> str:
+def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str:
     """A text in Markdown, its tables made anew: what stands between `<!-- table ... -->` and `<!-- end -->`.
 
     A place names suite and kind, and may name tasks and variants (patterns, with | between them):
-    `<!-- table glue scores on rte mrpc of minilm* | bag_of_words -->`. UserError where it says anything else.
+    `<!-- table glue scores on rte mrpc of minilm* | bag_of_words -->`. `<!-- kept speed -->` is a measurement that
+    benchmarks.keep kept. UserError where it says anything else.
     """
 
-    def table(place: re.Match[str]) -> str:
-        wanted = WANTED.fullmatch(place[2])
+    def made(place: re.Match[str]) -> str:
+        return f"{place[1]}{table(place[3]) if place[2] == 'table' else measurement(place[3])}\n{place[5]}"
+
+    def measurement(name: str) -> str:
+        if name not in kept:
+            raise UserError(f"<!-- kept {name} -->: there is no such measurement.{known_names(kept)}")
+        return kept[name].strip()
+
+    def table(described: str) -> str:
+        wanted = WANTED.fullmatch(described)
         if wanted is None or wanted["suite"] not in SUITES:
-            raise UserError(f"<!-- table {place[2]} -->: names no table: SUITE scores|differences|costs on ... of ...")
+            raise UserError(f"<!-- table {described} -->: names no table: SUITE scores|differences|costs on ... of ...")
         patterns = [pattern.strip() for pattern in (wanted["variants"] or "*").split("|")]
         try:
             tasks = chosen_tasks(wanted["suite"], (wanted["tasks"] or "").split())
         except UserError as error:
-            raise UserError(f"<!-- table {place[2]} -->: {str(error).removeprefix('--tasks: ')}") from error
+            raise UserError(f"<!-- table {described} -->: {str(error).removeprefix('--tasks: ')}") from error
 
         def is_wanted(variant: str) -> bool:
             return any(fnmatch(variant, pattern) for pattern in patterns)
 
         known = [record for record in records if record.suite == wanted["suite"]]
         shown = known if wanted["kind"] == "differences" else [one for one in known if is_wanted(one.variant)]
-        made = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
+        found = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
         if wanted["kind"] == "differences":
-            made = replace(made, rows=[row for row in made.rows if is_wanted(row[0].partition(MINUS)[0])])
-        if not made.rows or not shown:
-            raise UserError(f"<!-- table {place[2]} -->: there are no such results.")
-        return f"{place[1]}{made.markdown()}\n{place[4]}"
+            found = replace(found, rows=[row for row in found.rows if is_wanted(row[0].partition(MINUS)[0])])
+        if not found.rows or not shown:
+            raise UserError(f"<!-- table {described} -->: there are no such results.")
+        return found.markdown()
 
     if len(PLACE.findall(text)) != len(START.findall(text)):
-        raise UserError("<!-- table ... -->: stands on a line of its own, and ends with a line <!-- end -->.")
-    return PLACE.sub(table, text)
+        raise UserError(
+            "<!-- table ... --> or <!-- kept ... -->: stands on a line of its own, and ends with a line <!-- end -->."
+        )
+    return PLACE.sub(made, text)
 
 
-def fill(page: Path, records: Sequence[Record]) -> None:
+def fill(page: Path, records: Sequence[Record], kept: Mapping[str, str]) -> None:
     """Make the tables of a page anew. UserError where it is no page, or names a table that there is not."""
     try:
         text = page.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"--page {page}: cannot be read ({error}).") from error
     with written_aside(page) as aside:
-        aside.write_text(filled(text, records), encoding="utf-8")
+        aside.write_text(filled(text, records, kept), encoding="utf-8")
 
 
 def write(records: Sequence[Record], folder: Path) -> str:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 import core.conf  # noqa: E402
 import core.schema  # noqa: E402
-from benchmarks import records, report  # noqa: E402
+from benchmarks import keep, records, report  # noqa: E402
 from core.conf import Conf, annotations, field_docs  # noqa: E402
 from core.config import ExperimentConf  # noqa: E402
 from core.document import ROOT, composed, read_architecture, read_document  # noqa: E402
@@ -118,9 +118,9 @@ def _data(document: core.conf.JSON) -> str:
 
 def results() -> str:
     """The page as it is, its tables made anew of the results that are kept."""
-    found, complaints = records.read(sorted((ROOT / "benchmarks" / "results").glob("*.jsonl")))
+    found, complaints = records.read(sorted(keep.FOLDER.glob("*.jsonl")))
     sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
-    return report.filled((DOCS / "results.md").read_text("utf-8"), found)
+    return report.filled((DOCS / "results.md").read_text("utf-8"), found, keep.kept([keep.FOLDER]))
 
 
 def _sections(cls: type[Conf], path: str, schema: core.conf.JSON, seen: set[type[Conf]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from tiny_encoders import write_encoder
 from benchmarks import records, report, tables
 from benchmarks.data import data_overrides
 from benchmarks.jobs import bootstrap, train_to_the_end
+from benchmarks.keep import as_markdown
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
@@ -459,11 +460,26 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
         ("of bil*", "of bert*", "<!-- table glue scores on rte of bert* | x -->: there are no such results."),
         ("on rte", "on rtee", "<!-- table glue scores on rtee of bil* | x -->: glue has no 'rtee'."),
         ("<!-- end -->\n", "", "ends with a line <!-- end -->"),
+        ("table glue scores on rte of bil* | x", "kept other", "<!-- kept other -->: there is no such measurement."),
     ]:
         page.write_text(before.replace(old, new))
         code, _, err = door(*command, "--page", page)
         assert code == 2 and said in err
         assert page.read_text() == before.replace(old, new)
+
+
+def test_a_measurement_is_kept_with_its_command_and_shown_in_a_page(tmp_path, door):
+    printed = as_markdown("encoders", ["--model", "/some/where/encoder", "--rows", "9"], "| rows/s |\n|---|\n| 5 |\n")
+    assert "python -m benchmarks.encoders --model encoder --rows 9\n" in printed and "/some" not in printed
+    assert "\n| 5 |\n" in printed and "- measured on " in printed
+    (tmp_path / "encoders.md").write_text(printed)
+    records.append(tmp_path / "found.jsonl", RECORD)
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- kept encoders -->\n<!-- end -->\nAfter.\n")
+    for _ in range(2):
+        code, _, err = door("benchmark", "report", "--results", tmp_path / "found.jsonl", "--page", page)
+        assert code == 0, err
+        assert page.read_text() == f"Before.\n<!-- kept encoders -->\n{printed}<!-- end -->\nAfter.\n"
 
 
 def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant():
