@@ -1,5 +1,7 @@
 """Activation: a function of every value by itself; and the activations of other blocks, by name."""
 
+from typing import ClassVar
+
 from torch import nn
 
 import core.conf
@@ -25,6 +27,8 @@ class Activation(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         activation: core.conf.Activation = "ReLU"
         """The function."""
 

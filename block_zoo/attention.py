@@ -1,5 +1,7 @@
 """Attention: one text reads another."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from block_zoo.base import BLOCKS, Block
@@ -33,6 +35,8 @@ class Attention(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         def output_spec(self, x: Spec, y: Spec, z: Spec | None = None) -> Spec:
             dim = same_size(x, y)
             if z is not None:

@@ -1,7 +1,7 @@
 """AttentivePooling: the mean along an axis, weighted by learnt queries."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -27,6 +27,8 @@ class AttentivePooling(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         num_heads: PositiveInt = 1
         """Queries; each weighs its share of the features."""
         pool_axis: Literal[1, 2] = 1

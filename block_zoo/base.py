@@ -22,6 +22,10 @@ class Block(nn.Module):
     class Conf(core.conf.Conf):
         """Subclasses add fields and define `output_spec` with one named parameter for each input (or `*inputs`)."""
 
+        family: ClassVar[str] = "other"
+        """Its kind in pictures: embedding, recurrent, convolution, attention, encoder, pooling, dense, combination,
+        labels.
+        """
         reads_branches: ClassVar[bool] = False
         """Whether this is the layer that turns the ids of every branch into features (it has no id and no inputs)."""
         reads_pieces: ClassVar[bool] = False

@@ -1,5 +1,7 @@
 """BiAttFlow: two texts that attend to each other (BiDAF)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ from core.types import Features, Spec
 
 class BiAttentionConf(Block.Conf):
     """The Conf of attention in both directions."""
+
+    family: ClassVar[str] = "attention"
 
     attention_dropout: Rate = 0.0
     """Dropout of the attention weights."""

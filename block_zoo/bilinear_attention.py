@@ -1,6 +1,7 @@
 """BilinearAttention: how much a vector has to do with each token of a text."""
 
 import dataclasses
+from typing import ClassVar
 
 from torch import nn
 
@@ -20,6 +21,8 @@ class BilinearAttention(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         def output_spec(self, x: Spec, y: Spec) -> Spec:
             x.expect("BTD").size("D")
             y.expect("BD").size("D")

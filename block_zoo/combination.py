@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class Combination(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         operations: list[Literal["origin", "difference", "dot_multiply"]] = dataclasses.field(
             default_factory=lambda: ["origin", "difference", "dot_multiply"]
         )

@@ -1,6 +1,6 @@
 """Concat2D: vectors side by side."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -19,6 +19,8 @@ class Concat2D(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         concat2D_axis: Literal[1] = 1
         """The axis that grows: 1 = features."""
 

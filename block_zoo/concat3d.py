@@ -1,6 +1,6 @@
 """Concat3D: sequences side by side, or one after the other."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -21,6 +21,8 @@ class Concat3D(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         concat3D_axis: Literal[1, 2] = 2
         """The axis that grows: 1 = tokens, 2 = features."""
 

@@ -25,6 +25,7 @@ class Conv(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "convolution"
         ignored: ClassVar = {
             "remind_lengths": "Lengths always travel with the states.",
             "input_channel_num": "The channels are the features that come in.",

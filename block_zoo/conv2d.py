@@ -27,6 +27,7 @@ class Conv2D(Block):
     """
 
     class Conf(WindowsConf):
+        family: ClassVar[str] = "convolution"
         ignored: ClassVar = {"input_channel_num": "The channels are the features that come in."}
         window_size: PositiveInt | list[PositiveInt] = 3
         """Tokens in a window; [along the first text, along the second] where they differ."""

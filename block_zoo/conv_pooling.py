@@ -26,6 +26,7 @@ class ConvPooling(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "convolution"
         aliases: ClassVar = {"window_size": "window_sizes"}
         ignored: ClassVar = {
             "input_channel_num": "The channels are the features that come in.",

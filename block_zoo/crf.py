@@ -1,5 +1,7 @@
 """CRF: what ties the tags of neighbouring tokens to each other."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -21,6 +23,8 @@ class CRF(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "labels"
+
         ignored = {"START_TAG": "The start has scores of its own.", "STOP_TAG": "The end has scores of its own."}
 
         def output_spec(self, scores: Spec) -> Spec:

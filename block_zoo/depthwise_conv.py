@@ -1,5 +1,7 @@
 """DepthwiseConv: a convolution along the tokens that keeps features apart, then mixes them token by token."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.activation import activation
@@ -23,6 +25,8 @@ class DepthwiseConv(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "convolution"
+
         window_size: PositiveInt = 3
         """Tokens in a window."""
         output_channel_num: PositiveInt = 16

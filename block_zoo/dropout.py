@@ -1,5 +1,7 @@
 """Dropout: zeros at random while training."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.base import BLOCKS, Block
@@ -19,6 +21,8 @@ class Dropout(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         dropout: Rate = 0.5
         """The share of values that become zero."""
 

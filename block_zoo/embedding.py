@@ -166,6 +166,7 @@ class Embedding(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "embedding"
         extra: ClassVar = "features"
         reads_branches: ClassVar = True
         word: WordCluster | None = None

@@ -46,6 +46,7 @@ class EncoderDecoder(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "labels"
         ignored: ClassVar = {
             "encoder": "The encoder is always a bidirectional LSTM (SLUEncoder).",
             "decoder": "The decoder is always an LSTM with attention and aligned inputs (SLUDecoder).",

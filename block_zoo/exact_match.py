@@ -1,5 +1,7 @@
 """ExactMatch: whether a token of one text stands in another."""
 
+from typing import ClassVar
+
 from block_zoo.base import BLOCKS, Block
 from core.types import SPECIAL_IDS, Features, Spec
 
@@ -15,6 +17,8 @@ class ExactMatch(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         def output_spec(self, x: Spec, y: Spec) -> Spec:
             for spec in (x, y):
                 if not spec.expect("BT").ids:

@@ -22,6 +22,7 @@ class Expand_plus(Block):  # noqa: N801 (the name that configs write)
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
         ignored: ClassVar = {"operation": "The texts are always added."}
 
         def output_spec(self, x: Spec, y: Spec) -> Spec:

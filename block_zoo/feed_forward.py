@@ -1,5 +1,7 @@
 """FeedForward: the position-wise network of a transformer."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.activation import activation
@@ -20,6 +22,8 @@ class FeedForward(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         hidden_factor: PositiveInt = 4
         """Hidden units for each feature."""
         activation: Activation | None = "GELU"

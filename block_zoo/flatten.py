@@ -1,6 +1,7 @@
 """Flatten: everything of a row in one vector."""
 
 import math
+from typing import ClassVar
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import zero_padding
@@ -18,6 +19,8 @@ class Flatten(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "pooling"
+
         def output_spec(self, states: Spec) -> Spec:
             if len(states.axes) < 2:
                 raise ValueError(f"expects an input with more axes than rows, but the input is {states}.")

@@ -1,5 +1,7 @@
 """FullAttention: attention between two texts that looks at everything known about their words."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -24,6 +26,8 @@ class FullAttention(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         hidden_dim: PositiveInt = 128
         """Features of the projections U X~ and U Y~."""
         activation: Activation | None = "ReLU"

@@ -1,5 +1,7 @@
 """Fusion: the tokens of a text compared with what they are aligned with."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ class Fusion(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         hidden_dim: PositiveInt = 128
         """Features of every G."""
         activation: Activation | None = "GELU"

@@ -1,5 +1,7 @@
 """Gate: a learnt mixture of two inputs."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -20,6 +22,8 @@ class Gate(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         def output_spec(self, x: Spec, y: Spec) -> Spec:
             spec = same_tokens(x, y)
             same_size(x, y)

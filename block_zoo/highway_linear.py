@@ -1,6 +1,6 @@
 """HighwayLinear: layers that let their input through where a gate says so."""
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ class HighwayLinear(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         num_layers: PositiveInt = 1
         """Layers on top of each other."""
         activation: Activation | None = "PReLU"

@@ -1,6 +1,6 @@
 """Interaction: every token of one text beside every token of another."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class Interaction(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         matching_type: Literal["general", "dot", "cos", "mul", "plus", "minus", "concat"] = "general"
         """What stands at a pair of tokens: x W y', x y', their cosine, x * y, x + y, x - y, or x beside y."""
         dropout: Rate = 0.0

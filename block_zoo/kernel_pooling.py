@@ -1,5 +1,7 @@
 """KernelPooling: how many tokens match, counted softly at several levels of similarity."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,8 @@ class KernelPooling(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "pooling"
+
         num_kernels: PositiveInt = 11
         """Kernels, with the one for exact matches."""
         sigma: PositiveFloat = 0.1

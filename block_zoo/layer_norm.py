@@ -1,5 +1,7 @@
 """LayerNorm: features of mean 0 and variance 1."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.base import BLOCKS, Block
@@ -18,6 +20,8 @@ class LayerNorm(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         def output_spec(self, states: Spec) -> Spec:
             states.expect("BD", "BTD", "BTSD").size("D")
             return states.resized()

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -49,6 +49,8 @@ class Linear(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "dense"
+
         hidden_dim: Width | list[Width] = 128
         """Features of the layer, or of each layer of a stack; "#target#", or -1 at the end = the number of labels;
         "#column#" = that of the target column of this name, where there are several."""

@@ -1,6 +1,7 @@
 """LinearAttention: the tokens of a text weighted by learnt attention."""
 
 import dataclasses
+from typing import ClassVar
 
 from torch import nn
 
@@ -21,6 +22,8 @@ class LinearAttention(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         keep_dim: bool = False
         """Whether the weighted tokens stay apart instead of being added up."""
         attention_weight_dim: PositiveInt | None = None

@@ -1,5 +1,7 @@
 """Match: the scores that a match attention would have."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.activation import activation
@@ -21,6 +23,8 @@ class Match(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         activation: Activation | None = "PReLU"
         """The activation f; null = none."""
 

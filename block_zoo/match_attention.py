@@ -1,5 +1,7 @@
 """MatchAttention: the aligned question embedding of DrQA."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from block_zoo.activation import activation
@@ -21,6 +23,8 @@ class MatchAttention(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "attention"
+
         activation: Activation | None = "ReLU"
         """The activation f; null = none."""
 

@@ -10,6 +10,8 @@ from core.types import Features, Spec
 class VectorsConf(Block.Conf):
     """Two vectors of the same size."""
 
+    family: ClassVar[str] = "combination"
+
     kind: ClassVar = "BD"
 
     def output_spec(self, x: Spec, y: Spec) -> Spec:

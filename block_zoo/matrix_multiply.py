@@ -1,6 +1,6 @@
 """MatrixMultiply: the product of two matrices for every row."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.grid import grid_spec, over_pairs
@@ -23,6 +23,8 @@ class MatrixMultiply(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         operation: Literal["dim_based", "seq_based", "common"] = "dim_based"
         """dim_based = X Y', summed over the features; seq_based = X' Y, over the tokens; common = X Y."""
 

@@ -15,6 +15,8 @@ from core.types import Features, Spec
 class HeadsConf(Block.Conf):
     """The settings of attention with several heads, wherever it stands."""
 
+    family: ClassVar[str] = "attention"
+
     aliases: ClassVar = {"n_head": "num_heads"}
     num_heads: PositiveInt = 12
     """Heads; each reads an equal share of the features."""

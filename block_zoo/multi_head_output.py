@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -28,6 +28,8 @@ class MultiHeadOutput(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "labels"
+
         heads: list[str]
         """Names of the heads, one for each teacher, and one for the labels where they are learnt, too."""
         hidden_dim: Width = "#target#"

@@ -1,6 +1,6 @@
 """Pooling: the largest, the mean, or the sum of the values along an axis."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import POOLS, zero_padding
@@ -29,6 +29,8 @@ class Pooling(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "pooling"
+
         pool_type: Literal["max", "mean", "sum"] = "max"
         """The largest value, the mean, or the sum."""
         pool_axis: Literal[1, 2, 3] = 1

@@ -1,6 +1,6 @@
 """Pooling1D: the largest or mean state of every window of tokens."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.convolution import over_windows, window_count
@@ -23,6 +23,8 @@ class Pooling1D(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "pooling"
+
         pool_type: Literal["max", "mean"] = "max"
         """The largest value, or the mean."""
         window_size: PositiveInt = 3

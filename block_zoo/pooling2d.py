@@ -1,6 +1,6 @@
 """Pooling2D: the largest or mean value of every window of token pairs."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.grid import WindowsConf, both_axes, grid_mask, pool_parts, pool_windows, window_mask, windows_spec
@@ -24,6 +24,8 @@ class Pooling2D(Block):
     """
 
     class Conf(WindowsConf):
+        family: ClassVar[str] = "pooling"
+
         pool_type: Literal["max", "mean"] = "max"
         """The largest value, or the mean."""
         window_size: PositiveInt | list[PositiveInt] | None = None

@@ -1,6 +1,6 @@
 """PositionEmbedding: adds to every token where it stands."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ class PositionEmbedding(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "embedding"
+
         positions: Literal["learned", "sinusoidal"] = "learned"
         """Vectors that are learnt, or sines and cosines."""
         max_positions: PositiveInt = 512

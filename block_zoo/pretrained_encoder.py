@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,8 @@ class PretrainedEncoder(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "encoder"
+
         reads_pieces = True
         model: str | None = None
         """The encoder whose weights are taken: a local folder, a name on the Hugging Face hub, or a run that has

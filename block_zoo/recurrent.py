@@ -1,5 +1,7 @@
 """What the recurrent blocks share: their settings, and the one way an LSTM or GRU runs over padded texts."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,8 @@ from core.types import Features, Spec
 
 class RecurrentConf(Block.Conf):
     """The settings of every bidirectional recurrent block."""
+
+    family: ClassVar[str] = "recurrent"
 
     hidden_dim: PositiveInt = 128
     """Hidden units per direction; the block gives twice as many features."""

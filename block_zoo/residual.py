@@ -1,6 +1,6 @@
 """Residual: what came in, added to what a layer made of it."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -21,6 +21,8 @@ class Residual(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "combination"
+
         projection: bool = False
         """Whether x is projected to the size of f."""
         layer_norm: Literal["pre", "post"] | None = None

@@ -27,6 +27,7 @@ class Transformer(Block):
     """
 
     class Conf(Block.Conf):
+        family: ClassVar[str] = "encoder"
         aliases: ClassVar = {"n_layer": "num_layers"}
         ignored: ClassVar = {
             "attention": "Every layer has MultiHeadAttention.",

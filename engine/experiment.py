@@ -25,7 +25,7 @@ from engine.parameter_groups import unknown_layers
 from engine.stages import stage_documents
 from engine.teachers import make_teachers
 from engine.terms import Teachers, Term
-from engine.tracing import trace_all, trace_more, trace_unfitted
+from engine.tracing import trace_all, trace_unfitted
 from engine.trainers.base import TRAINERS
 from losses import LOSSES
 from model_zoo.graph import Graph
@@ -85,10 +85,6 @@ class Experiment:
             raise ConfigError(self.source, problems)
         return teachers
 
-    def trace_sizes(self, branches: Mapping[str, Spec], problem: Problem, more: int) -> Graph:
-        """The graph as it would be with so many more labels of each target whose labels are not known yet."""
-        return trace_more(Draft.of(self.conf), branches, problem, more)
-
 
 def _filled(registry: Registry, name: str, fields: JSON) -> JSON:
     return core.conf.to_json(core.conf.read(registry[name].Conf, fields or {}))  # type: ignore[attr-defined]
@@ -107,10 +103,37 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     """
     if stages := stage_documents(document):
         return _checked_stages(stages, source, files, plugins)
+    found = examined(document, files, plugins)
+    if found.problems:
+        raise ConfigError(source, found.problems)
+    conf: ExperimentConf = core.conf.read(ExperimentConf, document)
+    return Experiment(conf, source, found.notices)
+
+
+@dataclass
+class Examined:
+    """What is found in a config of one stage: its sound parts, and all that is wrong.
+
+    problem   what its inputs describe, where they describe one
+    teachers  where files may be read
+    graph     the layers that fit
+    """
+
+    draft: Draft
+    problems: list[Finding]
+    notices: list[Finding]
+    problem: Problem | None = None
+    teachers: Teachers | None = None
+    graph: Graph | None = None
+
+
+def examined(document: JSON, files: bool = True, plugins: Collection[str] | None = None) -> Examined:
+    """Look at a config of one stage as `checked` does, and keep what is sound."""
     problems = _import_plugins(document, plugins) + _untrusted_code(document, plugins)
     problems += core.schema.problems(document, core.schema.schema(ExperimentConf, REGISTRIES))
     draft = Draft.read(document, problems)
     notices = [] if problems else [Finding(*notice) for notice in core.conf.notices(ExperimentConf, document)]
+    found = Examined(draft, problems, notices)
     check_inputs(draft, problems, notices, files)
     if draft.training:
         layers = {"Embedding", *filter(None, draft.layer_ids)}
@@ -119,24 +142,21 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
             patience = draft.training.early_stop_patience
             sentence = f"is missing: training ends after {patience} validations without a better score."
             notices.append(Finding("training_params.max_epoch", sentence))
-    if document.get("architecture") == []:
+    if isinstance(document, dict) and document.get("architecture") == []:
         problems.append(Finding("architecture", "names no layer."))
-    problem = _sound_problem(draft, problems)
+    found.problem = problem = _sound_problem(draft, problems)
     if draft.inputs:
-        teachers = make_teachers(draft, problem, problems) if files and problem is not None else None
+        found.teachers = make_teachers(draft, problem, problems) if files and problem is not None else None
         unsound = any(p.path.startswith("inputs.model_inputs") for p in problems)
-        graph = trace_unfitted(draft, problem, unsound, teachers)
-        problems += graph.findings
-        notices += graph.notices
+        found.graph = trace_unfitted(draft, problem, unsound, found.teachers)
+        problems += found.graph.findings
+        notices += found.graph.notices
     if problem:
         fields = draft.outputs.predict_fields if draft.outputs else None
         problems += score_problems(problem, _texts(document.get("metrics")), fields or [])
     problems += _trainer_problems(document, notices) if not problems else []
     problems += _overwritten(draft) if files else []
-    if problems:
-        raise ConfigError(source, problems)
-    conf: ExperimentConf = core.conf.read(ExperimentConf, document)
-    return Experiment(conf, source, notices)
+    return found
 
 
 def _overwritten(draft: Draft) -> Iterator[Finding]:

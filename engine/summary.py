@@ -1,12 +1,14 @@
 """The table of `--check`: layers, shapes, parameters; sizes that only the data tells stand as letters."""
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 from core.types import Spec
-from engine.draft import make_plan, make_problem, unfitted_branches
+from engine.draft import Draft, make_plan, make_problem, unfitted_branches
 from engine.experiment import Experiment
-from engine.tracing import UNFITTED_SIZE
-from model_zoo.graph import parameter_counts
+from engine.tracing import UNFITTED_SIZE, trace_more
+from model_zoo.graph import Graph, parameter_counts
+from problems.base import Problem
 
 
 @dataclass(frozen=True)
@@ -34,34 +36,57 @@ class Count:
         return " + ".join(f"{count:,}{letter}" for count, letter in terms if count) or "0"
 
 
-def summary(experiment: Experiment) -> str:
-    """A table with one line per layer: id, block, inputs, output shape, parameters."""
-    plan, problem = make_plan(experiment.conf), make_problem(experiment.conf.inputs)
-    graphs = [
-        experiment.trace_sizes(unfitted_branches(plan, UNFITTED_SIZE + words), problem, targets)
-        for words, targets in ((0, 0), (1, 0), (0, 1), (0, 2))
-    ]
-    graph, _, more_labels, _ = graphs
-    numbers = [parameter_counts(traced) for traced in graphs]
-    counts = {layer: Count.of(*(number[layer] for number in numbers)) for layer in numbers[0]}
+@dataclass(frozen=True)
+class Sizes:
+    """The layers of a config before its data is read: their shapes and parameters, whatever the data will be."""
 
-    def shape(address: str) -> str:
-        spec, grown = graph.specs[address], more_labels.specs[address]
+    graph: Graph
+    counts: Mapping[str, Count]
+    """Layer -> its parameters; shared ones count once."""
+    more_labels: Graph
+    """The same with one label more."""
+
+    @classmethod
+    def of(cls, draft: Draft, problem: Problem) -> "Sizes":
+        """Those of the sound layers of a config."""
+        plan = make_plan(draft)
+        graphs = [
+            trace_more(draft, unfitted_branches(plan, UNFITTED_SIZE + words), problem, targets)
+            for words, targets in ((0, 0), (1, 0), (0, 1), (0, 2))
+        ]
+        numbers = [parameter_counts(traced) for traced in graphs]
+        counts = {layer: Count.of(*(number[layer] for number in numbers)) for layer in numbers[0]}
+        return cls(graphs[0], counts, graphs[2])
+
+    @property
+    def total(self) -> Count:
+        """All parameters."""
+        return sum(self.counts.values(), Count())
+
+    def shape(self, address: str) -> str:
+        """What stands at an address, C for a number of labels that only the data tells."""
+        spec, grown = self.graph.spec_at(address), self.more_labels.spec_at(address)
+        assert spec is not None and grown is not None
         return str(Spec(spec.axes, spec.sizes)) if spec.sizes == grown.sizes else " x ".join([*spec.axes[:-1], "C"])
 
+
+def summary(experiment: Experiment) -> str:
+    """A table with one line per layer: id, block, inputs, output shape, parameters."""
+    plan = make_plan(experiment.conf)
+    sizes = Sizes.of(Draft.of(experiment.conf), make_problem(experiment.conf.inputs))
+    graph, counts = sizes.graph, sizes.counts
     lines = [("layer", "block", "inputs", "output", "parameters")]
     embedding = graph.embedding
     for number, branch in enumerate(embedding.inputs if embedding is not None else ()):
         assert embedding is not None
         shown = "(shared)" if number else str(counts[embedding.id])
-        lines.append((branch, embedding.block, ", ".join(plan.branches[branch]), shape(branch), shown))
+        lines.append((branch, embedding.block, ", ".join(plan.branches[branch]), sizes.shape(branch), shown))
     for step in graph.layers:
         shown = f"(shared with {step.shares})" if step.shares else str(counts[step.id])
-        lines.append((step.id, step.block, ", ".join(step.inputs), shape(step.id), shown))
+        lines.append((step.id, step.block, ", ".join(step.inputs), sizes.shape(step.id), shown))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     rule = "  ".join("-" * width for width in widths)
-    total = sum(counts.values(), Count())
     entries = "entries of each vocabulary" if len({*plan.clusters.values()}) > 1 else "words of the vocabulary"
-    legend = f"B rows, T tokens, V {entries}" + (", C labels" if total.per_label else "")
-    return "\n".join([rows[0], rule, *rows[1:], rule, f"{total} parameters ({legend})"])
+    legend = f"B rows, T tokens, V {entries}" + (", C labels" if sizes.total.per_label else "")
+    return "\n".join([rows[0], rule, *rows[1:], rule, f"{sizes.total} parameters ({legend})"])

@@ -12,8 +12,9 @@ from torch import Tensor
 from block_zoo.contract import sample_inputs
 from core.document import composed, read_architecture, read_document
 from core.types import Features
-from engine.draft import make_plan, make_problem, unfitted_branches
+from engine.draft import Draft, make_plan, make_problem, unfitted_branches
 from engine.experiment import checked
+from engine.tracing import trace_more
 from model_zoo.graph import Model
 
 ZOO = ROOT / "model_zoo"
@@ -33,7 +34,9 @@ def built(architecture: str) -> tuple[Model, dict[str, Features]]:
     experiment = checked(read_document(path), str(path), files=False)
     branches = unfitted_branches(make_plan(experiment.conf), 11)
     inputs = dict(zip(branches, sample_inputs(list(branches.values())), strict=True))
-    return Model(experiment.trace_sizes(branches, make_problem(experiment.conf.inputs), 1)).eval(), inputs
+    return Model(
+        trace_more(Draft.of(experiment.conf), branches, make_problem(experiment.conf.inputs), 1)
+    ).eval(), inputs
 
 
 def answers(model: Model, inputs: dict[str, Features]) -> list[Features]:
