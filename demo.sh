@@ -23,3 +23,6 @@ demo() {
 
 demo tagging conll 1- "word, tag, prediction"
 demo matching tsv 2,6- "question, sentence, label, prediction, confidence, confidence@1"
+
+echo
+echo "Look at what was trained, and how it went: runs/demo_matching/report.html"

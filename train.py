@@ -3,9 +3,16 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.command_line import run_door, set_argument
 from core.errors import UserError
+
+if TYPE_CHECKING:
+    from engine.experiment import Experiment
+
+REPORT_SECONDS = 1.5
+"""How long the report of a training may answer validation rows; report.py answers all of them."""
 
 
 def arguments() -> argparse.Namespace:
@@ -62,9 +69,24 @@ def main() -> None:
         from engine.training import train
 
         train(experiment, say=print, force=options.force, resume=options.resume)
+        _report(experiment)
     from engine.processes import leave
 
     leave()
+
+
+def _report(experiment: "Experiment") -> None:
+    """The page of a run that has ended, unless the config wants none; without one the run is still whole."""
+    from accelerate import PartialState
+
+    if not experiment.conf.report or not PartialState().is_main_process:
+        return
+    from views.run_report import write_report
+
+    try:
+        print(f"report: {write_report(Path(experiment.conf.outputs.save_base_dir), seconds=REPORT_SECONDS)}")
+    except UserError as error:
+        print(f"note: no report: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.footprint import footprint
-from benchmarks.records import Record, this_machine
+from benchmarks.records import Record
 from benchmarks.tasks import PEERS, Job, Places
+from core.machine import this_machine
 from core.run_folder import METRICS, STATE, RunFolder
 from core.types import Scores
 from engine.data import checked_scores, row_file

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from benchmarks.records import this_machine
 from core.document import ROOT
 from core.files import written_aside
+from core.machine import this_machine
 
 FOLDER = ROOT / "benchmarks" / "results"
 

@@ -3,13 +3,10 @@
 import dataclasses
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-import transformers
 from filelock import FileLock
 
 from core.conf import JSON
@@ -54,22 +51,6 @@ class Record:
         """The first metric on dev; the lowest there is where it is not defined."""
         value = next(iter(self.scores["dev"].values()))
         return float("-inf") if value is None else value
-
-
-def this_machine() -> dict[str, JSON]:
-    """Kind of processor and libraries, without names that say whose machine it is."""
-    model = ""
-    if (info := Path("/proc/cpuinfo")).exists():
-        model = next((line for line in info.read_text().splitlines() if line.startswith("model name")), "")
-    return {
-        "processor": model.partition(":")[2].strip() or platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
 
 
 def refuse_if_closed(path: Path) -> None:

@@ -414,3 +414,5 @@ class ExperimentConf(Conf):
     """What drives the training."""
     metrics: list[str] = field(default_factory=list)
     """Scores to report; the first one chooses the best model."""
+    report: bool = True
+    """Whether train.py ends with a page that shows the run: report.html in its folder."""

@@ -6,6 +6,8 @@ weights.safetensors    the best model so far
 scores.json            its validation scores (and the test scores, once test.py ran)
 training_state.pt      the last state of training, for --resume only
 metrics.jsonl          one line per record of the training;  tensorboard/ the same
+environment.json       where and with which command it was trained
+report.html            all of it as a page
 """
 
 import json
@@ -32,6 +34,7 @@ CONFIG, PROBLEM, WEIGHTS, SCORES = "config.json", "problem.json", "weights.safet
 FINISHED = "finished"
 """Key of the scores that says that the training came to its end."""
 STATE, METRICS, TENSORBOARD, LOCK = "training_state.pt", "metrics.jsonl", "tensorboard", ".lock"
+ENVIRONMENT, REPORT = "environment.json", "report.html"
 
 
 class RunFolder:
@@ -89,7 +92,7 @@ class RunFolder:
     def begin(self, config: JSON) -> None:
         """Make the folder for a new training; an earlier run in it goes, other files stay."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, SCORES, STATE, METRICS, PROBLEM):
+        for name in (WEIGHTS, SCORES, STATE, METRICS, PROBLEM, ENVIRONMENT, REPORT):
             (self / name).unlink(missing_ok=True)
         shutil.rmtree(self / TENSORBOARD, ignore_errors=True)
         self.write_json(CONFIG, config)

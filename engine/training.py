@@ -1,7 +1,9 @@
 """Training from start to end: data, model, trainer, validations, checkpoints; and how it goes on where it stopped."""
 
 import math
+import shlex
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,7 +15,8 @@ import torch
 
 from core.conf import JSON
 from core.errors import UserError
-from core.run_folder import FINISHED, SCORES, RunFolder
+from core.machine import this_machine
+from core.run_folder import ENVIRONMENT, FINISHED, SCORES, RunFolder
 from core.seeding import seed_everything
 from core.types import Scores
 from engine.data import Data, checked_scores, cut_texts, read_data, refuse_equal_groups, row_file
@@ -101,6 +104,9 @@ def _train(
         if processes.is_first:
             run.begin(experiment.document())
             run.write_problem(fitted)
+            run.write_json(
+                ENVIRONMENT, {"command": shlex.join([Path(sys.executable).name, *sys.argv]), **this_machine()}
+            )
     else:
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path
@@ -253,7 +259,7 @@ def _state_to_resume(run: RunFolder, document: JSON, processes: Processes) -> di
 
     def essence(config: JSON) -> dict[str, JSON]:
         training = {**config.get("training_params", {}), "max_epoch": None, "early_stop_patience": None}
-        return {**config, "training_params": training, "outputs": None}
+        return {**config, "training_params": training, "outputs": None, "report": None}
 
     changed = _differences(essence(run.read_config()), essence(document))
     if changed:

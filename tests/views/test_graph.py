@@ -218,7 +218,9 @@ def test_in_a_browser_stages_are_tabs_and_texts_stay_texts(tmp_path):
         tabs = shown.get_by_role("tab")
         before = shown.locator("#graph .box.loss").count()
         tabs.nth(1).click()
-        assert tabs.nth(1).get_attribute("aria-selected") == "true" and shown.locator("#graph .box.loss").count() > before
+        assert (
+            tabs.nth(1).get_attribute("aria-selected") == "true" and shown.locator("#graph .box.loss").count() > before
+        )
         tabs.nth(2).click()
         assert "<i>x</i>" in shown.locator(".box .title").all_text_contents()
         assert "unknown metric 'nope'" in shown.locator("#problems").inner_text()

@@ -1,0 +1,36 @@
+"""Show what a training came to: `python report.py runs/wikiqa_student`, several runs: side by side."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from core.command_line import run_door
+from core.errors import UserError
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Write a page that shows a run, or several side by side.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    parser.add_argument("-o", "--output", type=Path, help="the page (default: report.html in the run folder)")
+    parser.add_argument("--input", type=Path, help="rows to answer (default: the validation rows)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Answer the rows and write the page."""
+    options = arguments()
+    if len(options.runs) > 1 and options.output is None:
+        raise UserError("--output: several runs need the name of a page, such as -o compare.html.")
+    if len(options.runs) > 1:
+        from views.comparison import write_comparison  # late: --help must not wait for torch
+
+        print(f"written to {write_comparison(options.runs, options.output, options.input)}")
+    else:
+        from views.run_report import write_report
+
+        print(f"written to {write_report(options.runs[0], options.output, options.input)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_door(main))

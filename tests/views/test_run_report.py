@@ -1,0 +1,193 @@
+"""The report of a run: its numbers are those of the run, for every problem; texts stay texts."""
+
+import json
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+from browser import opened
+from conftest import ROOT
+from sklearn.metrics import confusion_matrix
+
+from core.errors import UserError
+from core.run_folder import ENVIRONMENT, METRICS
+from engine.predictor import Predictor
+from views.run_report import Run, write_report
+
+DEMOS = sorted((ROOT / "configs" / "demo").glob("*.json"))
+
+
+def texts(page):
+    """What a page says, without its markup."""
+    body = re.sub(r"<(style|svg).*?</\1>", " ", page, flags=re.DOTALL)
+    return unescape(re.sub(r"<[^>]+>", " ", body))
+
+
+def trained(task, door, **changes):
+    task.config |= changes
+    code, out, err = door("train", "--conf_path", task.path, report=True)
+    assert code == 0, err
+    return out
+
+
+def test_a_training_ends_with_its_report_unless_the_config_wants_none(task, door):
+    out = trained(task, door)
+    report = task.folder / "run" / "report.html"
+    assert f"report: {report}" in out and report.exists()
+    known = json.loads((task.folder / "run" / ENVIRONMENT).read_text())
+    assert "train.py" in known["command"] and known["torch"]
+    task.config["report"] = False
+    task.config["outputs"]["save_base_dir"] = str(task.folder / "without")
+    assert "report" not in trained(task, door)
+    assert not (task.folder / "without" / "report.html").exists()
+
+
+def test_its_numbers_are_those_of_the_run(task, door):
+    trained(task, door, metrics=["accuracy", "macro_f1"])
+    folder = task.folder / "run"
+    page = write_report(folder).read_text()
+    said = texts(page)
+    kept = json.loads((folder / "scores.json").read_text())
+    for name, value in kept["validation"].items():
+        assert re.search(rf"{name}, validation\s+{value:.4f}", said)
+        assert re.search(rf"{name}\s+{value:.4f}", said)
+    predictor = Predictor.load(folder)
+    rows = [line.split("\t") for line in (task.folder / "valid.tsv").read_text().splitlines()]
+    answers = [one.cells["prediction"] for one in predictor.predict([{"text": text} for text, _ in rows])]
+    labels = list(predictor.problem.labels or ())
+    counts = confusion_matrix([label for _, label in rows], answers, labels=labels)
+    (matrix,) = re.findall(r"<table class=matrix>.*?</table>", page, re.DOTALL)
+    shown = [int(count) for count in re.findall(r"<td[^>]*>([\d,]+)</td>", matrix)]
+    assert shown == counts.ravel().tolist()
+    wrong = sum(answer != label for answer, (_, label) in zip(answers, rows, strict=True))
+    assert f"{wrong} of 40 rows are wrong" in said
+    assert f"{sum(weight.numel() for weight in predictor.model.parameters()):,}" in said
+    assert "All 40 rows of valid.tsv" in said and re.search(r"training rows\s+120", said)
+
+
+def test_the_surest_mistakes_come_first_with_their_texts(task, door):
+    trained(task, door)
+    folder = task.folder / "run"
+    predictor = Predictor.load(folder)
+    rows = [line.split("\t") for line in (task.folder / "valid.tsv").read_text().splitlines()]
+    found = list(predictor.predict([{"text": text} for text, _ in rows]))
+    wrong = [
+        (float(one.cells["confidence"]), text)
+        for one, (text, label) in zip(found, rows, strict=True)
+        if one.cells["prediction"] != label
+    ]
+    page = write_report(folder).read_text()
+    places = [page.index(f">{text}<") for _, text in sorted(wrong, reverse=True)[:20]]
+    assert places == sorted(places) and len(places) > 2
+
+
+def test_texts_of_the_data_stay_texts(task, door):
+    evil = "<script>alert(1)</script> <img src=x onerror=alert(2)>"
+    valid = task.folder / "valid.tsv"
+    valid.write_text("".join(f"{evil} {number} red\t{'up' if number % 2 else 'down'}\n" for number in range(30)))
+    trained(task, door, model_description=evil)
+    page = (task.folder / "run" / "report.html").read_text()
+    assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_there_is_one_for_every_problem(path, door, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = ["--set", f"outputs.save_base_dir={tmp_path / 'run'}", "--set", "training_params.max_epoch=1"]
+    code, out, err = door("train", "--conf_path", path, *options, report=True)
+    assert code == 0, err
+    assert "report:" in out, err
+    said = texts((tmp_path / "run" / "report.html").read_text())
+    for title in ("How training went", "What it answers", "Size and speed", "Data", "The model", "How to repeat it"):
+        assert title in said
+    assert "Mistakes" in said or "Largest errors" in said
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())["validation"]
+    for name, value in scores.items():
+        if value is not None:
+            assert re.search(rf"{re.escape(name)}, validation\s+{value:.4f}", said)
+
+
+def test_rows_that_are_gone_are_said_and_the_rest_is_shown(task, door):
+    trained(task, door)
+    folder = task.folder / "run"
+    (task.folder / "valid.tsv").unlink()
+    said = texts(write_report(folder).read_text())
+    assert "Nothing could be answered" in said and "How training went" in said
+    with pytest.raises(UserError, match="no such file"):
+        write_report(folder, data=task.folder / "none.tsv")
+
+
+def test_a_record_that_was_cut_off_does_no_harm(task, door):
+    trained(task, door)
+    lines = task.folder / "run" / METRICS
+    whole = Run.read(task.folder / "run").curves("validation")
+    lines.write_text(lines.read_text() + '{"kind": "tra')
+    assert Run.read(task.folder / "run").curves("validation") == whole
+
+
+def test_of_a_large_file_as_many_rows_are_answered_as_time_allows(task, door):
+    trained(task, door)
+    rows = (task.folder / "valid.tsv").read_text().splitlines()
+    (task.folder / "large.tsv").write_text("\n".join(rows * 2500) + "\n")
+    page = write_report(task.folder / "run", task.folder / "some.html", task.folder / "large.tsv", seconds=0.2)
+    assert re.search(r"[\d,]+ of 100,000 rows of large.tsv", texts(page.read_text()))
+    page = write_report(task.folder / "run", task.folder / "all.html", task.folder / "large.tsv")
+    assert "All 100,000 rows of large.tsv" in texts(page.read_text())
+    assert page.stat().st_size < 1_000_000
+    with opened(page, width=390) as shown:
+        assert "All 100,000 rows" in shown.locator("body").inner_text()
+
+
+def test_in_a_browser_it_shows_the_scores_and_fits_a_phone(task, door):
+    trained(task, door)
+    folder = task.folder / "run"
+    score = json.loads((folder / "scores.json").read_text())["validation"]["accuracy"]
+    for width, scheme in ((1440, "light"), (390, "dark")):
+        with opened(folder / "report.html", width, scheme) as shown:
+            assert shown.locator("header dd").first.inner_text() == f"{score:.4f}"
+            assert shown.evaluate("document.documentElement.scrollWidth") <= width
+            assert shown.locator("figure svg").count() >= 3
+
+
+def test_runs_are_compared_side_by_side(task, door):
+    trained(task, door, metrics=["accuracy"])
+    task.config["outputs"]["save_base_dir"] = str(task.folder / "other")
+    trained(task, door, metrics=["accuracy"])
+    output = task.folder / "compare.html"
+    code, out, err = door("report", task.folder / "run", task.folder / "other", "-o", output)
+    assert (code, out) == (0, f"written to {output}\n"), err
+    said = texts(output.read_text())
+    kept = json.loads((task.folder / "other" / "scores.json").read_text())["validation"]["accuracy"]
+    assert re.search(rf"other\s+{kept:.4f}", said) and "Score against latency" in said
+    assert f"All answer {task.folder / 'valid.tsv'} (40 rows)" in said
+    with opened(output) as shown:
+        assert shown.locator("tbody tr").count() == 2
+
+
+def test_mistakes_of_the_door_are_one_sentence(task, door):
+    for words, said in (
+        ([task.folder / "none"], "no such run folder"),
+        ([task.folder], "not a run folder"),
+        ([task.folder, task.folder], "--output: several runs need the name of a page"),
+        ([task.folder, task.folder, "-o", task.folder / "x.html"], "not a run folder"),
+    ):
+        code, _, err = door("report", *words)
+        assert code == 2 and said in err and len(err.splitlines()) == 1
+    trained(task, door)
+    run = task.folder / "run"
+    code, _, err = door("report", run, run, "-o", task.folder / "x.html")
+    assert code == 2 and "is named twice" in err
+
+
+def test_the_weights_of_teachers_are_drawn(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    records = [{"kind": "train", "step": step, "epoch": 1, "loss": 1.0, "weight of big": step / 9} for step in range(9)]
+    (folder / METRICS).write_text("".join(json.dumps(record) + "\n" for record in records))
+    from core.run_folder import RunFolder
+    from views.run_report import _records, _teachers
+
+    run = Run(RunFolder(folder), {}, {}, {}, list(_records(folder / METRICS)))
+    assert np.allclose([value for _, value in run.curves("train")["weight of big"]], np.arange(9) / 9)
+    assert "How much each teacher counted" in _teachers(run)

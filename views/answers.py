@@ -1,0 +1,297 @@
+"""What a model answered for a file, beside what is right: which labels it mixes up, how sure it is, where it errs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.types import Row
+from distillation.report import BINS, calibration_error
+from problems.base import Problem
+from views import figures
+from views.elements import Html, figure, matrix, paragraph, safe, section, side_by_side, table
+
+SHOWN = 20
+"""Mistakes that are shown."""
+LARGEST = 25
+"""Labels of a confusion matrix at most."""
+LONGEST = 400
+"""Characters of a text that are shown."""
+WIDE = 24
+"""Characters from which a text has a cell of its own width."""
+PARTS = 5
+"""Groups of rows by their length."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to one target, aligned with the rows.
+
+    targets  as the problem encoded them
+    lengths  tokens of each row
+    rows     the rows themselves, by their place; only those that `mistakes` asks for are read
+    texts    the columns that the model reads
+    """
+
+    problem: Problem
+    decoded: Any
+    targets: Mapping[str, Any]
+    lengths: np.ndarray
+    rows: Callable[[Sequence[int]], Sequence[Row]]
+    texts: Sequence[str]
+
+    @property
+    def target(self) -> Any:
+        """What is right."""
+        return self.targets[self.problem.target_columns[0]]
+
+    @property
+    def quality(self) -> np.ndarray:
+        """float of N: whether each row is right, or how far off its number is."""
+        if self.problem.is_exact:
+            return self.problem.right_rows(self.decoded, self.targets).astype(float)
+        return np.abs(self.decoded.scores.astype(float) - self.target)
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether each row has one of several labels."""
+        spec = self.problem.target_specs()[self.problem.target_columns[0]]
+        return spec.axes == "B" and spec.ids and not spec.places
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The ids of the labels that are right and that were given, of rows or of tokens; None where there are none."""
+        axes = self.problem.target_specs()[self.problem.target_columns[0]].axes
+        if self.is_classified:
+            return self.target, self.decoded.scores.argmax(1)
+        return (
+            (self.target.values, self.decoded.tags.values) if axes == "BT" and hasattr(self.decoded, "tags") else None
+        )
+
+
+def answer_sections(answers: Answers) -> Html:
+    """All that can be said of the answers."""
+    makers = (by_label, confusion, calibrated, by_length, scattered, ranked, mistakes)
+    return Html("".join(made for make in makers if (made := make(answers))))
+
+
+def by_label(answers: Answers) -> Html:
+    """Precision, recall and F1 of each label."""
+    problem = answers.problem
+    labels = problem.metric_labels or ()
+    names = [f"{kind}@{label}" for label in labels for kind in ("precision", "recall", "f1")]
+    if not names or any(problem.check_metric(name) for name in names):
+        return Html("")
+    scores = problem.score(names, answers.decoded, answers.targets)
+    counts = _counts(answers)
+    rows = [
+        [
+            label,
+            *([f"{counts[label]:,}"] if counts else []),
+            *(_number(scores[name]) for name in names[3 * at : 3 * at + 3]),
+        ]
+        for at, label in enumerate(labels)
+    ]
+    head = ["label", *(["rows"] if counts else []), "precision", "recall", "F1"]
+    return section("Label by label", table(head, rows), level=3)
+
+
+def _counts(answers: Answers) -> dict[str, int]:
+    """Label -> the rows that have it, where labels are those of rows."""
+    labels = answers.problem.labels or ()
+    if answers.is_classified:
+        found = np.bincount(answers.target, minlength=len(labels))
+    elif answers.problem.target_specs()[answers.problem.target_columns[0]].axes == "BC":
+        found = answers.target.multi_hot(len(labels)).sum(0)
+    else:
+        return {}
+    return dict(zip(labels, found.tolist(), strict=True))
+
+
+def confusion(answers: Answers) -> Html:
+    """Which labels are taken for which others: a matrix, or where there are too many the most frequent confusions."""
+    pairs, labels = answers.pairs(), answers.problem.labels or ()
+    if pairs is None or not labels:
+        return Html("")
+    right, given = pairs
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, (right, given), 1)
+    if len(labels) <= LARGEST:
+        return section("What is taken for what", matrix(labels, counts.tolist()), level=3)
+    np.fill_diagonal(counts, 0)
+    worst = np.argsort(-counts, axis=None, kind="stable")[:SHOWN]
+    found = [(labels[at // len(labels)], labels[at % len(labels)], f"{counts.flat[at]:,}") for at in worst.tolist()]
+    shown = [line for line in found if line[2] != "0"]
+    return section("Most frequent confusions", table(["right", "answered", "times"], shown, 2), level=3)
+
+
+def calibrated(answers: Answers) -> Html:
+    """How far confidence can be trusted (Guo et al. 2017)."""
+    if not answers.is_classified or not len(answers.decoded):
+        return Html("")
+    scores_NC = answers.decoded.scores.astype(float)
+    confidence_N, right_N = scores_NC.max(1), scores_NC.argmax(1) == answers.target
+    bin_N = np.minimum((confidence_N * BINS).astype(int), BINS - 1)
+    counts_B = np.bincount(bin_N, minlength=BINS)
+    used = counts_B > 0
+    sure_B, right_B = (np.bincount(bin_N, values, BINS)[used] / counts_B[used] for values in (confidence_N, right_N))
+    drawn = figures.calibration(sure_B.tolist(), right_B.tolist(), (counts_B[used] / len(bin_N)).tolist())
+    with np.errstate(divide="ignore"):
+        error = calibration_error(np.log(scores_NC), answers.target)
+    caption = f"Calibration error {error:.4f}: how far confidence and accuracy are apart. Larger points are more rows."
+    return section("Can its confidence be trusted?", figure(drawn, caption), level=3)
+
+
+def by_length(answers: Answers) -> Html:
+    """The quality of short and long texts: groups of about as many rows."""
+    if len(answers.lengths) < 2 * PARTS or answers.lengths.min() == answers.lengths.max():
+        return Html("")
+    edges = np.unique(np.quantile(answers.lengths, np.linspace(0, 1, PARTS + 1)[1:-1]))
+    part_N = np.searchsorted(edges, answers.lengths, side="left")
+    quality_N, rows = answers.quality, []
+    for part in np.unique(part_N).tolist():
+        inside = part_N == part
+        short, long = answers.lengths[inside].min(), answers.lengths[inside].max()
+        rows.append(
+            [
+                f"{short} to {long}" if short < long else str(short),
+                f"{inside.sum():,}",
+                _number(quality_N[inside].mean()),
+            ]
+        )
+    called = "share that is right" if answers.problem.is_exact else "mean absolute error"
+    return section("Short and long texts", table(["tokens", "rows", called], rows), level=3)
+
+
+def scattered(answers: Answers) -> Html:
+    """Numbers as they were given and as they are."""
+    if answers.problem.is_exact or len(answers.decoded) < 2:
+        return Html("")
+    rng = np.random.default_rng(0)
+    at = np.sort(rng.permutation(len(answers.decoded))[:2000])
+    found = list(zip(answers.target[at].tolist(), answers.decoded.scores[at].tolist(), strict=True))
+    return section(
+        "Given and right", figure(figures.points(found, "right", "given"), "On the line both are equal."), level=3
+    )
+
+
+def ranked(answers: Answers) -> Html:
+    """Groups whose right rows are ranked lowest, with the row that took their place."""
+    problem = answers.problem
+    positive = problem.positive_label
+    if problem.group_by is None or not answers.is_classified or positive is None:
+        return Html("")
+    groups_N, score_N = (
+        answers.targets[problem.group_by],
+        answers.decoded.scores[:, (problem.labels or ()).index(positive)],
+    )
+    right_N = answers.target == (problem.labels or ()).index(positive)
+    found = []
+    for group in np.unique(groups_N[right_N]).tolist():
+        members = np.flatnonzero(groups_N == group)
+        order = members[np.argsort(-score_N[members], kind="stable")]
+        rank = int(np.flatnonzero(right_N[order])[0])
+        found.append((rank, len(members), int(order[0]), int(order[rank])))
+    firsts = np.bincount([min(rank, PARTS) for rank, *_ in found], minlength=PARTS + 1)
+    names = [*(f"{place}." for place in range(1, PARTS + 1)), "later"]
+    places = table(
+        ["place of the first right row", "groups"], zip(names, map("{:,}".format, firsts.tolist()), strict=True)
+    )
+    worst = sorted((line for line in found if line[0]), key=lambda line: -line[0])[:SHOWN]
+    rows = iter(answers.rows([at for line in worst for at in line[2:]]))
+    lines = [
+        [f"{rank + 1} of {size}", *_texts(answers, next(rows)), *_texts(answers, next(rows))[-1:]]
+        for rank, size, *_ in worst
+    ]
+    head = ["place", *answers.texts, "ranked first"]
+    if lines:  # the row that came first, then the right one
+        lines = [[line[0], *line[1:-2], line[-1], line[-2]] for line in lines]
+    shown = (
+        Html(f"<div class=texts>{table(head, lines, len(head))}</div>")
+        if lines
+        else paragraph("Every group has a right row first.")
+    )
+    return section("Groups", side_by_side(places), Html("<h3>Right rows that are ranked lowest</h3>"), shown, level=3)
+
+
+def mistakes(answers: Answers) -> Html:
+    """The rows that are answered wrongly, the surest first; of numbers those that are farthest off."""
+    problem, quality_N = answers.problem, answers.quality
+    sure_N = _confidence(answers)
+    if problem.is_exact:
+        wrong = np.flatnonzero(quality_N == 0)
+        worst = wrong[np.argsort(-sure_N[wrong], kind="stable")] if sure_N is not None else wrong
+    else:
+        worst = np.argsort(-quality_N, kind="stable")
+    worst = worst[:SHOWN]
+    if not len(worst):
+        return section("Mistakes", paragraph("None: every row is right."), level=3)
+    rows = answers.rows(worst.tolist())
+    given = (
+        problem.predictions(rows, answers.decoded.taken(worst), problem.default_fields)
+        if hasattr(answers.decoded, "taken")
+        else []
+    )
+    lines = []
+    for number, (at, row) in enumerate(zip(worst.tolist(), rows, strict=True)):
+        cells = given[number].cells if given else {}
+        right, said = row.cells.get(problem.target_columns[0], ""), str(cells.get("prediction", ""))
+        confidence = [] if sure_N is None else [f"{sure_N[at]:.3f}"]
+        lines.append([row.number, *_compared(right, said), *confidence, *_texts(answers, row)])
+    head = ["line", "right", "answered", *(["confidence"] if sure_N is not None else []), *answers.texts]
+    title = (
+        "Mistakes, the surest first"
+        if problem.is_exact and sure_N is not None
+        else "Largest errors"
+        if not problem.is_exact
+        else "Mistakes"
+    )
+    count = f"{int((quality_N == 0).sum()):,} of {len(quality_N):,} rows are wrong." if problem.is_exact else ""
+    shown = table(head, lines, len(head))
+    return section(title, *([paragraph(count)] if count else []), shown, level=3)
+
+
+def _compared(right: str, given: str) -> tuple[Html, Html]:
+    """Two answers, the words marked in which they differ where each is a list of words of the same length."""
+    ours, theirs = right.split(" "), given.split(" ")
+    if len(ours) != len(theirs) or len(ours) == 1:
+        return _short(right), _short(given)
+    parts: list[list[str]] = [[], []]
+    for one, other in zip(ours, theirs, strict=True):
+        for words, word in zip(parts, (one, other), strict=True):
+            words.append(safe(word) if one == other else f"<mark>{safe(word)}</mark>")
+    one, other = (Html(f"<div class=long>{' '.join(words)}</div>") for words in parts)
+    return one, other
+
+
+def _confidence(answers: Answers) -> np.ndarray | None:
+    """How sure each answer is, where that is known."""
+    if answers.is_classified:
+        return np.asarray(answers.decoded.scores.max(1), float)
+    found = getattr(answers.decoded, "confidence", None)
+    return None if found is None else np.asarray(found, float)
+
+
+def _texts(answers: Answers, row: Row) -> list[Html]:
+    return [_short(row.cells.get(column, "")) for column in answers.texts]
+
+
+def _short(text: str) -> Html:
+    """A text, cut where it is long, in a cell that leaves it room."""
+    shown = safe(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return Html(f"<div class=long>{shown}</div>" if len(text) > WIDE else shown)
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.4f}"
+
+
+def parts_of(answers: Answers) -> Iterator[tuple[str, Answers]]:
+    """The answers to each target, by its column; "" where there is one only."""
+    parts: Mapping[str, Problem] | None = getattr(answers.problem, "parts", None)
+    if parts is None:
+        yield "", answers
+        return
+    for column, part in parts.items():
+        own = answers.decoded.by_column[column]
+        yield column, Answers(part, own, answers.targets, answers.lengths, answers.rows, answers.texts)

@@ -1,0 +1,76 @@
+"""Several runs side by side: their scores, their curves on one axis, score against latency."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import UserError
+from core.files import written_aside
+from core.run_folder import WEIGHTS
+from engine.predictor import Predictor
+from engine.reporter import score_text
+from views import figures
+from views.elements import Html, figure, page, paragraph, section, side_by_side, table
+from views.run_report import Measured, Run, measure
+
+
+def write_comparison(paths: Sequence[Path], output: Path, data: Path | None = None) -> Path:
+    """Write the page; where. `data`: the rows that all of them answer, by default the validation rows of each."""
+    runs = [Run.read(path) for path in paths]
+    names = [run.name for run in runs]
+    if len({*names}) < len(names):
+        names = [str(path) for path in paths]
+    if len({*names}) < len(names):
+        raise UserError(f"{next(name for name in names if names.count(name) > 1)}: is named twice.")
+    measured, predictors = {}, {}
+    for name, run in zip(names, runs, strict=True):
+        predictors[name] = Predictor.load(run.folder.path)
+        measured[name] = measure(predictors[name], data, None)
+    named = dict(zip(names, runs, strict=True))
+    parts = [
+        _table(named, predictors, measured),
+        _curves(named),
+        _against_latency(measured),
+    ]
+    body = "".join([f"<header><h1>{len(runs)} runs side by side</h1></header>", *parts])
+    with written_aside(output) as aside:
+        aside.write_text(page("Runs side by side", body), encoding="utf-8")
+    return output
+
+
+def _table(runs: dict[str, Run], predictors: dict[str, Predictor], measured: dict[str, Measured]) -> Html:
+    metrics = list(dict.fromkeys(metric for one in measured.values() for metric in one.scores))
+    head = ["run", *metrics, "parameters", "MiB", "rows/s", "one row, ms", "95 %, ms", "best step"]
+    lines = []
+    for name, run in runs.items():
+        one = measured[name]
+        scores = [score_text(one.scores[metric]) if metric in one.scores else "" for metric in metrics]
+        count = sum(weight.numel() for weight in predictors[name].model.parameters())
+        size = (run.folder / WEIGHTS).stat().st_size / 2**20
+        speeds = [f"{one.speeds['rows/s']:,.0f}", f"{one.speeds['p50']:.1f}", f"{one.speeds['p95']:.1f}"]
+        lines.append([name, *scores, f"{count:,}", f"{size:.1f}", *speeds, f"{run.scores.get('step', 0):,}"])
+    files = list(dict.fromkeys(f"{one.file} ({one.rows:,} rows)" for one in measured.values()))
+    same = "All answer" if len(files) == 1 else "Careful: they answer different rows, those of"
+    about = [paragraph(f"{name}: {run.config.get('model_description') or '–'}") for name, run in runs.items()]
+    said = paragraph(f"{same} {', '.join(files)}.")
+    return section("Scores, size and speed", said, table(head, lines), *about)
+
+
+def _curves(runs: dict[str, Run]) -> Html:
+    """The scores of all of them, metric by metric."""
+    curves = {name: run.curves("validation") for name, run in runs.items()}
+    metrics = list(dict.fromkeys(metric for own in curves.values() for metric in own))
+    drawn = []
+    for metric in metrics:
+        series = {name: own[metric] for name, own in curves.items() if metric in own}
+        drawn.append(figure(figures.lines(series, "step", metric), f"{metric} on the validation rows."))
+    losses = {name: found["loss"] for name, run in runs.items() if "loss" in (found := run.curves("train"))}
+    if losses:
+        drawn.append(figure(figures.lines(losses, "step", "training loss"), "Training loss."))
+    return section("How training went", side_by_side(*drawn)) if drawn else Html("")
+
+
+def _against_latency(measured: dict[str, Measured]) -> Html:
+    first = next(iter(next(iter(measured.values())).scores))
+    points = {name: (one.speeds["p50"], one.scores[first]) for name, one in measured.items() if first in one.scores}
+    drawn = figures.labelled_points(points, "median latency of one row, ms", first)
+    return section("Score against latency", figure(drawn, "Left is faster. The first axis is logarithmic."))

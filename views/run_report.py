@@ -1,0 +1,361 @@
+"""The report of a run: one page that says what was trained, how it went, and where it errs."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.conf import JSON
+from core.errors import UserError
+from core.files import written_aside
+from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, WEIGHTS, RunFolder
+from core.types import SPECIAL_IDS, Row
+from engine.data import Data, checked_scores, read_data, row_file
+from engine.predictor import Predictor
+from engine.reporter import score_text
+from text.encoded import EncodedRows
+from text.readers import RowFile
+from text.vocabulary import UNK
+from views import figures
+from views.answers import Answers, answer_sections, parts_of
+from views.elements import Html, facts, figure, page, paragraph, safe, section, side_by_side, table
+
+PROBE = 64
+"""Rows by which the speed of answering is told."""
+SINGLES = 24
+"""Rows that are answered one by one for their latency, after a few to warm up."""
+BUCKETS = 30
+"""Bars of a histogram at most."""
+
+
+USUAL = ("loss", "learning_rate", "rows_per_second")
+"""What every training reports."""
+WEIGHT = "weight of "
+"""So begins what the weight of a teacher is reported as."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says of its training.
+
+    lines   the records of the training, as metrics.jsonl has them
+    """
+
+    folder: RunFolder
+    config: JSON
+    scores: Mapping[str, JSON]
+    environment: Mapping[str, JSON]
+    lines: Sequence[Mapping[str, JSON]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Run":
+        """UserError where it is no run, or has no model yet."""
+        folder = RunFolder.named(path)
+        config = folder.read_config()
+        folder.refuse_if_untrained()
+        known = {name: folder.read_json(name) if (folder / name).exists() else {} for name in (SCORES, ENVIRONMENT)}
+        return cls(folder, config, known[SCORES], known[ENVIRONMENT], list(_records(folder / METRICS)))
+
+    @property
+    def name(self) -> str:
+        """As its folder is called."""
+        return self.folder.path.resolve().name
+
+    def curves(self, kind: str) -> dict[str, list[tuple[float, float]]]:
+        """Name of a number -> (step, value), of trainings or of validations."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for line in self.lines:
+            for name, value in line.items() if line["kind"] == kind else ():
+                if name not in ("kind", "step", "epoch") and isinstance(value, int | float):
+                    found.setdefault(name, []).append((line["step"], value))
+        return found
+
+
+def _records(path: Path) -> Iterator[Mapping[str, JSON]]:
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the last line of a training that was killed
+        if isinstance(record, dict) and {"kind", "step"} <= record.keys():
+            yield record
+
+
+@dataclass
+class Measured:
+    """What a model does with a file: its answers, its scores, its speed.
+
+    answered   how many of its rows were answered
+    """
+
+    file: Path
+    rows: int
+    answered: int
+    answers: Answers
+    scores: Mapping[str, float]
+    speeds: dict[str, float] = field(default_factory=dict)
+
+
+def write_report(
+    path: Path, output: Path | None = None, data: Path | None = None, seconds: float | None = None
+) -> Path:
+    """Write the page of a run; where.
+
+    data     the file whose rows are answered, by default the validation file
+    seconds  how long answering may take at most: of a large file some rows are answered only; None = all
+    """
+    run = Run.read(path)
+    target = output or run.folder / REPORT
+    with written_aside(target) as aside:
+        aside.write_text(run_page(run, data, seconds), encoding="utf-8")
+    return target
+
+
+def run_page(run: Run, data: Path | None, seconds: float | None) -> str:
+    """The page as HTML."""
+    predictor = Predictor.load(run.folder.path)
+    measured, missing = None, ""
+    try:
+        measured = measure(predictor, data, seconds)
+    except UserError as error:
+        if data is not None:
+            raise
+        missing = f"Nothing could be answered: {error}"
+    known = _data(predictor) if data is None else None
+    parts = [
+        _head(run, predictor, measured),
+        _training(run),
+        _teachers(run),
+        _answers(measured) if measured else section("Answers", paragraph(missing)),
+        _speed(run, predictor, measured),
+        _data_section(known, predictor) if known else Html(""),
+        _graph(run),
+        _environment(run),
+    ]
+    return page(f"{run.name}: report", "".join(parts))
+
+
+def measure(predictor: Predictor, data: Path | None, seconds: float | None) -> Measured:
+    """Answer the rows of a file, or as many as the time allows, spread over it; whole groups where rows have groups."""
+    from engine.inference import rows_to_score
+
+    conf = predictor.conf
+    chosen = data or Path(conf.inputs.data_paths.valid_data_path or conf.inputs.data_paths.test_data_path or "")
+    rows, file = rows_to_score(predictor, chosen)
+    speeds = _latency(predictor, row_file(conf, file))
+    probe = rows.taken(np.arange(min(PROBE, len(rows))))
+    start = time.perf_counter()
+    predictor.decoded(probe)
+    speed = len(probe) / (time.perf_counter() - start)
+    part = rows
+    if seconds is not None and len(rows) > (most := max(PROBE, int(speed * seconds))):
+        part = rows.taken(_spread(rows, predictor.problem.group_by, most))
+    start = time.perf_counter()
+    decoded = predictor.decoded(part)
+    speeds["rows/s"] = len(part) / (time.perf_counter() - start)
+    scores = predictor.problem.score(checked_scores(conf, predictor.problem, str(file)), decoded, part.targets)
+    lines = part.lines
+
+    def read(places: Sequence[int]) -> Sequence[Row]:
+        return _rows_at(row_file(conf, file), [int(lines[place]) for place in places])
+
+    texts = predictor.encoder.text_columns
+    answers = Answers(predictor.problem, decoded, part.targets, _row_lengths(part), read, texts)
+    return Measured(file, len(rows), len(part), answers, scores, speeds)
+
+
+def _spread(rows: EncodedRows, group_by: str | None, most: int) -> np.ndarray:
+    """So many rows of a file: evenly spread, or the first whole groups."""
+    if group_by is None:
+        return np.unique(np.linspace(0, len(rows) - 1, most).astype(int))
+    groups = rows.targets[group_by]
+    _, first = np.unique(groups, return_index=True)
+    kept = groups[np.sort(first[first < most])]
+    inside = np.flatnonzero(np.isin(groups, kept))
+    return inside[inside < most] if len(inside) > 2 * most else inside
+
+
+def _row_lengths(rows: EncodedRows) -> np.ndarray:
+    """Tokens of the longest text of each row."""
+    if rows.windows is None:
+        return rows.lengths
+    return np.maximum.reduce([ragged.lengths for ragged in rows.columns.values()])
+
+
+def _rows_at(file: RowFile, numbers: Sequence[int]) -> Sequence[Row]:
+    """The rows of these lines, in this order."""
+    wanted, found = set(numbers), dict[int, Row]()
+    for row in file:
+        if row.number in wanted:
+            found[row.number] = row
+            if len(found) == len(wanted):
+                break
+    return [found[number] for number in numbers]
+
+
+def _latency(predictor: Predictor, file: RowFile) -> dict[str, float]:
+    """Milliseconds to answer one row from its text: median and 95 %."""
+    rows = [row for row, _ in zip(file, range(SINGLES), strict=False) if not row.error]
+    taken = []
+    for row in [*rows[:4], *rows]:
+        start = time.perf_counter()
+        list(predictor.predict([row]))
+        taken.append(1000 * (time.perf_counter() - start))
+    return {f"p{share}": float(np.percentile(taken[4:] or [math.nan], share)) for share in (50, 95)}
+
+
+def _head(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
+    said = run.config.get("model_description") or ""
+    kept: Mapping[str, float] = run.scores.get("validation", {})
+    pairs: list[tuple[str, str]] = [(f"{name}, validation", score_text(value)) for name, value in kept.items()]
+    tested = run.scores.get("test", {})
+    pairs += [(f"{name}, {Path(tested['file']).name}", score_text(tested[name])) for name in kept if name in tested]
+    state = "" if FINISHED in run.scores else "Its training has not come to its end."
+    if kept:
+        count = len(run.curves("validation").get(next(iter(kept)), []))
+        best = f"The best of {count} validations, at step {run.scores['step']:,} (epoch {run.scores['epoch']})."
+        state = f"{best} {state}"
+    return Html(
+        f"<header><h1>{safe(run.name)}</h1><p>{safe(said)}</p>{facts(pairs)}<p class=soft>{safe(state)}</p></header>"
+    )
+
+
+def _training(run: Run) -> Html:
+    """Loss, learning rate and scores over the steps."""
+    trained, validated = run.curves("train"), run.curves("validation")
+    step = run.scores.get("step")
+    parts = []
+    if loss := trained.get("loss"):
+        parts.append(
+            figure(
+                figures.lines({"loss": loss}, "step", "training loss"), "Mean loss of the steps between two reports."
+            )
+        )
+    if validated:
+        best = {name: next((at for at in points if at[0] == step), points[-1]) for name, points in validated.items()}
+        drawn = figures.lines(validated, "step", "score", best)
+        parts.append(figure(drawn, "Scores on the validation rows; the ring marks the model that was kept."))
+    if rate := trained.get("learning_rate"):
+        parts.append(figure(figures.lines({"rate": rate}, "step", "learning rate"), "Learning rate."))
+    return section("How training went", side_by_side(*parts) if parts else Html(""))
+
+
+def _teachers(run: Run) -> Html:
+    """The weights of teachers over time, and what else a policy reports."""
+    trained = run.curves("train")
+    named = {name: points for name, points in trained.items() if name not in USUAL}
+    weights = {name.removeprefix(WEIGHT): points for name, points in named.items() if name.startswith(WEIGHT)}
+    parts = [figure(figures.lines(weights, "step", "weight"), "How much each teacher counted.")] if weights else []
+    for name, points in named.items():
+        if not name.startswith(WEIGHT):
+            parts.append(figure(figures.lines({name: points}, "step", name), f"{name[0].upper()}{name[1:]}."))
+    return section("Teachers", side_by_side(*parts) if parts else Html(""))
+
+
+def _answers(measured: Measured) -> Html:
+    """What it answers for the rows of a file."""
+    of = (
+        f"all {measured.rows:,}"
+        if measured.answered == measured.rows
+        else f"{measured.answered:,} of {measured.rows:,}"
+    )
+    said = f"{of} rows of {measured.file.name}"
+    scores = facts([(name, score_text(value)) for name, value in measured.scores.items()])
+    parts = []
+    for column, answers in parts_of(measured.answers):
+        made = answer_sections(answers)
+        parts.append(section(f"Target {column}", made, level=3) if column else made)
+    return section("What it answers", paragraph(f"{said[0].upper()}{said[1:]}."), scores, *parts)
+
+
+def _speed(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
+    """Size and speed on this machine."""
+    count = sum(weight.numel() for weight in predictor.model.parameters())
+    pairs = [("parameters", f"{count:,}"), ("weights", f"{(run.folder / WEIGHTS).stat().st_size / 2**20:.1f} MiB")]
+    if measured:
+        pairs += [
+            ("rows/s", f"{measured.speeds['rows/s']:,.0f}"),
+            ("one row, median", f"{measured.speeds['p50']:.1f} ms"),
+            ("one row, 95 %", f"{measured.speeds['p95']:.1f} ms"),
+        ]
+    where = (
+        f"On {predictor.device.type}: rows as they are encoded, {predictor.batch_size} a batch; one row from its text."
+    )
+    return section("Size and speed", facts(pairs), paragraph(where))
+
+
+def _data(predictor: Predictor) -> Data | None:
+    """The rows that it was trained on, where they are still there."""
+    try:
+        return read_data(predictor.conf, lambda _: None)
+    except UserError:
+        return None
+
+
+def _data_section(data: Data, predictor: Predictor) -> Html:
+    """Rows, labels, lengths, unknown words."""
+    parts = {"training": data.train, "validation": data.valid}
+    pairs = [(f"{name} rows", f"{len(rows):,}") for name, rows in parts.items()]
+    words = [column for column, kind in data.encoder.plan.kinds.items() if kind == "word"]
+    for name, rows in parts.items() if words else ():
+        ids = np.concatenate([rows.columns[column].values for column in words if column in rows.columns])
+        pairs.append((f"unknown words, {name}", f"{np.mean(ids == UNK):.1%}" if len(ids) else "–"))
+    for name, known in data.encoder.vocabularies.items():
+        pairs.append((f"{name}: vocabulary", f"{len(known) - SPECIAL_IDS:,}"))
+    return section("Data", facts(pairs), side_by_side(_balance(data), _lengths(data)))
+
+
+def _balance(data: Data) -> Html:
+    """How often each label occurs."""
+    tables = []
+    for column, spec in data.problem.target_specs().items():
+        if spec.labels is None or spec.places:
+            continue
+        found = {}
+        for name, rows in (("training", data.train), ("validation", data.valid)):
+            target = rows.targets[column]
+            values = np.asarray(getattr(target, "values", target))
+            found[name] = np.bincount(values[values >= 0].astype(int), minlength=len(spec.labels))
+        order = np.argsort(-found["training"], kind="stable")[:BUCKETS].tolist()
+        lines = [[spec.labels[at], *(_share(counts, at) for counts in found.values())] for at in order]
+        tables.append(table([column, *found], lines))
+    return Html("".join(tables))
+
+
+def _share(counts: np.ndarray, at: int) -> str:
+    return f"{counts[at]:,} ({counts[at] / max(counts.sum(), 1):.1%})"
+
+
+def _lengths(data: Data) -> Html:
+    """How long the texts of the training rows are."""
+    lengths = _row_lengths(data.train)
+    if not len(lengths):
+        return Html("")
+    most = int(np.quantile(lengths, 0.995)) + 1
+    edges = np.unique(np.linspace(0, most, min(most, BUCKETS) + 1).round())
+    heights, _ = np.histogram(np.minimum(lengths, most), edges)
+    caption = f"Tokens of the longest text of a row: median {np.median(lengths):.0f}, longest {lengths.max():,}."
+    return figure(figures.bars(heights.tolist(), edges.tolist(), "tokens", "training rows"), caption)
+
+
+def _graph(run: Run) -> Html:
+    """The model as a drawing."""
+    from views.drawing import svg
+    from views.graph import drawings
+
+    drawn = [svg(drawing) for drawing in drawings(run.config)]
+    return section("The model", *(Html(f"<div class='wide drawing'>{one}</div>") for one in drawn))
+
+
+def _environment(run: Run) -> Html:
+    """Where it was trained, how to do so again, and the whole config."""
+    known = facts([(name.replace("_", " "), value) for name, value in run.environment.items() if name != "command"])
+    again = f"python train.py --conf_path {run.folder.path / CONFIG} --set outputs.save_base_dir=runs/again"
+    commands = "\n".join(filter(None, [run.environment.get("command", ""), again]))
+    config = f"<pre>{safe(json.dumps(run.config, indent=2, ensure_ascii=False))}</pre>"
+    whole = Html(f"<details><summary>The whole config, every default written out</summary>{config}</details>")
+    return section("How to repeat it", known, Html(f"<pre>{safe(commands)}</pre>"), whole)
