@@ -17,7 +17,9 @@ from core.conf import Conf, annotations, field_docs  # noqa: E402
 from core.config import ExperimentConf  # noqa: E402
 from core.document import ROOT, composed, read_architecture, read_document  # noqa: E402
 from core.files import written_aside  # noqa: E402
+from engine.examples import with_examples  # noqa: E402
 from engine.experiment import REGISTRIES, checked  # noqa: E402
+from engine.explain import shipped  # noqa: E402
 from engine.summary import summary  # noqa: E402
 from problems import metrics  # noqa: E402
 
@@ -49,8 +51,9 @@ models score is in the [results](results.md).
 
 
 def config_schema() -> str:
-    """The JSON Schema of configs."""
-    return json.dumps(core.schema.schema(ExperimentConf, REGISTRIES), indent=1, ensure_ascii=False) + "\n"
+    """The JSON Schema of configs, with examples."""
+    schema = with_examples(core.schema.schema(ExperimentConf, REGISTRIES), shipped())
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def reference() -> str:

@@ -1,0 +1,114 @@
+"""What a key of a config means: `python -m engine.explain architecture.BiLSTM.hidden_dim`.
+
+Named by its place (training_params.batch_size), below a class by the class (loss.SoftTargetLoss.temperature), or by the
+class or key alone (BiLSTM, batch_size): then wherever there is one.
+"""
+
+import argparse
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+
+import core.schema
+from core.command_line import run_door
+from core.conf import JSON
+from core.config import ExperimentConf
+from core.document import ROOT, read_document
+from core.errors import UserError, did_you_mean
+from engine.examples import with_examples
+from engine.experiment import REGISTRIES
+
+WIDTH = 100
+
+
+def explain(asked: str) -> str:
+    """What is known of a key or a class. UserError where there is none of this name."""
+    schema = with_examples(core.schema.schema(ExperimentConf, REGISTRIES), shipped())
+    known = dict(_places(schema))
+    found = [path for path in known if path == asked] or [path for path in known if _is_meant(asked, path)]
+    if not found:
+        names = {path.rpartition(".")[2] for path in known} | {*known}
+        raise UserError(f"nothing in a config is called '{asked}'.{did_you_mean(asked, names)}")
+    return "\n\n".join(_told(path, known[path], known) for path in found)
+
+
+def _is_meant(asked: str, path: str) -> bool:
+    """Whether a path ends as asked, and has the other names in this order."""
+    parts = iter(path.split("."))
+    return path.endswith(asked.rpartition(".")[2]) and all(name in parts for name in asked.split("."))
+
+
+def shipped() -> list[JSON]:
+    """The configs that ship."""
+    folder = ROOT / "configs"
+    return [read_document(path) for path in sorted(folder.rglob("*.json")) if folder / "parts" not in path.parents]
+
+
+def _places(schema: JSON) -> Iterator[tuple[str, JSON]]:
+    """Every key and class by its place."""
+    yield from _below(schema, schema["$defs"]["config"], "", ())
+
+
+def _below(schema: JSON, entry: JSON, path: str, seen: tuple[str, ...]) -> Iterator[tuple[str, JSON]]:
+    """The keys of an object, and what lies below them; a definition inside of itself only once."""
+    for key, inner in entry.get("properties", {}).items():
+        if not inner.get("deprecated"):
+            place = f"{path}.{key}".removeprefix(".")
+            yield place, inner
+            yield from _inside(schema, inner, place, seen)
+    for case in entry.get("allOf", ()):
+        name, then = case["then"]["title"], case["then"]
+        place = f"{path}.{name}".removeprefix(".")
+        (tag,) = case["if"]["properties"]
+        conf = then.get("properties", {}).get("conf")
+        yield place, {"class": name, "registry": entry["properties"][tag].get("x-registry", "")}
+        own = (
+            {}
+            if conf is not None
+            else {key: at for key, at in then["properties"].items() if key not in entry["properties"]}
+        )
+        yield from _below(schema, {"properties": own}, place, seen)
+        yield from _inside(schema, conf or {}, place, seen)
+
+
+def _inside(schema: JSON, entry: JSON, path: str, seen: tuple[str, ...]) -> Iterator[tuple[str, JSON]]:
+    """What lies in the value of a key: through lists, options and objects with free names."""
+    parts = [*entry.get("anyOf", ()), *([entry["items"]] if "items" in entry else [])]
+    if isinstance(others := entry.get("additionalProperties"), Mapping):
+        parts.append(others)
+    for part in parts:
+        yield from _inside(schema, part, path, seen)
+    if "$ref" in entry and entry["$ref"] not in seen:
+        yield from _below(schema, schema["$defs"][entry["$ref"].rpartition("/")[2]], path, (*seen, entry["$ref"]))
+
+
+def _told(path: str, entry: JSON, known: Mapping[str, JSON]) -> str:
+    """An entry in words."""
+    if "class" in entry:
+        text = inspect.cleandoc(REGISTRIES[entry["registry"]][entry["class"]].__doc__ or "")
+        keys = [at for at in known if at.startswith(f"{path}.") and "." not in at.removeprefix(f"{path}.")]
+        lines = [f"  {at.removeprefix(f'{path}.')}: {_kind(known[at])}" for at in keys]
+        return "\n".join([path, *textwrap.indent(text, "  ").splitlines(), *(["", *lines] if lines else [])])
+    lines = textwrap.wrap(entry.get("description", ""), WIDTH)
+    lines.append(_kind(entry))
+    lines.append(f"examples: {', '.join(map(json.dumps, entry['examples']))}" if "examples" in entry else "")
+    return "\n".join([path, *(f"  {line}" for line in lines if line)])
+
+
+def _kind(entry: JSON) -> str:
+    """Type, range and default."""
+    default = f"; default {json.dumps(entry['default'])}" if "default" in entry else "; required"
+    return f"{core.schema.described(entry)}{default}"
+
+
+def main() -> None:
+    """Print it."""
+    parser = argparse.ArgumentParser(description="What a key of a config means.")
+    parser.add_argument("key", help="such as architecture.BiLSTM.hidden_dim, training_params.batch_size, BiLSTM")
+    sys.stdout.write(explain(parser.parse_args().key) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_door(main))
