@@ -69,6 +69,10 @@ class Pieces:
         """One more than the largest id."""
         return max(self._splits.get_vocab(with_added_tokens=True).values()) + 1
 
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """The pieces with these ids."""
+        return [self._splits.id_to_token(number) or "?" for number in ids]
+
     def disagreement(self, other: Self) -> float:
         """The share of its pieces that have another id there, or none."""
         own, theirs = (pieces._splits.get_vocab(with_added_tokens=True) for pieces in (self, other))

@@ -1,7 +1,7 @@
 """What a model answered for a file, beside what is right: which labels it mixes up, how sure it is, where it errs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ LARGEST = 25
 """Labels of a confusion matrix at most."""
 LONGEST = 400
 """Characters of a text that are shown."""
+LONGEST_LIST = 80
+"""Words of a text that are shown with their attention."""
 WIDE = 24
 """Characters from which a text has a cell of its own width."""
 PARTS = 5
@@ -32,6 +34,7 @@ class Answers:
     lengths  tokens of each row
     rows     the rows themselves, by their place; only those that `mistakes` asks for are read
     texts    the columns that the model reads
+    attended  column -> the words of a row on which the model rests, marked; of models that have attention
     """
 
     problem: Problem
@@ -40,6 +43,7 @@ class Answers:
     lengths: np.ndarray
     rows: Callable[[Sequence[int]], Sequence[Row]]
     texts: Sequence[str]
+    attended: Callable[[Row], Mapping[str, Html]] | None = None
 
     @property
     def target(self) -> Any:
@@ -237,7 +241,9 @@ def mistakes(answers: Answers) -> Html:
         cells = given[number].cells if given else {}
         right, said = row.cells.get(problem.target_columns[0], ""), str(cells.get("prediction", ""))
         confidence = [] if sure_N is None else [f"{sure_N[at]:.3f}"]
-        lines.append([row.number, *_compared(right, said), *confidence, *_texts(answers, row)])
+        marked = answers.attended(row) if answers.attended is not None else {}
+        texts = [marked.get(column, text) for column, text in zip(answers.texts, _texts(answers, row), strict=True)]
+        lines.append([row.number, *_compared(right, said), *confidence, *texts])
     head = ["line", "right", "answered", *(["confidence"] if sure_N is not None else []), *answers.texts]
     title = (
         "Mistakes, the surest first"
@@ -247,6 +253,8 @@ def mistakes(answers: Answers) -> Html:
         else "Mistakes"
     )
     count = f"{int((quality_N == 0).sum()):,} of {len(quality_N):,} rows are wrong." if problem.is_exact else ""
+    if answers.attended is not None:
+        count = f"{count} The darker a word, the more attention it has.".strip()
     shown = table(head, lines, len(head))
     return section(title, *([paragraph(count)] if count else []), shown, level=3)
 
@@ -272,6 +280,14 @@ def _confidence(answers: Answers) -> np.ndarray | None:
     return None if found is None else np.asarray(found, float)
 
 
+def shaded(tokens: Sequence[str], weights: Sequence[float]) -> Html:
+    """The tokens of a text, the darker the larger their weight."""
+    most = max(weights, default=0) or 1
+    pairs = list(zip(tokens, weights, strict=True))[:LONGEST_LIST]
+    words = [f"<mark style='--share:{max(weight, 0) / most:.2f}'>{safe(token)}</mark>" for token, weight in pairs]
+    return Html(f"<div class='long shaded'>{' '.join(words)}{'…' if len(tokens) > len(words) else ''}</div>")
+
+
 def _texts(answers: Answers, row: Row) -> list[Html]:
     return [_short(row.cells.get(column, "")) for column in answers.texts]
 
@@ -294,4 +310,4 @@ def parts_of(answers: Answers) -> Iterator[tuple[str, Answers]]:
         return
     for column, part in parts.items():
         own = answers.decoded.by_column[column]
-        yield column, Answers(part, own, answers.targets, answers.lengths, answers.rows, answers.texts)
+        yield column, replace(answers, problem=part, decoded=own)

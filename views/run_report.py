@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from core.files import written_aside
 from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, WEIGHTS, RunFolder
 from core.types import SPECIAL_IDS, Row
 from engine.data import Data, checked_scores, read_data, row_file
+from engine.explanation import attention_addresses, explain
 from engine.predictor import Predictor
 from engine.reporter import score_text
 from text.encoded import EncodedRows
 from text.readers import RowFile
 from text.vocabulary import UNK
 from views import figures
-from views.answers import Answers, answer_sections, parts_of
+from views.answers import Answers, answer_sections, parts_of, shaded
 from views.elements import Html, facts, figure, page, paragraph, safe, section, side_by_side, table
 
 PROBE = 64
@@ -164,8 +165,20 @@ def measure(predictor: Predictor, data: Path | None, seconds: float | None) -> M
         return _rows_at(row_file(conf, file), [int(lines[place]) for place in places])
 
     texts = predictor.encoder.text_columns
-    answers = Answers(predictor.problem, decoded, part.targets, _row_lengths(part), read, texts)
+    marked = _attended(predictor) if attention_addresses(predictor) else None
+    answers = Answers(predictor.problem, decoded, part.targets, _row_lengths(part), read, texts, marked)
     return Measured(file, len(rows), len(part), answers, scores, speeds)
+
+
+def _attended(predictor: Predictor) -> Callable[[Row], Mapping[str, Html]]:
+    """What marks the words of a row by the attention that they have."""
+    columns = {branch: columns[0] for branch, columns in predictor.encoder.plan.branches.items()}
+
+    def marked(row: Row) -> Mapping[str, Html]:
+        found = explain(predictor, row, "attention")
+        return {columns[text.branch]: shaded(text.tokens, text.weights) for text in reversed(found)}
+
+    return marked
 
 
 def _spread(rows: EncodedRows, group_by: str | None, most: int) -> np.ndarray:
