@@ -80,7 +80,7 @@ def epochs(
     place = make_workplace(conf, model, objective, [rows], Processes(make_accelerator(conf)))
     trainer = make_trainer(conf, place)
     run.mkdir()
-    with Reporter(RunFolder(run), place.learning_rate.total_steps, 0, lambda _: None) as reporter:
+    with Reporter(RunFolder(run), place, conf, lambda _: None) as reporter:
         for report in trainer.run():
             reporter.training(report)
             if report.validate:

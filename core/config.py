@@ -16,6 +16,8 @@ from core.ramp import Ramp, Share
 AUTOMATIC = "It is chosen automatically."
 DataFormat = Literal["tsv", "csv", "jsonl", "parquet", "conll", "squad"]
 """The format of a file of rows."""
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
+"""An experiment tracker that accelerate knows."""
 OnBadRow = Literal["error", "skip"]
 """What to do with rows that cannot be used."""
 
@@ -141,6 +143,10 @@ class OutputsConf(Conf):
     """Columns that predict.py adds: prediction, confidence, confidence@<label>; the default depends on the problem."""
     predict_output_name: str = "predict.tsv"
     """File in the run folder that predict.py writes when no --output is given."""
+    trackers: list[Tracker] = field(default_factory=list)
+    """Where accelerate reports the training besides TensorBoard, such as ["mlflow"]; each is a package to install."""
+    histograms: bool = False
+    """Whether TensorBoard shows the weights and their gradients as histograms, at each validation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,18 +2,23 @@
 
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
+import core.conf
+from core.conf import JSON
+from core.config import ExperimentConf
 from core.files import written_aside
 from core.run_folder import METRICS, TENSORBOARD, RunFolder
 from core.types import Scores
-from engine.trainers.base import Report
+from engine.trainers.base import Report, Workplace
+from model_zoo.graph import Layer, Model
 
 
 def score_text(score: float | None) -> str:
@@ -24,11 +29,18 @@ def score_text(score: float | None) -> str:
 class Reporter:
     """Writes the records of a training to its run folder and to the terminal."""
 
-    def __init__(self, run: RunFolder, total_steps: int | None, first_step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, run: RunFolder, place: Workplace, conf: ExperimentConf, say: Callable[[str], None]) -> None:
+        first_step, total_steps = place.progress.step, place.learning_rate.total_steps
         _forget_after(first_step, run / METRICS)
         from torch.utils.tensorboard import SummaryWriter  # costs time that only a training has
 
         self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=first_step or None)
+        self._board._get_file_writer().add_event(graph_event(place.trained.steps))  # type: ignore[no-untyped-call]
+        self._shown = place.trained if conf.outputs.histograms else None
+        """The model whose weights are shown as histograms."""
+        self._accelerator = place.processes.accelerator
+        if conf.outputs.trackers:
+            self._accelerator.init_trackers(run.path.resolve().name, _settings(core.conf.to_json(conf)))
         self._lines = (run / METRICS).open("a", encoding="utf-8")
         self._bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=None, file=sys.stderr)
         self._say = say
@@ -56,6 +68,8 @@ class Reporter:
         steps = sum(count for _, count in self._losses)
         loss = sum(mean * count for mean, count in self._losses) / steps
         self._losses.clear()
+        if self._shown is not None:
+            self._add_histograms(self._shown, report.step)
         shown = ", ".join(f"{name} {score_text(value)}" for name, value in scores.items())
         with tqdm.external_write_mode(file=sys.stderr):
             mark = " *best" if best else ""
@@ -67,6 +81,14 @@ class Reporter:
         self._lines.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, report.step)
+        self._accelerator.log({f"{kind}/{name}": value for name, value in values.items()}, report.step)
+
+    def _add_histograms(self, model: Model, step: int) -> None:
+        """The weights as they are, and the gradients of the last step."""
+        for name, parameter in model.named_parameters():
+            self._board.add_histogram(f"weights/{name}", parameter.detach().float(), step)
+            if parameter.grad is not None and not parameter.grad.is_sparse:
+                self._board.add_histogram(f"gradients/{name}", parameter.grad.float(), step)
 
     def __enter__(self) -> Self:
         return self
@@ -77,12 +99,14 @@ class Reporter:
         self._bar.close()
         self._board.close()
         self._lines.close()
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
 
 class SilentReporter(Reporter):
     """That of a process that trains along: the first one speaks for all."""
 
-    def __init__(self, run: RunFolder, total_steps: int | None, first_step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, run: RunFolder, place: Workplace, conf: ExperimentConf, say: Callable[[str], None]) -> None:
         pass
 
     def training(self, report: Report) -> None:
@@ -95,6 +119,37 @@ class SilentReporter(Reporter):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+
+def graph_event(layers: Sequence[Layer]) -> Any:
+    """The layers as TensorBoard's graph: each names its block, what it reads and its shape."""
+    from tensorboard.compat.proto import attr_value_pb2, event_pb2, graph_pb2, node_def_pb2, versions_pb2
+
+    known = {layer.id for layer in layers}
+    branches = {address.partition(".")[0] for layer in layers for address in layer.inputs} - known
+    nodes = [node_def_pb2.NodeDef(name=_node(branch), op="Input") for branch in sorted(branches)]
+    for layer in layers:
+        shape = attr_value_pb2.AttrValue(s=str(layer.output_spec).encode())
+        read = [_node(address.partition(".")[0]) for address in layer.inputs]
+        nodes.append(node_def_pb2.NodeDef(name=_node(layer.id), op=layer.block, input=read, attr={"shape": shape}))
+    graph = graph_pb2.GraphDef(node=nodes, versions=versions_pb2.VersionDef(producer=22))
+    return event_pb2.Event(graph_def=graph.SerializeToString())
+
+
+def _node(name: str) -> str:
+    """A name that TensorBoard takes."""
+    return re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)
+
+
+def _settings(document: JSON, path: str = "") -> dict[str, str | int | float | bool]:
+    """Every single value of a config by its path."""
+    if isinstance(document, Mapping | list):
+        items = document.items() if isinstance(document, Mapping) else enumerate(document)
+        found: dict[str, str | int | float | bool] = {}
+        for key, value in items:
+            found |= _settings(value, f"{path}.{key}".removeprefix("."))
+        return found
+    return {} if document is None else {path: document}
 
 
 def _step_of(line: str) -> float:

@@ -143,8 +143,7 @@ def _follow(
     """
     processes, problem = place.processes, predictor.problem
     speaks = Reporter if processes.is_first else SilentReporter
-    total = place.learning_rate.total_steps
-    with _interruptible() as interrupted, speaks(run, total, place.progress.step, say) as reporter:
+    with _interruptible() as interrupted, speaks(run, place, predictor.conf, say) as reporter:
         for report in reports:
             reporter.training(report)
             if report.validate:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -43,7 +44,16 @@ def make_accelerator(conf: ExperimentConf) -> Accelerator:
     """Devices, processes and mixed precision by accelerate. UserError where this machine does not have them."""
     device, precision = arithmetic(conf)
     AcceleratorState._reset_state()  # accelerate keeps one for the process: the next training may want another
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
+    known = {str(kind) for kind in get_available_trackers()}
+    absent = [name for name in conf.outputs.trackers if name not in known]
+    if absent:
+        raise UserError(f"outputs.trackers: {absent[0]} is not installed here. Install its package, or leave it out.")
+    return Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=device.type == "cpu",
+        log_with=[*conf.outputs.trackers] or None,
+        project_dir=conf.outputs.save_base_dir,
+    )
 
 
 def make_workplace(
