@@ -29,7 +29,9 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 """Name -> points."""
 
 
-def lines(series: Series, x: str, y: str, marks: Mapping[str, tuple[float, float]] | None = None) -> str:
+def lines(
+    series: Series, x: str, y: str, marks: Mapping[str, tuple[float, float]] | None = None, from_zero: bool = False
+) -> str:
     """Lines over a common axis; `marks` are points to point out, by the name of their line."""
 
     def draw(axes: Axes) -> None:
@@ -41,6 +43,8 @@ def lines(series: Series, x: str, y: str, marks: Mapping[str, tuple[float, float
             if marks and name in marks:
                 axes.plot(*marks[name], marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
         axes.set(xlabel=x, ylabel=y)
+        if from_zero:
+            axes.set_ylim(bottom=0)
         if len(series) > 1:
             axes.legend()
 

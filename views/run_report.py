@@ -253,7 +253,7 @@ def _training(run: Run) -> Html:
         drawn = figures.lines(validated, "step", "score", best)
         parts.append(figure(drawn, "Scores on the validation rows; the ring marks the model that was kept."))
     if rate := trained.get("learning_rate"):
-        parts.append(figure(figures.lines({"rate": rate}, "step", "learning rate"), "Learning rate."))
+        parts.append(figure(figures.lines({"rate": rate}, "step", "learning rate", from_zero=True), "Learning rate."))
     return section("How training went", side_by_side(*parts) if parts else Html(""))
 
 
