@@ -16,6 +16,9 @@ from losses.disagreement import disagreement
 from losses.teacher_loss import TeacherLoss, answered
 from model_zoo.graph import Weight
 
+MOST_LABELS = 20
+"""Labels at most for which the weights of teachers are told apart."""
+
 
 class Objective(nn.Module):
     """The weighted sum of losses."""
@@ -29,6 +32,8 @@ class Objective(nn.Module):
         self.weighting = None if self.weighing is None else self.weighing.build()
         self.shares: list[Tensor] = []
         """The mean weight of each teacher in the batches since `told`."""
+        self.by_label: list[tuple[Tensor, Tensor]] = []
+        """The weights of the rows of batches since `told_by_label`, and their labels."""
 
     @property
     def addresses(self) -> set[str]:
@@ -97,8 +102,15 @@ class Objective(nn.Module):
             return None
         with torch.no_grad():
             lesson = self.lesson(outputs, batch)
-            weights_BK = self.weighting(lesson) / lesson.present.any(1).sum().clamp(min=1)
+            given_BK = self.weighting(lesson)
+            weights_BK = given_BK / lesson.present.any(1).sum().clamp(min=1)
             self.shares.append(weights_BK.sum(0))
+            if (
+                lesson.target is not None
+                and 0 < len(lesson.spec.labels or ()) <= MOST_LABELS
+                and lesson.target.dim() == 1
+            ):
+                self.by_label.append((given_BK, lesson.target))
         return weights_BK
 
     def lesson(self, outputs: Outputs, batch: Batch) -> Lesson:
@@ -115,6 +127,22 @@ class Objective(nn.Module):
         means = torch.stack(self.shares).mean(0).tolist()
         self.shares = []
         return {f"weight of {name}": mean for name, mean in zip(self.weighing.names, means, strict=True)}
+
+    def told_by_label(self) -> Mapping[str, float]:
+        """The same for the rows of each label, where there are not too many. Waits for the device."""
+        if self.weighing is None or not self.by_label:
+            return {}
+        weights_NK, target_N = (torch.cat(parts) for parts in zip(*self.by_label, strict=True))
+        self.by_label = []
+        found: dict[str, float] = {}
+        for number, label in enumerate(self.weighing.spec.labels or ()):
+            inside_N = target_N == number
+            if bool(inside_N.any()):
+                means = weights_NK[inside_N].mean(0).tolist()
+                found |= {
+                    f"weight of {name}@{label}": mean for name, mean in zip(self.weighing.names, means, strict=True)
+                }
+        return found
 
     def disagreement(self, outputs: Outputs) -> Tensor:
         """How far the answers for rows that stand in a batch twice differ: a scalar in float32."""

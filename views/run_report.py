@@ -262,7 +262,15 @@ def _teachers(run: Run) -> Html:
     trained = run.curves("train")
     named = {name: points for name, points in trained.items() if name not in USUAL}
     weights = {name.removeprefix(WEIGHT): points for name, points in named.items() if name.startswith(WEIGHT)}
-    parts = [figure(figures.lines(weights, "step", "weight"), "How much each teacher counted.")] if weights else []
+    over_all = {name: points for name, points in weights.items() if "@" not in name}
+    parts = [figure(figures.lines(over_all, "step", "weight"), "How much each teacher counted.")] if weights else []
+    labels = list(dict.fromkeys(name.partition("@")[2] for name in weights if "@" in name))
+    if labels:
+        last = {name: f"{points[-1][1]:.3f}" for name, points in weights.items()}
+        lines = [[label, *(last.get(f"{name}@{label}", "–") for name in over_all)] for label in labels]
+        parts.append(
+            Html(f"<div><p>By the label of the row, in the last epoch:</p>{table(['label', *over_all], lines)}</div>")
+        )
     for name, points in named.items():
         if not name.startswith(WEIGHT):
             parts.append(figure(figures.lines({name: points}, "step", name), f"{name[0].upper()}{name[1:]}."))

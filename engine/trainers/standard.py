@@ -62,7 +62,8 @@ class Standard:
                 validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
                 if validate or progress.step % conf.batch_num_to_show_results == 0:
                     report = self.waiting.report(place.processes, progress.step, epoch, rate, validate)
-                    yield replace(report, more={**place.objective.told(), **self.told()})
+                    told = {**place.objective.told(), **(place.objective.told_by_label() if validate else {})}
+                    yield replace(report, more={**told, **self.told()})
                     if progress.finished:
                         return
                     self.waiting = _Waiting()

@@ -165,6 +165,25 @@ def test_several_teachers_are_weighed_and_their_weights_recorded(school):
     assert (record["weight of big"], record["weight of other"]) == pytest.approx((0.75, 0.25))
 
 
+def test_at_a_validation_the_weights_are_told_by_label(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "BestPerExample"}
+    trained(school)
+    records = [json.loads(line) for line in (school.run / "metrics.jsonl").read_text().splitlines()]
+    told = [record for record in records if "weight of big@up" in record]
+    validated = [record["step"] for record in records if record["kind"] == "validation"]
+    assert [record["step"] for record in told] == validated
+    labels = [line.split("\t")[1] for line in (school.folder / "train.tsv").read_text().splitlines()]
+    share = labels.count("up") / len(labels)
+    steps = [record for record in records if record["kind"] == "train" and record["epoch"] == 1]
+    assert len(steps) == 1, "the mean below is that of all batches of the epoch"
+    mean = share * told[0]["weight of big@up"] + (1 - share) * told[0]["weight of big@down"]
+    assert mean == pytest.approx(steps[0]["weight of big"], abs=0.02)
+    for label in ("up", "down"):
+        assert told[0][f"weight of big@{label}"] + told[0][f"weight of other@{label}"] == pytest.approx(1)
+
+
 def test_the_weighted_loss_is_the_weighted_sum_of_the_losses_of_the_teachers(school):
     school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
     school.config["weighting"] = {"type": "Fixed", "conf": {"weights": {"big": 3, "other": 1}}}
