@@ -16,6 +16,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 """Of Okabe and Ito 2008, which the colour-blind tell apart; beside them lines have dashes and points of their own."""
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv*X"
+LETTERS = 64
+"""That fit above a drawing."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "views",
@@ -46,7 +48,7 @@ def lines(
         if from_zero:
             axes.set_ylim(bottom=0)
         if len(series) > 1:
-            axes.legend()
+            _legend(axes)
 
     return _drawn(draw)
 
@@ -98,9 +100,17 @@ def labelled_points(named: Mapping[str, tuple[float, float]], x: str, y: str) ->
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.legend()
+        _legend(axes)
 
     return _drawn(draw)
+
+
+def _legend(axes: Axes) -> None:
+    """The names, above the axes, where they hide nothing."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    longest = max(len(text) for text in axes.get_legend_handles_labels()[1])
+    figure.legend(loc="outside upper left", ncols=max(1, min(4, LETTERS // (longest + 6))))
 
 
 def _drawn(draw: Callable[[Axes], None]) -> str:

@@ -113,7 +113,7 @@ function draw(drawing, closed) {
     if (text) labels.push(`<text class="label" text-anchor="middle" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${escapeText(text)}</text>`);
   }
   for (const id of graph.nodes()) if (graph.node(id).node) parts.push(box(graph.node(id)));
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}" width="${Math.ceil(width)}"` +
+  return `<svg class="graph" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}" width="${Math.ceil(width)}"` +
     ` height="${Math.ceil(height)}" role="group" aria-label="graph of the model"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7"` +
     ` refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>` +
     `${parts.join("")}${labels.join("")}</svg>`;
