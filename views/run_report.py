@@ -29,6 +29,8 @@ PROBE = 64
 """Rows by which the speed of answering is told."""
 SINGLES = 24
 """Rows that are answered one by one for their latency, after a few to warm up."""
+BEGINNING = 50_000
+"""Rows of a large file among which those are that are answered: the texts of mistakes are read from the file again."""
 BUCKETS = 30
 """Bars of a histogram at most."""
 
@@ -182,9 +184,9 @@ def _attended(predictor: Predictor) -> Callable[[Row], Mapping[str, Html]]:
 
 
 def _spread(rows: EncodedRows, group_by: str | None, most: int) -> np.ndarray:
-    """So many rows of a file: evenly spread, or the first whole groups."""
+    """So many rows of a file: evenly spread over its beginning, or the first whole groups."""
     if group_by is None:
-        return np.unique(np.linspace(0, len(rows) - 1, most).astype(int))
+        return np.unique(np.linspace(0, min(len(rows), BEGINNING) - 1, most).astype(int))
     groups = rows.targets[group_by]
     _, first = np.unique(groups, return_index=True)
     kept = groups[np.sort(first[first < most])]
