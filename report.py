@@ -14,6 +14,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("-o", "--output", type=Path, help="the page (default: report.html in the run folder)")
     parser.add_argument("--input", type=Path, help="rows to answer (default: the validation rows)")
+    parser.add_argument("--plugins", nargs="*", default=[], help="modules that the run may import")
     return parser.parse_args()
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     else:
         from views.run_report import write_report
 
-        print(f"written to {write_report(options.runs[0], options.output, options.input)}")
+        print(f"written to {write_report(options.runs[0], options.output, options.input, plugins=options.plugins)}")
 
 
 if __name__ == "__main__":

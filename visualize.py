@@ -15,6 +15,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw the model that a config describes, as far as it is sound.")
     parser.add_argument("conf_path", type=Path, help="the config, a JSON file, or a run folder")
     parser.add_argument("-o", "--output", type=Path, help=f"{', '.join(KINDS)}; by default the config's name .html")
+    parser.add_argument("--plugins", nargs="*", default=[], help="modules that a run folder may import")
     set_argument(parser, "override a value of the config, for example architecture.params.dim=64; may be repeated")
     return parser.parse_args()
 
@@ -32,7 +33,7 @@ def main() -> None:
     from views.graph import drawings
 
     document = read_document(path, options.overrides)
-    drawn = drawings(document)
+    drawn = drawings(document, options.plugins if options.conf_path.is_dir() else None)
     makers = {".svg": lambda one: svg(one).encode(), ".png": png}
     if output.suffix == ".html":
         about = document.get("model_description") or ""
@@ -46,6 +47,9 @@ def main() -> None:
             aside.write_bytes(content)
     problems = sum(len(one.problems) + sum(len(node.problems) for node in one.nodes) for one in drawn)
     said = f"; {problems} problem{'s' if problems > 1 else ''} in the config" if problems else ""
+    for one in drawn:
+        for sentence in [*one.problems, *(f"{node.title}: {text}" for node in one.nodes for text in node.problems)]:
+            print(f"  {sentence}", file=sys.stderr)
     print(f"written to {', '.join(map(str, contents))}{said}")
 
 

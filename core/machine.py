@@ -2,10 +2,10 @@
 
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import transformers
 
 from core.conf import JSON
 
@@ -22,5 +22,5 @@ def this_machine() -> dict[str, JSON]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
     }

@@ -231,6 +231,10 @@ class Problem(ABC):
             groups=targets.get(self.group_by) if self.group_by is not None else None,
         )
 
+    def right_cell(self, row: Row) -> str:
+        """What is right for a row, as its file says it."""
+        return row.cells.get(self.target_columns[0], "")
+
     def right_rows(self, decoded: Any, targets: Mapping[str, Any]) -> np.ndarray:
         """bool of N, which rows are answered exactly; only where answers are exact."""
         raise AssertionError(f"{type(self).__name__} has no exact answers")

@@ -74,6 +74,19 @@ class DecodedAnswers:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def taken(self, order: np.ndarray) -> "DecodedAnswers":
+        """The answers at these places, in this order."""
+        places = order.tolist()
+        return DecodedAnswers(
+            [self.texts[at] for at in places],
+            self.starts[order],
+            self.ends[order],
+            self.confidence[order],
+            self.none_confidence[order],
+            self.no_answer[order],
+            [self.n_best[at] for at in places] if len(self.n_best) else [],
+        )
+
 
 @PROBLEMS.register
 class ReadingComprehension(Problem):
@@ -246,6 +259,10 @@ class ReadingComprehension(Problem):
     def right_rows(self, decoded: DecodedAnswers, targets: Mapping[str, Any]) -> np.ndarray:
         """Which rows have a right answer."""
         return answer_scores(self._given(decoded), self._right(targets)).exact_match > 0
+
+    def right_cell(self, row: Row) -> str:
+        """The first right answer; nothing where there is none."""
+        return next(iter(self._answer(row)[0]), "")
 
     @property
     def no_answer_threshold(self) -> float:

@@ -35,5 +35,5 @@ def test_a_room_imports_only_what_lies_below_it(room):
 
 
 def test_doors_import_core_engine_and_views_only():
-    for door in ("train.py", "test.py", "predict.py", "benchmark.py", "export.py", "visualize.py"):
+    for door in ("train.py", "test.py", "predict.py", "benchmark.py", "export.py", "visualize.py", "report.py"):
         assert set(imported_rooms(ROOT / door)) & set(MAY_IMPORT) <= {"core", "engine", "views"}

@@ -14,6 +14,8 @@ from views.elements import Html, figure, matrix, paragraph, safe, section, side_
 
 SHOWN = 20
 """Mistakes that are shown."""
+MOST_LABELS = 200
+"""Labels of the table of labels at most."""
 LARGEST = 25
 """Labels of a confusion matrix at most."""
 LONGEST = 400
@@ -83,6 +85,8 @@ def by_label(answers: Answers) -> Html:
     """Precision, recall and F1 of each label."""
     problem = answers.problem
     labels = problem.metric_labels or ()
+    if len(labels) > MOST_LABELS:  # a score of one label looks at all rows
+        return Html("")
     names = [f"{kind}@{label}" for label in labels for kind in ("precision", "recall", "f1")]
     if not names or any(problem.check_metric(name) for name in names):
         return Html("")
@@ -118,14 +122,14 @@ def confusion(answers: Answers) -> Html:
     if pairs is None or not labels:
         return Html("")
     right, given = pairs
-    counts = np.zeros((len(labels), len(labels)), int)
-    np.add.at(counts, (right, given), 1)
     if len(labels) <= LARGEST:
+        counts = np.zeros((len(labels), len(labels)), int)
+        np.add.at(counts, (right, given), 1)
         return section("What is taken for what", matrix(labels, counts.tolist()), level=3)
-    np.fill_diagonal(counts, 0)
-    worst = np.argsort(-counts, axis=None, kind="stable")[:SHOWN]
-    found = [(labels[at // len(labels)], labels[at % len(labels)], f"{counts.flat[at]:,}") for at in worst.tolist()]
-    shown = [line for line in found if line[2] != "0"]
+    wrong = right != given
+    pairs_M, times_M = np.unique(np.stack([right[wrong], given[wrong]], 1), axis=0, return_counts=True)
+    worst = np.argsort(-times_M, kind="stable")[:SHOWN]
+    shown = [(*(labels[at] for at in pairs_M[place].tolist()), f"{times_M[place]:,}") for place in worst.tolist()]
     return section("Most frequent confusions", table(["right", "answered", "times"], shown, 2), level=3)
 
 
@@ -134,6 +138,8 @@ def calibrated(answers: Answers) -> Html:
     if not answers.is_classified or not len(answers.decoded):
         return Html("")
     scores_NC = answers.decoded.scores.astype(float)
+    if not np.isfinite(scores_NC).all():
+        return Html("")
     confidence_N, right_N = scores_NC.max(1), scores_NC.argmax(1) == answers.target
     bin_N = np.minimum((confidence_N * BINS).astype(int), BINS - 1)
     counts_B = np.bincount(bin_N, minlength=BINS)
@@ -196,6 +202,8 @@ def ranked(answers: Answers) -> Html:
         order = members[np.argsort(-score_N[members], kind="stable")]
         rank = int(np.flatnonzero(right_N[order])[0])
         found.append((rank, len(members), int(order[0]), int(order[rank])))
+    if not found:
+        return Html("")
     firsts = np.bincount([min(rank, PARTS) for rank, *_ in found], minlength=PARTS + 1)
     names = [*(f"{place}." for place in range(1, PARTS + 1)), "later"]
     places = table(
@@ -239,7 +247,7 @@ def mistakes(answers: Answers) -> Html:
     lines = []
     for number, (at, row) in enumerate(zip(worst.tolist(), rows, strict=True)):
         cells = given[number].cells if given else {}
-        right, said = row.cells.get(problem.target_columns[0], ""), str(cells.get("prediction", ""))
+        right, said = problem.right_cell(row), str(cells.get("prediction", ""))
         confidence = [] if sure_N is None else [f"{sure_N[at]:.3f}"]
         marked = answers.attended(row) if answers.attended is not None else {}
         texts = [marked.get(column, text) for column, text in zip(answers.texts, _texts(answers, row), strict=True)]

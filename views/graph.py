@@ -1,6 +1,6 @@
 """The graph of a config: what a page or a picture of it shows. No weight is trained and no data is read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -77,17 +77,20 @@ class Drawing:
         return asdict(self)
 
 
-def drawings(document: JSON) -> list[Drawing]:
-    """The graph of a config, or of each of its stages, as far as it is sound; problems stand where they are."""
+def drawings(document: JSON, plugins: Collection[str] | None = None) -> list[Drawing]:
+    """The graph of a config, or of each of its stages, as far as it is sound; problems stand where they are.
+
+    plugins  the modules that may be imported; None = those that the document names
+    """
     stages = stage_documents(document) or [document]
     return [
-        _drawing(stage, f"Stage {number} of {len(stages)}" if len(stages) > 1 else "")
+        _drawing(stage, plugins, f"Stage {number} of {len(stages)}" if len(stages) > 1 else "")
         for number, stage in enumerate(stages, start=1)
     ]
 
 
-def _drawing(document: JSON, title: str) -> Drawing:
-    return _Sketch(document, examined(document, files=False)).drawing(title)
+def _drawing(document: JSON, plugins: Collection[str] | None, title: str) -> Drawing:
+    return _Sketch(document, examined(document, files=False, plugins=plugins)).drawing(title)
 
 
 class _Sketch:

@@ -1,9 +1,8 @@
 """The report of a run: one page that says what was trained, how it went, and where it errs."""
 
 import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,23 +103,28 @@ class Measured:
 
 
 def write_report(
-    path: Path, output: Path | None = None, data: Path | None = None, seconds: float | None = None
+    path: Path,
+    output: Path | None = None,
+    data: Path | None = None,
+    seconds: float | None = None,
+    plugins: Collection[str] = (),
 ) -> Path:
     """Write the page of a run; where.
 
     data     the file whose rows are answered, by default the validation file
     seconds  how long answering may take at most: of a large file some rows are answered only; None = all
+    plugins  modules that the run may import, and models whose code it may run
     """
     run = Run.read(path)
     target = output or run.folder / REPORT
     with written_aside(target) as aside:
-        aside.write_text(run_page(run, data, seconds), encoding="utf-8")
+        aside.write_text(run_page(run, data, seconds, plugins), encoding="utf-8")
     return target
 
 
-def run_page(run: Run, data: Path | None, seconds: float | None) -> str:
+def run_page(run: Run, data: Path | None, seconds: float | None, plugins: Collection[str] = ()) -> str:
     """The page as HTML."""
-    predictor = Predictor.load(run.folder.path)
+    predictor = Predictor.load(run.folder.path, plugins=plugins)
     measured, missing = None, ""
     try:
         measured = measure(predictor, data, seconds)
@@ -136,7 +140,7 @@ def run_page(run: Run, data: Path | None, seconds: float | None) -> str:
         _answers(measured) if measured else section("Answers", paragraph(missing)),
         _speed(run, predictor, measured),
         _data_section(known, predictor) if known else Html(""),
-        _graph(run),
+        _graph(run, plugins),
         _environment(run),
     ]
     return page(f"{run.name}: report", "".join(parts))
@@ -216,11 +220,12 @@ def _latency(predictor: Predictor, file: RowFile) -> dict[str, float]:
     """Milliseconds to answer one row from its text: median and 95 %."""
     rows = [row for row, _ in zip(file, range(SINGLES), strict=False) if not row.error]
     taken = []
-    for row in [*rows[:4], *rows]:
+    warm = rows[:4]
+    for row in [*warm, *rows]:
         start = time.perf_counter()
         list(predictor.predict([row]))
         taken.append(1000 * (time.perf_counter() - start))
-    return {f"p{share}": float(np.percentile(taken[4:] or [math.nan], share)) for share in (50, 95)}
+    return {f"p{share}": float(np.percentile(taken[len(warm) :] or [0.0], share)) for share in (50, 95)}
 
 
 def _head(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
@@ -365,12 +370,12 @@ def _lengths(data: Data) -> Html:
     return figure(figures.bars(heights.tolist(), edges.tolist(), "tokens", "training rows"), caption)
 
 
-def _graph(run: Run) -> Html:
+def _graph(run: Run, plugins: Collection[str]) -> Html:
     """The model as a drawing."""
     from views.drawing import svg
     from views.graph import drawings
 
-    drawn = [svg(drawing) for drawing in drawings(run.config)]
+    drawn = [svg(drawing) for drawing in drawings(run.config, plugins)]
     return section("The model", *(Html(f"<div class='wide drawing'>{one}</div>") for one in drawn))
 
 
