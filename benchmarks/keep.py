@@ -4,6 +4,7 @@ python -m benchmarks.keep speed --threads 1 --clock processor
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ def kept(folders: Iterable[Path]) -> Mapping[str, str]:
 
 def as_markdown(command: str, words: list[str], printed: str) -> str:
     """What a measurement printed, below its command and above its machine; folders without what lies around them."""
-    shown = [Path(word).name if Path(word).is_absolute() else word for word in words]
+    shown = [re.sub(r"(?:^|(?<==))/\S*/", "", word) for word in words]
     machine = this_machine()
     parts = [machine["processor"], f"{machine['cores']} cores", machine["gpu"], f"torch {machine['torch']}"]
     measured = ", ".join(str(part) for part in parts if part)

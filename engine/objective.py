@@ -16,6 +16,8 @@ from losses.disagreement import disagreement
 from losses.teacher_loss import TeacherLoss, answered
 from model_zoo.graph import Weight
 
+WEIGHT_OF = "weight of "
+"""So begins what the mean weight of a teacher is called in records."""
 MOST_LABELS = 20
 """Labels at most for which the weights of teachers are told apart."""
 
@@ -32,8 +34,8 @@ class Objective(nn.Module):
         self.weighting = None if self.weighing is None else self.weighing.build()
         self.shares: list[Tensor] = []
         """The mean weight of each teacher in the batches since `told`."""
-        self.by_label: list[tuple[Tensor, Tensor]] = []
-        """The weights of the rows of batches since `told_by_label`, and their labels."""
+        self.by_label: Tensor | None = None
+        """C x (K + 1), of each label the sum of the weights of each teacher since `told_by_label`, and the rows."""
 
     @property
     def addresses(self) -> set[str]:
@@ -102,15 +104,15 @@ class Objective(nn.Module):
             return None
         with torch.no_grad():
             lesson = self.lesson(outputs, batch)
-            given_BK = self.weighting(lesson)
-            weights_BK = given_BK / lesson.present.any(1).sum().clamp(min=1)
+            given_BK, is_taught_B = self.weighting(lesson), lesson.present.any(1)
+            weights_BK = given_BK / is_taught_B.sum().clamp(min=1)
             self.shares.append(weights_BK.sum(0))
-            if (
-                lesson.target is not None
-                and 0 < len(lesson.spec.labels or ()) <= MOST_LABELS
-                and lesson.target.dim() == 1
-            ):
-                self.by_label.append((given_BK, lesson.target))
+            count = len(lesson.spec.labels or ())
+            if lesson.target is not None and lesson.target.dim() == 1 and 0 < count <= MOST_LABELS:
+                counted_B1 = is_taught_B.to(given_BK)[:, None]
+                if self.by_label is None:
+                    self.by_label = given_BK.new_zeros(count, given_BK.shape[1] + 1)
+                self.by_label.index_add_(0, lesson.target, torch.cat([given_BK * counted_B1, counted_B1], 1))
         return weights_BK
 
     def lesson(self, outputs: Outputs, batch: Batch) -> Lesson:
@@ -126,23 +128,19 @@ class Objective(nn.Module):
             return {}
         means = torch.stack(self.shares).mean(0).tolist()
         self.shares = []
-        return {f"weight of {name}": mean for name, mean in zip(self.weighing.names, means, strict=True)}
+        return {f"{WEIGHT_OF}{name}": mean for name, mean in zip(self.weighing.names, means, strict=True)}
 
     def told_by_label(self) -> Mapping[str, float]:
         """The same for the rows of each label, where there are not too many. Waits for the device."""
-        if self.weighing is None or not self.by_label:
+        if self.weighing is None or self.by_label is None:
             return {}
-        weights_NK, target_N = (torch.cat(parts) for parts in zip(*self.by_label, strict=True))
-        self.by_label = []
-        found: dict[str, float] = {}
-        for number, label in enumerate(self.weighing.spec.labels or ()):
-            inside_N = target_N == number
-            if bool(inside_N.any()):
-                means = weights_NK[inside_N].mean(0).tolist()
-                found |= {
-                    f"weight of {name}@{label}": mean for name, mean in zip(self.weighing.names, means, strict=True)
-                }
-        return found
+        sums_CK, self.by_label = self.by_label.tolist(), None
+        return {
+            f"{WEIGHT_OF}{name}@{label}": total / rows
+            for label, (*totals, rows) in zip(self.weighing.spec.labels or (), sums_CK, strict=True)
+            for name, total in zip(self.weighing.names, totals, strict=True)
+            if rows
+        }
 
     def disagreement(self, outputs: Outputs) -> Tensor:
         """How far the answers for rows that stand in a batch twice differ: a scalar in float32."""

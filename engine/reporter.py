@@ -20,6 +20,9 @@ from core.types import Scores
 from engine.trainers.base import Report, Workplace
 from model_zoo.graph import Layer, Model
 
+ALWAYS = ("loss", "learning_rate", "rows_per_second")
+"""What every record of a training has; trainers and weightings add their own."""
+
 
 def score_text(score: float | None) -> str:
     """A score as it is printed; that of metrics which the data leaves without meaning is undefined."""
@@ -55,9 +58,7 @@ class Reporter:
         self._bar.update(report.step - self._bar.n)
         self._bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
         values = {
-            "loss": report.loss,
-            "learning_rate": report.learning_rate,
-            "rows_per_second": round(report.rows_per_second, 1),
+            **dict(zip(ALWAYS, (report.loss, report.learning_rate, round(report.rows_per_second, 1)), strict=True)),
             **report.more,
         }
         self._record("train", report, values)

@@ -68,6 +68,8 @@ def make_workplace(
 
     sets  the training rows first, then those without targets
     """
+    if conf.outputs.histograms and processes.is_sharded:
+        raise UserError("outputs.histograms: of weights that are spread over processes none are made. Leave it out.")
     training, accelerator = conf.training_params, processes.accelerator
     weights = [*model.weights(), *objective.learned()]
     optimizer = make_optimizer(training.optimizer, parameter_groups(training.optimizer, weights, source))

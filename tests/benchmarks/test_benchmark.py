@@ -469,8 +469,10 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
 
 
 def test_a_measurement_is_kept_with_its_command_and_shown_in_a_page(tmp_path, door):
-    printed = as_markdown("encoders", ["--model", "/some/where/encoder", "--rows", "9"], "| rows/s |\n|---|\n| 5 |\n")
-    assert "python -m benchmarks.encoders --model encoder --rows 9\n" in printed and "/some" not in printed
+    printed = as_markdown(
+        "encoders", ["--model", "/some/where/encoder", "--data=/some/data", "--rows", "9"], "| rows/s |\n|---|\n| 5 |\n"
+    )
+    assert "python -m benchmarks.encoders --model encoder --data=data --rows 9\n" in printed and "/some" not in printed
     assert "\n| 5 |\n" in printed and "- measured on " in printed
     (tmp_path / "encoders.md").write_text(printed)
     records.append(tmp_path / "found.jsonl", RECORD)
