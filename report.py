@@ -26,7 +26,7 @@ def main() -> None:
     if len(options.runs) > 1:
         from views.comparison import write_comparison  # late: --help must not wait for torch
 
-        print(f"written to {write_comparison(options.runs, options.output, options.input)}")
+        print(f"written to {write_comparison(options.runs, options.output, options.input, options.plugins)}")
     else:
         from views.run_report import write_report
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -76,6 +77,8 @@ class Problem(ABC):
     """The dataset_type of configs."""
     own_metrics: ClassVar[Mapping[str, metrics.Metric]]
     """What can be computed, by name."""
+    parts: "Mapping[str, Problem]" = MappingProxyType({})
+    """Target column -> its problem, where each has one of its own."""
     without_effect: ClassVar[Mapping[str, str]] = {}
     """Keys of `inputs` that change nothing here, with the reason."""
     default_metrics: Sequence[str]

@@ -86,7 +86,6 @@ class MultiTarget(Problem):
 
     def __init__(self, inputs: InputsConf) -> None:
         self.parts: dict[str, Problem] = {}
-        """Target column -> its problem."""
         super().__init__(inputs)
         problems: dict[str, TargetConf] = self.conf.problems
         for key in ("labels", "positive_label"):

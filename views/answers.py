@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from core.types import Row
 from distillation.report import BINS, calibration_error
 from problems.base import Problem
 from views import figures
-from views.elements import Html, figure, matrix, paragraph, safe, section, side_by_side, table
+from views.elements import Html, figure, matrix, paragraph, safe, section, table
 
 SHOWN = 20
 """Mistakes that are shown."""
@@ -26,6 +28,10 @@ WIDE = 24
 """Characters from which a text has a cell of its own width."""
 PARTS = 5
 """Groups of rows by their length."""
+PLACES = 5
+"""Places of a ranking that are counted apart."""
+POINTS = 2000
+"""Numbers that are drawn at most."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Answers:
         """What is right."""
         return self.targets[self.problem.target_columns[0]]
 
-    @property
+    @cached_property
     def quality(self) -> np.ndarray:
         """float of N: whether each row is right, or how far off its number is."""
         if self.problem.is_exact:
@@ -67,12 +73,10 @@ class Answers:
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The ids of the labels that are right and that were given, of rows or of tokens; None where there are none."""
-        axes = self.problem.target_specs()[self.problem.target_columns[0]].axes
+        spec = self.problem.target_specs()[self.problem.target_columns[0]]
         if self.is_classified:
             return self.target, self.decoded.scores.argmax(1)
-        return (
-            (self.target.values, self.decoded.tags.values) if axes == "BT" and hasattr(self.decoded, "tags") else None
-        )
+        return (self.target.values, self.decoded.tags.values) if spec.axes == "BT" and not spec.places else None
 
 
 def answer_sections(answers: Answers) -> Html:
@@ -177,8 +181,7 @@ def scattered(answers: Answers) -> Html:
     """Numbers as they were given and as they are."""
     if answers.problem.is_exact or len(answers.decoded) < 2:
         return Html("")
-    rng = np.random.default_rng(0)
-    at = np.sort(rng.permutation(len(answers.decoded))[:2000])
+    at = np.random.default_rng(0).permutation(len(answers.decoded))[:POINTS]
     found = list(zip(answers.target[at].tolist(), answers.decoded.scores[at].tolist(), strict=True))
     return section(
         "Given and right", figure(figures.points(found, "right", "given"), "On the line both are equal."), level=3
@@ -186,44 +189,47 @@ def scattered(answers: Answers) -> Html:
 
 
 def ranked(answers: Answers) -> Html:
-    """Groups whose right rows are ranked lowest, with the row that took their place."""
+    """At which place of its group the best row stands, and the groups where it stands lowest."""
     problem = answers.problem
-    positive = problem.positive_label
-    if problem.group_by is None or not answers.is_classified or positive is None:
+    if problem.group_by is None or not (answers.is_classified or not problem.is_exact):
         return Html("")
-    groups_N, score_N = (
-        answers.targets[problem.group_by],
-        answers.decoded.scores[:, (problem.labels or ()).index(positive)],
-    )
-    right_N = answers.target == (problem.labels or ()).index(positive)
-    found = []
-    for group in np.unique(groups_N[right_N]).tolist():
-        members = np.flatnonzero(groups_N == group)
-        order = members[np.argsort(-score_N[members], kind="stable")]
-        rank = int(np.flatnonzero(right_N[order])[0])
-        found.append((rank, len(members), int(order[0]), int(order[rank])))
+    scores_N, gains_N = answers.decoded.scores, np.asarray(answers.target, float)
+    if answers.is_classified:
+        positive = (problem.labels or ()).index(problem.positive_label or "")
+        scores_N, gains_N = scores_N[:, positive], (answers.target == positive).astype(float)
+    groups_N = answers.targets[problem.group_by]
+    order_N = np.lexsort([-scores_N, groups_N])
+    starts = np.flatnonzero(np.diff(groups_N[order_N], prepend=groups_N[order_N[0]] - 1))
+    found, idle = [], 0
+    for start, end in pairwise([*starts.tolist(), len(order_N)]):
+        members, gains = order_N[start:end], gains_N[order_N[start:end]]
+        if gains.max() == gains.min():
+            idle += 1  # no row is better than another
+            continue
+        rank = int(gains.argmax())
+        found.append((rank, len(members), int(members[rank]), int(members[0])))
     if not found:
         return Html("")
-    firsts = np.bincount([min(rank, PARTS) for rank, *_ in found], minlength=PARTS + 1)
-    names = [*(f"{place}." for place in range(1, PARTS + 1)), "later"]
+    firsts = np.bincount([min(rank, PLACES) for rank, *_ in found], minlength=PLACES + 1).tolist()
+    names = [*(f"{place}." for place in range(1, PLACES + 1)), "later"]
     places = table(
-        ["place of the first right row", "groups"], zip(names, map("{:,}".format, firsts.tolist()), strict=True)
+        ["place of the best row", "groups"], [[name, f"{count:,}"] for name, count in zip(names, firsts, strict=True)]
     )
+    parts = [places, *([paragraph(f"{idle:,} groups have no row that is better than another.")] if idle else [])]
     worst = sorted((line for line in found if line[0]), key=lambda line: -line[0])[:SHOWN]
-    rows = iter(answers.rows([at for line in worst for at in line[2:]]))
+    rows = answers.rows([at for line in worst for at in line[2:]])
     lines = [
-        [f"{rank + 1} of {size}", *_texts(answers, next(rows)), *_texts(answers, next(rows))[-1:]]
-        for rank, size, *_ in worst
+        [f"{rank + 1} of {size}", *_texts(answers, best), *_texts(answers, first)]
+        for (rank, size, *_), best, first in zip(worst, rows[::2], rows[1::2], strict=True)
     ]
-    head = ["place", *answers.texts, "ranked first"]
-    if lines:  # the row that came first, then the right one
-        lines = [[line[0], *line[1:-2], line[-1], line[-2]] for line in lines]
-    shown = (
-        Html(f"<div class=texts>{table(head, lines, len(head))}</div>")
-        if lines
-        else paragraph("Every group has a right row first.")
-    )
-    return section("Groups", side_by_side(places), Html("<h3>Right rows that are ranked lowest</h3>"), shown, level=3)
+    if lines:
+        head = [
+            "place",
+            *(f"{column}, best" for column in answers.texts),
+            *(f"{column}, first" for column in answers.texts),
+        ]
+        parts += [Html("<h3>Best rows that are ranked lowest</h3>"), table(head, lines, len(head))]
+    return section("Groups", *parts, level=3)
 
 
 def mistakes(answers: Answers) -> Html:
@@ -239,27 +245,19 @@ def mistakes(answers: Answers) -> Html:
     if not len(worst):
         return section("Mistakes", paragraph("None: every row is right."), level=3)
     rows = answers.rows(worst.tolist())
-    given = (
-        problem.predictions(rows, answers.decoded.taken(worst), problem.default_fields)
-        if hasattr(answers.decoded, "taken")
-        else []
-    )
+    given = problem.predictions(rows, answers.decoded.taken(worst), problem.default_fields)
     lines = []
-    for number, (at, row) in enumerate(zip(worst.tolist(), rows, strict=True)):
-        cells = given[number].cells if given else {}
-        right, said = problem.right_cell(row), str(cells.get("prediction", ""))
+    for at, row, answer in zip(worst.tolist(), rows, given, strict=True):
+        said = answer.cells["prediction"]
+        said = f"{said:.4g}" if isinstance(said, float) else str(said)
+        right = problem.right_cell(row)
         confidence = [] if sure_N is None else [f"{sure_N[at]:.3f}"]
         marked = answers.attended(row) if answers.attended is not None else {}
         texts = [marked.get(column, text) for column, text in zip(answers.texts, _texts(answers, row), strict=True)]
         lines.append([row.number, *_compared(right, said), *confidence, *texts])
     head = ["line", "right", "answered", *(["confidence"] if sure_N is not None else []), *answers.texts]
-    title = (
-        "Mistakes, the surest first"
-        if problem.is_exact and sure_N is not None
-        else "Largest errors"
-        if not problem.is_exact
-        else "Mistakes"
-    )
+    order = "the surest first" if sure_N is not None else "the first of the file"
+    title = f"Mistakes, {order}" if problem.is_exact else "Largest errors"
     count = f"{int((quality_N == 0).sum()):,} of {len(quality_N):,} rows are wrong." if problem.is_exact else ""
     if answers.attended is not None:
         count = f"{count} The darker a word, the more attention it has.".strip()
@@ -312,10 +310,7 @@ def _number(value: float) -> str:
 
 def parts_of(answers: Answers) -> Iterator[tuple[str, Answers]]:
     """The answers to each target, by its column; "" where there is one only."""
-    parts: Mapping[str, Problem] | None = getattr(answers.problem, "parts", None)
-    if parts is None:
+    if not answers.problem.parts:
         yield "", answers
-        return
-    for column, part in parts.items():
-        own = answers.decoded.by_column[column]
-        yield column, replace(answers, problem=part, decoded=own)
+    for column, part in answers.problem.parts.items():
+        yield column, replace(answers, problem=part, decoded=answers.decoded.by_column[column])

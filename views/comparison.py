@@ -1,20 +1,25 @@
 """Several runs side by side: their scores, their curves on one axis, score against latency."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from core.errors import UserError
 from core.files import written_aside
-from core.run_folder import WEIGHTS
 from engine.predictor import Predictor
 from engine.reporter import score_text
 from views import figures
 from views.elements import Html, figure, page, paragraph, section, side_by_side, table
-from views.run_report import Measured, Run, measure
+from views.run_report import Measured, Run, costs, measure
 
 
-def write_comparison(paths: Sequence[Path], output: Path, data: Path | None = None) -> Path:
-    """Write the page; where. `data`: the rows that all of them answer, by default the validation rows of each."""
+def write_comparison(
+    paths: Sequence[Path], output: Path, data: Path | None = None, plugins: Collection[str] = ()
+) -> Path:
+    """Write the page; where.
+
+    data     the rows that all of them answer, by default the validation rows of each
+    plugins  modules that the runs may import, and models whose code they may run
+    """
     runs = [Run.read(path) for path in paths]
     names = [run.name for run in runs]
     if len({*names}) < len(names):
@@ -23,7 +28,7 @@ def write_comparison(paths: Sequence[Path], output: Path, data: Path | None = No
         raise UserError(f"{next(name for name in names if names.count(name) > 1)}: is named twice.")
     measured, predictors = {}, {}
     for name, run in zip(names, runs, strict=True):
-        predictors[name] = Predictor.load(run.folder.path)
+        predictors[name] = Predictor.load(run.folder.path, plugins=plugins)
         measured[name] = measure(predictors[name], data, None)
     named = dict(zip(names, runs, strict=True))
     parts = [
@@ -39,15 +44,13 @@ def write_comparison(paths: Sequence[Path], output: Path, data: Path | None = No
 
 def _table(runs: dict[str, Run], predictors: dict[str, Predictor], measured: dict[str, Measured]) -> Html:
     metrics = list(dict.fromkeys(metric for one in measured.values() for metric in one.scores))
-    head = ["run", *metrics, "parameters", "MiB", "rows/s", "one row, ms", "95 %, ms", "best step"]
+    used = {name: costs(run, predictors[name], measured[name]) for name, run in runs.items()}
+    head = ["run", *metrics, *next(iter(used.values())), "best step"]
     lines = []
     for name, run in runs.items():
         one = measured[name]
         scores = [score_text(one.scores[metric]) if metric in one.scores else "" for metric in metrics]
-        count = sum(weight.numel() for weight in predictors[name].model.parameters())
-        size = (run.folder / WEIGHTS).stat().st_size / 2**20
-        speeds = [f"{one.speeds['rows/s']:,.0f}", f"{one.speeds['p50']:.1f}", f"{one.speeds['p95']:.1f}"]
-        lines.append([name, *scores, f"{count:,}", f"{size:.1f}", *speeds, f"{run.scores.get('step', 0):,}"])
+        lines.append([name, *scores, *used[name].values(), f"{run.scores.get('step', 0):,}"])
     files = list(dict.fromkeys(f"{one.file} ({one.rows:,} rows)" for one in measured.values()))
     same = "All answer" if len(files) == 1 else "Careful: they answer different rows, those of"
     about = [paragraph(f"{name}: {run.config.get('model_description') or '–'}") for name, run in runs.items()]
@@ -73,4 +76,7 @@ def _against_latency(measured: dict[str, Measured]) -> Html:
     first = next(iter(next(iter(measured.values())).scores))
     points = {name: (one.speeds["p50"], one.scores[first]) for name, one in measured.items() if first in one.scores}
     drawn = figures.labelled_points(points, "median latency of one row, ms", first)
-    return section("Score against latency", figure(drawn, "Left is faster. The first axis is logarithmic."))
+    return section(
+        "Score against latency",
+        figure(drawn, "Left is faster. The machine was as busy as it was: small differences say nothing."),
+    )

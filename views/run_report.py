@@ -1,22 +1,27 @@
 """The report of a run: one page that says what was trained, how it went, and where it errs."""
 
 import json
+import math
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from core.conf import JSON
+from core.config import ExperimentConf
 from core.errors import UserError
 from core.files import written_aside
 from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, WEIGHTS, RunFolder
 from core.types import SPECIAL_IDS, Row
 from engine.data import Data, checked_scores, read_data, row_file
 from engine.explanation import attention_addresses, explain
+from engine.objective import WEIGHT_OF
 from engine.predictor import Predictor
-from engine.reporter import score_text
+from engine.reporter import ALWAYS, score_text
+from engine.stages import FOLDER as STAGES
 from text.encoded import EncodedRows
 from text.readers import RowFile
 from text.vocabulary import UNK
@@ -32,12 +37,8 @@ BEGINNING = 50_000
 """Rows of a large file among which those are that are answered: the texts of mistakes are read from the file again."""
 BUCKETS = 30
 """Bars of a histogram at most."""
-
-
-USUAL = ("loss", "learning_rate", "rows_per_second")
-"""What every training reports."""
-WEIGHT = "weight of "
-"""So begins what the weight of a teacher is reported as."""
+MOST_ROWS = 0.995
+"""The share of rows whose lengths have bars of their own."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,13 @@ def run_page(run: Run, data: Path | None, seconds: float | None, plugins: Collec
         if data is not None:
             raise
         missing = f"Nothing could be answered: {error}"
-    known = _data(predictor) if data is None else None
     parts = [
-        _head(run, predictor, measured),
+        _head(run),
         _training(run),
         _teachers(run),
         _answers(measured) if measured else section("Answers", paragraph(missing)),
         _speed(run, predictor, measured),
-        _data_section(known, predictor) if known else Html(""),
+        _data(predictor) if data is None else Html(""),
         _graph(run, plugins),
         _environment(run),
     ]
@@ -192,10 +192,8 @@ def _spread(rows: EncodedRows, group_by: str | None, most: int) -> np.ndarray:
     if group_by is None:
         return np.unique(np.linspace(0, min(len(rows), BEGINNING) - 1, most).astype(int))
     groups = rows.targets[group_by]
-    _, first = np.unique(groups, return_index=True)
-    kept = groups[np.sort(first[first < most])]
-    inside = np.flatnonzero(np.isin(groups, kept))
-    return inside[inside < most] if len(inside) > 2 * most else inside
+    cut = np.isin(groups[:most], groups[most:])  # those that go on behind it
+    return np.flatnonzero(~cut) if not cut.all() else np.flatnonzero(groups == groups[0])
 
 
 def _row_lengths(rows: EncodedRows) -> np.ndarray:
@@ -228,7 +226,8 @@ def _latency(predictor: Predictor, file: RowFile) -> dict[str, float]:
     return {f"p{share}": float(np.percentile(taken[len(warm) :] or [0.0], share)) for share in (50, 95)}
 
 
-def _head(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
+def _head(run: Run) -> Html:
+    """What it is, and its best scores."""
     said = run.config.get("model_description") or ""
     kept: Mapping[str, float] = run.scores.get("validation", {})
     pairs: list[tuple[str, str]] = [(f"{name}, validation", score_text(value)) for name, value in kept.items()]
@@ -237,7 +236,7 @@ def _head(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
     state = "" if FINISHED in run.scores else "Its training has not come to its end."
     if kept:
         count = len(run.curves("validation").get(next(iter(kept)), []))
-        best = f"The best of {count} validations, at step {run.scores['step']:,} (epoch {run.scores['epoch']})."
+        best = f"The best of {count or '?'} validations, at step {run.scores['step']:,} (epoch {run.scores['epoch']})."
         state = f"{best} {state}"
     return Html(
         f"<header><h1>{safe(run.name)}</h1><p>{safe(said)}</p>{facts(pairs)}<p class=soft>{safe(state)}</p></header>"
@@ -256,7 +255,7 @@ def _training(run: Run) -> Html:
             )
         )
     if validated:
-        best = {name: next((at for at in points if at[0] == step), points[-1]) for name, points in validated.items()}
+        best = {name: at for name, points in validated.items() for at in points if at[0] == step}
         drawn = figures.lines(validated, "step", "score", best)
         parts.append(figure(drawn, "Scores on the validation rows; the ring marks the model that was kept."))
     if rate := trained.get("learning_rate"):
@@ -267,19 +266,18 @@ def _training(run: Run) -> Html:
 def _teachers(run: Run) -> Html:
     """The weights of teachers over time, and what else a policy reports."""
     trained = run.curves("train")
-    named = {name: points for name, points in trained.items() if name not in USUAL}
-    weights = {name.removeprefix(WEIGHT): points for name, points in named.items() if name.startswith(WEIGHT)}
+    named = {name: points for name, points in trained.items() if name not in ALWAYS}
+    weights = {name.removeprefix(WEIGHT_OF): points for name, points in named.items() if name.startswith(WEIGHT_OF)}
     over_all = {name: points for name, points in weights.items() if "@" not in name}
     parts = [figure(figures.lines(over_all, "step", "weight"), "How much each teacher counted.")] if weights else []
     labels = list(dict.fromkeys(name.partition("@")[2] for name in weights if "@" in name))
     if labels:
         last = {name: f"{points[-1][1]:.3f}" for name, points in weights.items()}
         lines = [[label, *(last.get(f"{name}@{label}", "–") for name in over_all)] for label in labels]
-        parts.append(
-            Html(f"<div><p>By the label of the row, in the last epoch:</p>{table(['label', *over_all], lines)}</div>")
-        )
+        by_label = table(["label", *over_all], lines)
+        parts.append(Html(f"<div>{paragraph('By the label of the row, before the last validation:')}{by_label}</div>"))
     for name, points in named.items():
-        if not name.startswith(WEIGHT):
+        if not name.startswith(WEIGHT_OF):
             parts.append(figure(figures.lines({name: points}, "step", name), f"{name[0].upper()}{name[1:]}."))
     return section("Teachers", side_by_side(*parts) if parts else Html(""))
 
@@ -302,30 +300,31 @@ def _answers(measured: Measured) -> Html:
 
 def _speed(run: Run, predictor: Predictor, measured: Measured | None) -> Html:
     """Size and speed on this machine."""
+    if measured is None:
+        return section("Size", facts(costs(run, predictor).items()))
+    how = f"rows as they are encoded, {predictor.batch_size} a batch; one row from its text, {SINGLES} times"
+    where = paragraph(f"On {predictor.device.type}, as busy as it was: {how}.")
+    return section("Size and speed", facts(costs(run, predictor, measured).items()), where)
+
+
+def costs(run: Run, predictor: Predictor, measured: Measured | None = None) -> dict[str, str]:
+    """Size, and speed where it was measured, as they are shown."""
     count = sum(weight.numel() for weight in predictor.model.parameters())
-    pairs = [("parameters", f"{count:,}"), ("weights", f"{(run.folder / WEIGHTS).stat().st_size / 2**20:.1f} MiB")]
-    if measured:
-        pairs += [
-            ("rows/s", f"{measured.speeds['rows/s']:,.0f}"),
-            ("one row, median", f"{measured.speeds['p50']:.1f} ms"),
-            ("one row, 95 %", f"{measured.speeds['p95']:.1f} ms"),
-        ]
-    where = (
-        f"On {predictor.device.type}: rows as they are encoded, {predictor.batch_size} a batch; one row from its text."
-    )
-    return section("Size and speed", facts(pairs), paragraph(where))
+    found = {"parameters": f"{count:,}", "weights, MiB": f"{(run.folder / WEIGHTS).stat().st_size / 2**20:.2f}"}
+    if measured is not None:
+        names = {"rows/s": "rows/s", "p50": "one row, median, ms", "p95": "one row, 95 %, ms"}
+        found |= {name: f"{measured.speeds[key]:,.{0 if key == 'rows/s' else 1}f}" for key, name in names.items()}
+    return found
 
 
-def _data(predictor: Predictor) -> Data | None:
-    """The rows that it was trained on, where they are still there."""
+def _data(predictor: Predictor) -> Html:
+    """What it was trained on: rows, labels, lengths, unknown words; or why that cannot be said."""
+    if not predictor.conf.inputs.use_cache:
+        return section("Data", paragraph("Not shown: nothing of it is kept (inputs.use_cache)."))
     try:
-        return read_data(predictor.conf, lambda _: None)
-    except UserError:
-        return None
-
-
-def _data_section(data: Data, predictor: Predictor) -> Html:
-    """Rows, labels, lengths, unknown words."""
+        data = read_data(_labelled(predictor.conf), lambda _: None)
+    except UserError as error:
+        return section("Data", paragraph(f"Not shown: {error}"))
     parts = {"training": data.train, "validation": data.valid}
     pairs = [(f"{name} rows", f"{len(rows):,}") for name, rows in parts.items()]
     words = [column for column, kind in data.encoder.plan.kinds.items() if kind == "word"]
@@ -335,6 +334,11 @@ def _data_section(data: Data, predictor: Predictor) -> Html:
     for name, known in data.encoder.vocabularies.items():
         pairs.append((f"{name}: vocabulary", f"{len(known) - SPECIAL_IDS:,}"))
     return section("Data", facts(pairs), side_by_side(_balance(data), _lengths(data)))
+
+
+def _labelled(conf: ExperimentConf) -> ExperimentConf:
+    """The config without rows that are made of others."""
+    return replace(conf, inputs=replace(conf.inputs, augmentation=None))
 
 
 def _balance(data: Data) -> Html:
@@ -363,11 +367,14 @@ def _lengths(data: Data) -> Html:
     lengths = _row_lengths(data.train)
     if not len(lengths):
         return Html("")
-    most = int(np.quantile(lengths, 0.995)) + 1
-    edges = np.unique(np.linspace(0, most, min(most, BUCKETS) + 1).round())
-    heights, _ = np.histogram(np.minimum(lengths, most), edges)
+    width = math.ceil((np.quantile(lengths, MOST_ROWS) + 1) / BUCKETS)
+    edges = np.arange(0, BUCKETS * width + 1, width)
+    heights, _ = np.histogram(np.minimum(lengths, edges[-1] - 1), edges)
+    used = int(np.flatnonzero(heights)[-1]) + 1
     caption = f"Tokens of the longest text of a row: median {np.median(lengths):.0f}, longest {lengths.max():,}."
-    return figure(figures.bars(heights.tolist(), edges.tolist(), "tokens", "training rows"), caption)
+    caption += " The last bar holds all that are longer." if lengths.max() >= edges[used] else ""
+    drawn = figures.bars(heights[:used].tolist(), edges[: used + 1].tolist(), "tokens", "training rows")
+    return figure(drawn, caption)
 
 
 def _graph(run: Run, plugins: Collection[str]) -> Html:
@@ -381,9 +388,17 @@ def _graph(run: Run, plugins: Collection[str]) -> Html:
 
 def _environment(run: Run) -> Html:
     """Where it was trained, how to do so again, and the whole config."""
-    known = facts([(name.replace("_", " "), value) for name, value in run.environment.items() if name != "command"])
-    again = f"python train.py --conf_path {run.folder.path / CONFIG} --set outputs.save_base_dir=runs/again"
-    commands = "\n".join(filter(None, [run.environment.get("command", ""), again]))
+    known = facts([(name, value) for name, value in run.environment.items() if name != "command" and value])
+    again = [
+        "python",
+        "train.py",
+        "--conf_path",
+        str(run.folder.path / CONFIG),
+        "--set",
+        "outputs.save_base_dir=runs/again",
+    ]
+    is_staged = (run.folder / STAGES).exists()  # its config is that of the last stage
+    commands = "\n".join(filter(None, [run.environment.get("command", ""), "" if is_staged else shlex.join(again)]))
     config = f"<pre>{safe(json.dumps(run.config, indent=2, ensure_ascii=False))}</pre>"
     whole = Html(f"<details><summary>The whole config, every default written out</summary>{config}</details>")
     return section("How to repeat it", known, Html(f"<pre>{safe(commands)}</pre>"), whole)

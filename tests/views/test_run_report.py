@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_of_a_large_file_as_many_rows_are_answered_as_time_allows(task, door):
     trained(task, door)
     rows = (task.folder / "valid.tsv").read_text().splitlines()
     (task.folder / "large.tsv").write_text("\n".join(rows * 2500) + "\n")
-    page = write_report(task.folder / "run", task.folder / "some.html", task.folder / "large.tsv", seconds=0.2)
+    page = write_report(task.folder / "run", task.folder / "some.html", task.folder / "large.tsv", seconds=0.0)
     assert re.search(r"[\d,]+ of 100,000 rows of large.tsv", texts(page.read_text()))
     page = write_report(task.folder / "run", task.folder / "all.html", task.folder / "large.tsv")
     assert "All 100,000 rows of large.tsv" in texts(page.read_text())
@@ -195,3 +196,57 @@ def test_the_weights_of_teachers_are_drawn(tmp_path):
     run = Run(RunFolder(folder), {}, {}, {}, list(_records(folder / METRICS)))
     assert np.allclose([value for _, value in run.curves("train")["weight of big"]], np.arange(9) / 9)
     assert "How much each teacher counted" in _teachers(run)
+
+
+def test_groups_are_placed_by_their_best_row_and_those_without_one_are_counted():
+    from types import SimpleNamespace
+
+    from core.types import Row, Spec
+    from problems.base import Decoded
+    from views.answers import Answers, ranked
+
+    problem: Any = SimpleNamespace(
+        group_by="group",
+        is_exact=True,
+        labels=("no", "yes"),
+        positive_label="yes",
+        target_columns=["label"],
+        target_specs=lambda: {"label": Spec("B", ids=True, labels=("no", "yes"))},
+    )
+    yes_N = np.array([0.9, 0.2, 0.5, 0.1, 0.8, 0.4, 0.3])
+    targets = {"label": np.array([0, 1, 0, 0, 1, 0, 0]), "group": np.array([7, 7, 7, 3, 3, 5, 5])}
+    answers = Answers(
+        problem,
+        Decoded(np.stack([1 - yes_N, yes_N], 1)),
+        targets,
+        np.ones(7, int),
+        lambda places: [Row(place, {"text": f"row {place}"}) for place in places],
+        ["text"],
+    )
+    said = texts(ranked(answers))
+    assert re.search(r"1\.\s+1\s+2\.\s+0\s+3\.\s+1\s+4\.\s+0", said)  # group 3 at the first place, group 7 at the third
+    assert re.search(r"3 of 3\s+row 1\s+row 0", said)
+    assert "1 groups have no row that is better" in said
+
+
+def test_a_part_of_a_file_has_whole_groups_only(task):
+    from types import SimpleNamespace
+
+    from views.run_report import _spread
+
+    rows: Any = SimpleNamespace(targets={"group": np.array([4, 4, 1, 1, 1, 9, 9])})
+    assert _spread(rows, "group", 4).tolist() == [0, 1]
+    assert _spread(rows, "group", 5).tolist() == [0, 1, 2, 3, 4]
+    assert _spread(rows, "group", 1).tolist() == [0, 1]
+
+
+def test_a_report_that_fails_leaves_the_training_as_it_is(task, door, monkeypatch):
+    import views.run_report
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(views.run_report, "write_report", fail)
+    code, _, err = door("train", "--conf_path", task.path, report=True)
+    assert code == 0 and "note: no report: MemoryError" in err
+    assert (task.run / "scores.json").exists()
