@@ -59,10 +59,17 @@ def main() -> None:
 
 def interact(predictor: "Predictor", fields: list[str] | None, explained: str | None) -> None:
     """Ask for each column of a row, print the answer and what it rests on, until the input ends."""
-    print("One row at a time; end with Ctrl-D.", file=sys.stderr)
+    from core.types import Row
+    from engine.attribution import attributions, method_of
+
+    method = explained and method_of(predictor, explained)
+    if sys.stdin.isatty():
+        print("One row at a time; end with Ctrl-D.", file=sys.stderr)
     while True:
         try:
-            row = {column: input(f"{column}: ") for column in predictor.encoder.text_columns}
+            row = {
+                column: input(f"{column}: " if sys.stdin.isatty() else "") for column in predictor.encoder.text_columns
+            }
         except EOFError:
             print(file=sys.stderr)
             return
@@ -71,11 +78,8 @@ def interact(predictor: "Predictor", fields: list[str] | None, explained: str | 
             print(f"  {answer.row.error}")
         for name, value in {} if answer.row.error else answer.cells.items():
             print(f"  {name}: {value:.6f}" if isinstance(value, float) else f"  {name}: {value}")
-        if explained and not answer.row.error:
-            from core.types import Row
-            from engine.explanation import explain
-
-            for text in explain(predictor, Row(1, row), explained):
+        if method and not answer.row.error:
+            for text in attributions(predictor, Row(1, row), method):
                 name = ", ".join(filter(None, (text.branch, text.layer)))
                 print(f"  {name}: {coloured(text.tokens, text.weights, sys.stdout.isatty())}")
 

@@ -16,8 +16,8 @@ from core.errors import UserError
 from core.files import written_aside
 from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, WEIGHTS, RunFolder
 from core.types import SPECIAL_IDS, Row
+from engine.attribution import attention_addresses, attributions
 from engine.data import Data, checked_scores, read_data, row_file
-from engine.explanation import attention_addresses, explain
 from engine.objective import WEIGHT_OF
 from engine.predictor import Predictor
 from engine.reporter import ALWAYS, score_text
@@ -178,10 +178,11 @@ def measure(predictor: Predictor, data: Path | None, seconds: float | None) -> M
 
 def _attended(predictor: Predictor) -> Callable[[Row], Mapping[str, Html]]:
     """What marks the words of a row by the attention that they have."""
-    columns = {branch: columns[0] for branch, columns in predictor.encoder.plan.branches.items()}
+    plan = predictor.encoder.plan
+    columns = {branch: plan.words_of[columns[0]] for branch, columns in plan.branches.items()}
 
     def marked(row: Row) -> Mapping[str, Html]:
-        found = explain(predictor, row, "attention")
+        found = attributions(predictor, row, "attention")
         return {columns[text.branch]: shaded(text.tokens, text.weights) for text in reversed(found)}
 
     return marked

@@ -214,6 +214,7 @@ def test_interactive_mode_asks_for_each_column(door, task, monkeypatch):
             raise EOFError from None
 
     monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     code, out, _ = door("predict", "--model", task.run, "--interactive")
     assert code == 0
     assert asked == ["text: "] * 3
