@@ -7,6 +7,7 @@ class or key alone (BiLSTM, batch_size): then wherever there is one.
 import argparse
 import inspect
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -26,18 +27,24 @@ WIDTH = 100
 def explain(asked: str) -> str:
     """What is known of a key or a class. UserError where there is none of this name."""
     schema = with_examples(core.schema.schema(ExperimentConf, REGISTRIES), shipped())
-    known = dict(_places(schema))
-    found = [path for path in known if path == asked] or [path for path in known if _is_meant(asked, path)]
+    known, place = dict(_places(schema)), _place(asked)
+    found = [path for path in known if path == place] or [path for path in known if _is_meant(place, path)]
     if not found:
         names = {path.rpartition(".")[2] for path in known} | {*known}
-        raise UserError(f"nothing in a config is called '{asked}'.{did_you_mean(asked, names)}")
+        raise UserError(f"nothing in a config is called '{asked}'.{did_you_mean(place, names)}")
     return "\n\n".join(_told(path, known[path], known) for path in found)
 
 
-def _is_meant(asked: str, path: str) -> bool:
-    """Whether a path ends as asked, and has the other names in this order."""
-    parts = iter(path.split("."))
-    return path.endswith(asked.rpartition(".")[2]) and all(name in parts for name in asked.split("."))
+def _place(asked: str) -> str:
+    """A place as messages about a config print it, without the numbers of lists and the `conf` around settings."""
+    return ".".join(name for name in re.sub(r"\[\d*\]", "", asked).split(".") if name != "conf")
+
+
+def _is_meant(place: str, path: str) -> bool:
+    """Whether a path ends with the same name, and has the others in this order."""
+    names, parts = place.split("."), path.split(".")
+    before = iter(parts[:-1])
+    return parts[-1] == names[-1] and all(name in before for name in names[:-1])
 
 
 def shipped() -> list[JSON]:

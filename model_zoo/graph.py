@@ -338,11 +338,11 @@ def parameter_counts(graph: Graph) -> dict[str, int]:
 
 def _sizes(layer: Layer) -> list[int]:
     """Sizes of the parameters of a layer, which is built on the meta device."""
-    with torch.device("meta"), _WithoutInit():
+    with torch.device("meta"), WithoutInit():
         return [parameter.numel() for parameter in layer.conf.build(*layer.input_specs).parameters()]
 
 
-class _WithoutInit(TorchFunctionMode):
+class WithoutInit(TorchFunctionMode):
     """Skips the initialisation of weights, for which torch would import its compiler on the meta device (a second)."""
 
     def __torch_function__(

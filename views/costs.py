@@ -1,16 +1,16 @@
 """Multiply-adds of a layer, counted while it computes."""
 
 import warnings
-from contextlib import suppress
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from block_zoo.masking import length_mask
 from core.types import Features, Spec
-from model_zoo.graph import TOKEN_AXES, Layer
+from model_zoo.graph import TOKEN_AXES, Layer, WithoutInit
 
 
 def multiply_adds(layer: Layer, tokens: int) -> int | None:
@@ -19,13 +19,17 @@ def multiply_adds(layer: Layer, tokens: int) -> int | None:
     """
     inputs = [_features(spec, tokens) for spec in layer.input_specs]
     calls = [[one] for one in inputs] if layer.conf.reads_branches else [inputs]
-    with suppress(Exception), warnings.catch_warnings(action="ignore"), torch.no_grad():
-        block = layer.conf.build(*layer.input_specs).eval()
-        with torch.backends.mkldnn.flags(enabled=False), _Counter() as counter:  # an LSTM of it would be one operation
-            for read in calls:
-                block(*read)
+    with warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            with WithoutInit():
+                block = layer.conf.build(*layer.input_specs).eval()
+            # an LSTM of mkldnn, or a fused attention, would be one operation
+            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+                for read in calls:
+                    block(*read)
+        except (RuntimeError, ValueError, IndexError):
+            return None
         return counter.operations // 2
-    return None
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

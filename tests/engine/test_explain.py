@@ -80,3 +80,7 @@ def test_a_key_is_explained_by_its_place_its_class_or_alone():
     assert "; required" in explain("outputs.save_base_dir")
     with pytest.raises(UserError, match="called 'hiden_dim'. Did you mean 'hidden_dim'"):
         explain("hiden_dim")
+    assert explain("trainer.conf.reward") == explain("trainer.Reinforced.reward")
+    assert explain("loss.losses[0].conf.temperature").count("temperature\n") > 2
+    heads = [line for line in explain("dim").splitlines() if line and not line.startswith(" ")]
+    assert heads and all(head.endswith(".dim") for head in heads)

@@ -12,13 +12,16 @@ from tiny_encoders import write_encoder
 
 from block_zoo import BLOCKS
 from block_zoo.contract import sample_inputs
+from block_zoo.multi_head_attention import HeadsConf
 from core.document import read_document
+from core.types import Spec
 from engine.draft import Draft, make_plan, make_problem, unfitted_branches
 from engine.experiment import checked
 from engine.summary import summary
 from engine.tracing import UNFITTED_SIZE, trace_more
-from model_zoo.graph import Model
-from views.drawing import page, svg
+from model_zoo.graph import Layer, Model
+from views.costs import multiply_adds
+from views.drawing import FAMILIES, page, svg
 from views.graph import TOKENS, drawings
 
 NAMES_AN_ENCODER = re.compile(r'"(model|encoder)": "(sentence-transformers|runs)/|"type": "Staged"')
@@ -64,6 +67,16 @@ def test_those_of_an_encoder_and_of_its_inner_states_are_real_too(tmp_path):
     assert all(drawn is None or agree(shape, drawn) for shape, drawn in shapes.values())
     (node,) = [node for node in drawing.nodes if node.kind == "PretrainedEncoder"]
     assert node.multiply_adds > 2 * TOKENS * 16 * 24 and node.family == "encoder"
+
+
+def test_multiply_adds_of_attention_are_counted():
+    """Also where the processor has one fused operation for it: queries, keys, values, outputs, and T x T twice."""
+    states = Spec("BTD", {"D": 32})
+    conf = BLOCKS["Transformer"].Conf(num_layers=1, attention_conf=HeadsConf(num_heads=4))  # type: ignore[attr-defined]
+    layer = Layer("encoder", "Transformer", conf, ("text",), (states,), states)
+    drawn = torch.random.get_rng_state()
+    assert multiply_adds(layer, 10) == 4 * 10 * 32 * 32 + 2 * 10 * 10 * 32 + 2 * 10 * 32 * 4 * 32
+    assert torch.equal(drawn, torch.random.get_rng_state())
 
 
 def test_multiply_adds_are_those_by_hand():
@@ -234,3 +247,10 @@ def test_a_model_of_100_blocks_is_a_small_page_that_opens_at_once(tmp_path):
     assert file.stat().st_size < 1_000_000
     with opened(file) as shown:
         assert shown.locator("#graph .box").count() == len(drawing.nodes)
+
+
+def test_every_family_has_a_colour_and_a_place_in_the_legend():
+    style = (ROOT / "views/graph.css").read_text()
+    families = {BLOCKS[name].Conf.family for name in BLOCKS}  # type: ignore[attr-defined]
+    assert families <= set(FAMILIES)
+    assert all(f".{family}" in style for family in FAMILIES)
