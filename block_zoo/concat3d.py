@@ -6,6 +6,7 @@ import torch
 
 from block_zoo.base import BLOCKS, Block
 from block_zoo.masking import over_same_tokens, same_tokens, zero_padding
+from core.framing import states_at
 from core.types import Features, Spec
 
 
@@ -52,7 +53,6 @@ class Concat3D(Block):
             return Features(values_BTD)
         mask_BT = torch.cat([features.real_mask() for features in inputs], 1)
         order_BT = mask_BT.byte().argsort(dim=1, descending=True, stable=True)
-        compact_BTD = values_BTD.gather(1, order_BT.unsqueeze(-1).expand_as(values_BTD))
         mask_BT = mask_BT.gather(1, order_BT)
         lengths = torch.stack([features.host_lengths() for features in inputs]).sum(0)
-        return Features(zero_padding(compact_BTD, mask_BT), mask_BT, lengths)
+        return Features(zero_padding(states_at(values_BTD, order_BT), mask_BT), mask_BT, lengths)

@@ -14,15 +14,15 @@ def broadcast_mask(mask: Tensor, values: Tensor) -> Tensor:
 
 def zero_padding(values: Tensor, mask: Tensor | None) -> Tensor:
     """The values with zeros where nothing real stands."""
-    return values if mask is None else values.masked_fill(~broadcast_mask(mask, values), 0)
+    return values if mask is None else torch.where(broadcast_mask(mask, values), values, 0)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax over the real entries of the last axis, computed in float32; zeros where nothing is real."""
     if mask is None:
         return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
-    filled = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return filled.softmax(-1, dtype=torch.float32).masked_fill(~mask, 0).to(scores.dtype)
+    filled = torch.where(mask, scores, torch.finfo(scores.dtype).min)
+    return torch.where(mask, filled.softmax(-1, dtype=torch.float32), 0).to(scores.dtype)
 
 
 def masked_max(values: Tensor, mask: Tensor | None, axis: int = 1) -> Tensor:
@@ -30,8 +30,8 @@ def masked_max(values: Tensor, mask: Tensor | None, axis: int = 1) -> Tensor:
     if mask is None:
         return values.amax(axis)
     real = broadcast_mask(mask, values)
-    largest = values.masked_fill(~real, torch.finfo(values.dtype).min).amax(axis)
-    return largest.masked_fill(~real.any(axis), 0)
+    largest = torch.where(real, values, torch.finfo(values.dtype).min).amax(axis)
+    return torch.where(real.any(axis), largest, 0)
 
 
 def masked_mean(values: Tensor, mask: Tensor | None, axis: int = 1) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from block_zoo.base import Block
 from block_zoo.masking import zero_padding
 from core.conf import PositiveInt, Rate
+from core.framing import states_at
 from core.types import Features, Spec
 
 
@@ -83,7 +84,7 @@ def _turned(values_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
         return values_BTD.flip(1)
     places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     turned_BT = torch.where(mask_BT, mask_BT.sum(1, keepdim=True) - 1 - places_T, places_T)
-    return values_BTD.gather(1, turned_BT.unsqueeze(-1).expand_as(values_BTD))
+    return states_at(values_BTD, turned_BT)
 
 
 def over_time(conf: RecurrentConf, states: Spec) -> Spec:

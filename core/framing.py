@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.types import Features
@@ -74,6 +75,10 @@ def first_pieces(text: Features, place_BT: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def states_at(states_BSD: Tensor, place_BT: Tensor) -> Tensor:
-    """The states at these places; any where a place is not one."""
-    place_BT = place_BT.clamp(0, states_BSD.shape[1] - 1)
-    return states_BSD.gather(1, place_BT.unsqueeze(2).expand(-1, -1, states_BSD.shape[2]))
+    """The states at these places (B x T x D); any where a place is not one.
+
+    A look-up, since it copies whole vectors where `gather` walks over their numbers.
+    """
+    rows, size = states_BSD.shape[:2]
+    firsts_B1 = torch.arange(rows, device=states_BSD.device).unsqueeze(1) * size
+    return F.embedding(firsts_B1 + place_BT.clamp(0, size - 1), states_BSD.flatten(0, 1))
