@@ -64,7 +64,8 @@ def interact(predictor: "Predictor", fields: list[str] | None, explained: str | 
 
     method = explained and method_of(predictor, explained)
     if sys.stdin.isatty():
-        print("One row at a time; end with Ctrl-D.", file=sys.stderr)
+        colours = " Blue tokens speak for the answer, orange ones against it." if method == "gradient" else ""
+        print(f"One row at a time; end with Ctrl-D.{colours}", file=sys.stderr)
     while True:
         try:
             row = {

@@ -23,6 +23,8 @@ def main() -> None:
     options = arguments()
     if len(options.runs) > 1 and options.output is None:
         raise UserError("--output: several runs need the name of a page, such as -o compare.html.")
+    if options.output is not None and options.output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--output {options.output}: a report is a page; its name ends with .html.")
     if len(options.runs) > 1:
         from views.comparison import write_comparison  # late: --help must not wait for torch
 

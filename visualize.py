@@ -25,22 +25,26 @@ def main() -> None:
     options = arguments()
     path = options.conf_path / "config.json" if options.conf_path.is_dir() else options.conf_path
     output = options.output or Path(f"{options.conf_path.stem}.html")
-    if output.suffix not in KINDS:
+    if output.suffix.lower() not in KINDS:
         raise UserError(f"--output {output}: ends with none of {', '.join(KINDS)}.")
     from core.document import read_document  # late: --help must not wait for torch
     from core.files import written_aside
+    from core.run_folder import PROBLEM, RunFolder
     from views.drawing import page, png, svg
-    from views.graph import drawings
+    from views.graph import drawings, run_drawings
 
     document = read_document(path, options.overrides)
-    drawn = drawings(document, options.plugins if options.conf_path.is_dir() else None)
+    if (options.conf_path / PROBLEM).exists() and not options.overrides:
+        drawn = run_drawings(RunFolder(options.conf_path), options.plugins)
+    else:
+        drawn = drawings(document, options.plugins if options.conf_path.is_dir() else None)
     makers = {".svg": lambda one: svg(one).encode(), ".png": png}
-    if output.suffix == ".html":
+    if output.suffix.lower() == ".html":
         about = document.get("model_description") or ""
         contents = {output: page(drawn, str(options.conf_path), str(about)).encode()}
     else:
         names = [output.with_stem(f"{output.stem}_{number}") for number in range(1, len(drawn) + 1)]
-        make = makers[output.suffix]
+        make = makers[output.suffix.lower()]
         contents = {name: make(one) for name, one in zip(names if len(drawn) > 1 else [output], drawn, strict=True)}
     for name, content in contents.items():
         with written_aside(name) as aside:
@@ -50,6 +54,8 @@ def main() -> None:
     for one in drawn:
         for sentence in [*one.problems, *(f"{node.title}: {text}" for node in one.nodes for text in node.problems)]:
             print(f"  {sentence}", file=sys.stderr)
+        for note in (f"{node.title}: {text}" for node in one.nodes for text in node.notes):
+            print(f"  note: {note}", file=sys.stderr)
     print(f"written to {', '.join(map(str, contents))}{said}")
 
 

@@ -213,3 +213,12 @@ def json_text(value: JSON) -> str:
         return None if isinstance(item, float) and not math.isfinite(item) else item
 
     return json.dumps(strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def refuse_output(output: Path, source: Path | None = None) -> None:
+    """UserError where an output would replace what is read, or what a run is made of."""
+    own = (CONFIG, PROBLEM, WEIGHTS, SCORES, STATE, METRICS, ENVIRONMENT)
+    if output.name in own and RunFolder(output.parent).holds_a_run():
+        raise UserError(f"{output}: belongs to a run. Name another file in --output.")
+    if source is not None and output.resolve() == source.resolve():
+        raise UserError(f"{output}: is the file that is read. Name another one in --output.")

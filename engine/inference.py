@@ -12,7 +12,7 @@ from core.conf import JSON
 from core.document import read_document
 from core.errors import UserError
 from core.files import written_aside
-from core.run_folder import SCORES, RunFolder, json_text
+from core.run_folder import SCORES, RunFolder, json_text, refuse_output
 from core.types import Prediction, Scores
 from engine.data import checked_scores, cut_texts, row_file
 from engine.experiment import cache_folder, checked, models_with_code
@@ -81,6 +81,7 @@ def keep_scores(run: RunFolder, scores: Scores, file: Path, rows: int, output: P
         before = run.read_json(SCORES) if (run / SCORES).exists() else {}
         run.write_json(SCORES, {**before, "test": tested})
         return run / SCORES
+    refuse_output(output, file)
     with written_aside(output) as aside:
         aside.write_text(json_text(tested), encoding="utf-8")
     return output
@@ -126,8 +127,8 @@ def predict_file(
         raise UserError("inputs.data_paths: names no file to predict. Use --input.")
     if output is None:
         output = "-" if source == "-" else str(run / conf.outputs.predict_output_name)
-    if output != "-" and Path(output).resolve() == Path(source).resolve():
-        raise UserError(f"{output}: is the file to predict itself. Name another one in --output.")
+    if output != "-":
+        refuse_output(Path(output), Path(source))
     file = _input_file(predictor, source, file_format)
     done = Answered("standard output" if output == "-" else output)
     output_format = format_named(Path(output)) or file.format

@@ -9,6 +9,7 @@ from engine.experiment import Experiment
 from engine.tracing import UNFITTED_SIZE, trace_more
 from model_zoo.graph import Graph, parameter_counts
 from problems.base import Problem
+from text.input_plan import InputPlan
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,23 @@ class Sizes:
         counts = {layer: Count.of(*(number[layer] for number in numbers)) for layer in numbers[0]}
         return cls(graphs[0], counts, graphs[2])
 
+    @classmethod
+    def fitted(cls, graph: Graph) -> "Sizes":
+        """Those of a model whose data is known."""
+        return cls(graph, {layer: Count(fixed=count) for layer, count in parameter_counts(graph).items()}, graph)
+
     @property
     def total(self) -> Count:
         """All parameters."""
         return sum(self.counts.values(), Count())
+
+    def legend(self, plan: InputPlan) -> str:
+        """What the letters stand for in shapes and numbers of parameters."""
+        entries = "entries of each vocabulary" if len({*plan.clusters.values()}) > 1 else "words of the vocabulary"
+        known = {"V": (entries, self.total.per_word), "C": ("labels", self.total.per_label or self.total.per_pair)}
+        return ", ".join(
+            ["B rows", "T tokens", *(f"{letter} {what}" for letter, (what, is_used) in known.items() if is_used)]
+        )
 
     def shape(self, address: str) -> str:
         """What stands at an address, C for a number of labels that only the data tells."""
@@ -87,6 +101,4 @@ def summary(experiment: Experiment) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     rule = "  ".join("-" * width for width in widths)
-    entries = "entries of each vocabulary" if len({*plan.clusters.values()}) > 1 else "words of the vocabulary"
-    legend = f"B rows, T tokens, V {entries}" + (", C labels" if sizes.total.per_label else "")
-    return "\n".join([rows[0], rule, *rows[1:], rule, f"{sizes.total} parameters ({legend})"])
+    return "\n".join([rows[0], rule, *rows[1:], rule, f"{sizes.total} parameters ({sizes.legend(plan)})"])

@@ -14,6 +14,8 @@ from problems.base import Problem
 from views import figures
 from views.elements import Html, figure, matrix, paragraph, safe, section, table
 
+NONE = "–"
+"""Stands for an answer of no words."""
 SHOWN = 20
 """Mistakes that are shown."""
 MOST_LABELS = 200
@@ -254,8 +256,8 @@ def mistakes(answers: Answers) -> Html:
         confidence = [] if sure_N is None else [f"{sure_N[at]:.3f}"]
         marked = answers.attended(row) if answers.attended is not None else {}
         texts = [marked.get(column, text) for column, text in zip(answers.texts, _texts(answers, row), strict=True)]
-        lines.append([row.number, *_compared(right, said), *confidence, *texts])
-    head = ["line", "right", "answered", *(["confidence"] if sure_N is not None else []), *answers.texts]
+        lines.append([*texts, *_compared(right or NONE, said or NONE), *confidence, row.number])
+    head = [*answers.texts, "right", "answered", *(["confidence"] if sure_N is not None else []), "line"]
     order = "the surest first" if sure_N is not None else "the first of the file"
     title = f"Mistakes, {order}" if problem.is_exact else "Largest errors"
     count = f"{int((quality_N == 0).sum()):,} of {len(quality_N):,} rows are wrong." if problem.is_exact else ""

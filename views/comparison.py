@@ -50,7 +50,8 @@ def _table(runs: dict[str, Run], predictors: dict[str, Predictor], measured: dic
     for name, run in runs.items():
         one = measured[name]
         scores = [score_text(one.scores[metric]) if metric in one.scores else "" for metric in metrics]
-        lines.append([name, *scores, *used[name].values(), f"{run.scores.get('step', 0):,}"])
+        step = f"{run.scores.get('step', 0):,}" + ("" if run.is_finished else ", training not finished")
+        lines.append([name, *scores, *used[name].values(), step])
     files = list(dict.fromkeys(f"{one.file} ({one.rows:,} rows)" for one in measured.values()))
     same = "All answer" if len(files) == 1 else "Careful: they answer different rows, those of"
     about = [paragraph(f"{name}: {run.config.get('model_description') or '–'}") for name, run in runs.items()]
@@ -65,18 +66,18 @@ def _curves(runs: dict[str, Run]) -> Html:
     drawn = []
     for metric in metrics:
         series = {name: own[metric] for name, own in curves.items() if metric in own}
-        drawn.append(figure(figures.lines(series, "step", metric), f"{metric} on the validation rows."))
+        drawn.append(figure(figures.lines(series, "step", metric, names=[*runs]), f"{metric} on the validation rows."))
     losses = {name: found["loss"] for name, run in runs.items() if "loss" in (found := run.curves("train"))}
     if losses:
-        drawn.append(figure(figures.lines(losses, "step", "training loss"), "Training loss."))
+        drawn.append(figure(figures.lines(losses, "step", "training loss", names=[*runs]), "Training loss."))
     return section("How training went", side_by_side(*drawn)) if drawn else Html("")
 
 
 def _against_latency(measured: dict[str, Measured]) -> Html:
     first = next(iter(next(iter(measured.values())).scores))
     points = {name: (one.speeds["p50"], one.scores[first]) for name, one in measured.items() if first in one.scores}
-    drawn = figures.labelled_points(points, "median latency of one row, ms", first)
-    return section(
-        "Score against latency",
-        figure(drawn, "Left is faster. The machine was as busy as it was: small differences say nothing."),
-    )
+    drawn = figures.labelled_points(points, "median latency of one row, ms", first, [*measured])
+    said = "Left is faster. The machine was as busy as it was: small differences say nothing."
+    if without := [name for name in measured if name not in points]:
+        said += f" Without {', '.join(without)}: no {first}."
+    return section("Score against latency", figure(drawn, said))

@@ -32,12 +32,23 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def lines(
-    series: Series, x: str, y: str, marks: Mapping[str, tuple[float, float]] | None = None, from_zero: bool = False
+    series: Series,
+    x: str,
+    y: str,
+    marks: Mapping[str, tuple[float, float]] | None = None,
+    from_zero: bool = False,
+    names: Sequence[str] = (),
 ) -> str:
-    """Lines over a common axis; `marks` are points to point out, by the name of their line."""
+    """Lines over a common axis.
+
+    marks  points to point out, by the name of their line
+    names  all that have a colour and a place in the legend, on pages where some drawings lack some of them
+    """
+    known = list(names or series)
 
     def draw(axes: Axes) -> None:
-        for number, (name, points) in enumerate(series.items()):
+        for name, points in series.items():
+            number = known.index(name)
             style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
             if len(points) < 30:
                 style["marker"], style["markersize"] = MARKERS[number % len(MARKERS)], 4
@@ -47,7 +58,7 @@ def lines(
         axes.set(xlabel=x, ylabel=y)
         if from_zero:
             axes.set_ylim(bottom=0)
-        if len(series) > 1:
+        if len(known) > 1:
             _legend(axes)
 
     return _drawn(draw)
@@ -89,11 +100,12 @@ def calibration(confidence: Sequence[float], right: Sequence[float], share: Sequ
     return _drawn(draw)
 
 
-def labelled_points(named: Mapping[str, tuple[float, float]], x: str, y: str) -> str:
-    """Named points; the first axis is logarithmic."""
+def labelled_points(named: Mapping[str, tuple[float, float]], x: str, y: str, names: Sequence[str]) -> str:
+    """Named points, with the colours of `names`; the first axis is logarithmic."""
 
     def draw(axes: Axes) -> None:
-        for number, (name, place) in enumerate(named.items()):
+        for name, place in named.items():
+            number = names.index(name)
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             axes.scatter(*place, s=60, color=colour, marker=marker, label=name)
         axes.set(xscale="log", xlabel=x, ylabel=y)

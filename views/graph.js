@@ -3,6 +3,7 @@
 
 const escapeText = text => String(text).replace(/[&<>"']/g, sign => `&#${sign.charCodeAt(0)};`);
 const short = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
+const wrapped = (text, length) => text.match(new RegExp(`\\S.{0,${length - 1}}(?=\\s|$)|\\S+`, "g")) || [];
 const grouped = number => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 function compact(number) {
@@ -16,12 +17,16 @@ function linesOf(node) {
   const lines = [[short(node.title, 34), "title"], [node.kind, "kind"]];
   if (node.shares) lines.push([short(`weights of ${node.shares}`, 34), "small"]);
   const cost = [];
-  if (node.parameters && node.parameters !== "0") cost.push(node.parameters);
+  if (node.parameters && node.parameters !== "0") cost.push(`${node.parameters} params`);
   if (node.multiply_adds) cost.push(`${compact(node.multiply_adds)} mult-adds`);
-  if (cost.length) lines.push([short(cost.join(" · "), 40), "small"]);
+  if (cost.length) lines.push([short(cost.join(" · "), 48), "small"]);
   if (node.members) lines.push([`${node.members} layers`, "small"]);
   if (node.is_output) lines.push(["output", "mark"]);
-  for (const problem of node.problems) lines.push([short("✗ " + problem, 44), "bad"]);
+  for (const problem of node.problems) {
+    const all = wrapped("✗ " + problem, 44), shown = all.slice(0, 5);
+    if (all.length > shown.length) shown.push("…");
+    for (const line of shown) lines.push([short(line, 60), "bad"]);
+  }
   return lines;
 }
 
@@ -88,7 +93,7 @@ function box({ x, y, width, height, node, lines }) {
   const texts = lines.map(([text, kind], line) =>
     `<text class="${kind}" x="${(left + 18).toFixed(1)}" y="${(top + 20 + 16 * line).toFixed(1)}">${escapeText(text)}</text>`);
   return `<g class="box ${state.join(" ").trim()}" data-id="${escapeText(node.id)}" tabindex="0" role="button"` +
-    ` aria-label="${escapeText(name)}"><rect class="frame" x="${left.toFixed(1)}" y="${top.toFixed(1)}" rx="6"` +
+    ` aria-label="${escapeText(name)}"><title>${escapeText(name)}</title><rect class="frame" x="${left.toFixed(1)}" y="${top.toFixed(1)}" rx="6"` +
     ` width="${width.toFixed(1)}" height="${height.toFixed(1)}"/><rect class="bar" x="${left.toFixed(1)}"` +
     ` y="${top.toFixed(1)}" rx="3" width="7" height="${height.toFixed(1)}"/>${texts.join("")}</g>`;
 }

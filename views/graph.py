@@ -8,15 +8,19 @@ import core.conf
 from block_zoo import BLOCKS
 from core.conf import JSON
 from core.errors import Finding
+from core.run_folder import RunFolder
 from core.types import Spec
 from distillation import TEACHERS, WEIGHTINGS
 from distillation.base import ALL
+from engine.draft import make_plan
 from engine.experiment import Examined, examined
+from engine.predictor import opened
 from engine.stages import stage_documents
 from engine.summary import Count, Sizes
 from engine.teachers import make_teachers
+from engine.tracing import UNFITTED_SIZE
 from losses import LOSSES
-from model_zoo.graph import TOKEN_AXES
+from model_zoo.graph import TOKEN_AXES, Graph
 from views.costs import multiply_adds
 
 TOKENS = 32
@@ -68,6 +72,8 @@ class Drawing:
     edges: list[Edge]
     parameters: str
     multiply_adds: int
+    legend: str
+    """What letters stand for."""
     problems: list[str]
     """Those that no box has."""
     tokens: int = TOKENS
@@ -77,26 +83,33 @@ class Drawing:
         return asdict(self)
 
 
-def drawings(document: JSON, plugins: Collection[str] | None = None) -> list[Drawing]:
+def drawings(document: JSON, plugins: Collection[str] | None = None, fitted: Graph | None = None) -> list[Drawing]:
     """The graph of a config, or of each of its stages, as far as it is sound; problems stand where they are.
 
     plugins  the modules that may be imported; None = those that the document names
+    fitted   the graph of the trained model, whose sizes the data has told
     """
     stages = stage_documents(document) or [document]
     return [
-        _drawing(stage, plugins, f"Stage {number} of {len(stages)}" if len(stages) > 1 else "")
+        _drawing(stage, plugins, fitted, f"Stage {number} of {len(stages)}" if len(stages) > 1 else "")
         for number, stage in enumerate(stages, start=1)
     ]
 
 
-def _drawing(document: JSON, plugins: Collection[str] | None, title: str) -> Drawing:
-    return _Sketch(document, examined(document, files=False, plugins=plugins)).drawing(title)
+def run_drawings(run: RunFolder, plugins: Collection[str] = ()) -> list[Drawing]:
+    """The graph of a trained model, its sizes as its data has told them. UserError where the run is damaged."""
+    *_, graph = opened(run, plugins=plugins)
+    return drawings(run.read_config(), plugins, graph)
+
+
+def _drawing(document: JSON, plugins: Collection[str] | None, fitted: Graph | None, title: str) -> Drawing:
+    return _Sketch(document, examined(document, files=False, plugins=plugins), fitted).drawing(title)
 
 
 class _Sketch:
     """A drawing as it is made: boxes by the name that addresses begin with."""
 
-    def __init__(self, document: JSON, found: Examined) -> None:
+    def __init__(self, document: JSON, found: Examined, fitted: Graph | None) -> None:
         self.document, self.found, self.draft = document, found, found.draft
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
@@ -105,7 +118,10 @@ class _Sketch:
         self.said: list[Finding] = []
         """Problems that a box has shown."""
         problem, complaints = found.problem, list[Finding]()
-        self.sizes = None if problem is None or found.graph is None else Sizes.of(self.draft, problem)
+        self.graph = fitted or found.graph
+        self.sizes = Sizes.fitted(fitted) if fitted is not None else None
+        if self.sizes is None and problem is not None and found.graph is not None:
+            self.sizes = Sizes.of(self.draft, problem)
         self.teachers = {} if problem is None else make_teachers(self.draft, problem, complaints)
         self.absent = complaints
 
@@ -120,7 +136,10 @@ class _Sketch:
         total = self.sizes.total if self.sizes else Count()
         said = {id(finding) for finding in self.said}
         others = [str(finding) for finding in self.found.problems if id(finding) not in said]
-        return Drawing(title, [*_grouped(self.nodes.values())], self.edges, str(total), sum(costs), others)
+        legend = self.sizes.legend(make_plan(self.draft)) if self.sizes else ""
+        if total.per_label or total.per_pair:
+            legend += f" (multiply-adds: {UNFITTED_SIZE})"
+        return Drawing(title, [*_grouped(self.nodes.values())], self.edges, str(total), sum(costs), legend, others)
 
     def _add_inputs(self) -> None:
         """A box for each branch, and for each target that a loss or a teacher reads."""
@@ -134,7 +153,7 @@ class _Sketch:
             self._add(Node(f"target {column}", column, "target", "data"), column, "inputs.target")
 
     def _add_layer(self, index: int, layer: Mapping[str, JSON]) -> None:
-        graph, path = self.found.graph, f"architecture[{index}]"
+        graph, path = self.graph, f"architecture[{index}]"
         block, name = str(layer.get("layer")), str(layer.get("layer_id") or layer.get("layer"))
         traced = None
         if graph is not None:
@@ -218,7 +237,7 @@ class _Sketch:
             return found
         if self.found.problem is not None and address in (targets := self.found.problem.target_specs()):
             return targets[address]
-        return self.found.graph.spec_at(address) if self.found.graph is not None else None
+        return self.graph.spec_at(address) if self.graph is not None else None
 
     def _shape(self, address: str, spec: Spec) -> str:
         of_model = self.sizes is not None and self.sizes.graph.spec_at(address) is not None

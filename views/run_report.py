@@ -68,6 +68,11 @@ class Run:
         """As its folder is called."""
         return self.folder.path.resolve().name
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its training came to its end."""
+        return FINISHED in self.scores
+
     def curves(self, kind: str) -> dict[str, list[tuple[float, float]]]:
         """Name of a number -> (step, value), of trainings or of validations."""
         found: dict[str, list[tuple[float, float]]] = {}
@@ -79,13 +84,17 @@ class Run:
 
 
 def _records(path: Path) -> Iterator[Mapping[str, JSON]]:
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    """Those of metrics.jsonl. UserError where it is damaged; the last may be cut, of a training that was killed."""
+    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
         except ValueError:
-            continue  # the last line of a training that was killed
+            record = None
         if isinstance(record, dict) and {"kind", "step"} <= record.keys():
             yield record
+        elif number < len(lines) or not line.startswith("{"):
+            raise UserError(f"{path}:{number}: damaged, it is no record of a training.")
 
 
 @dataclass
@@ -135,6 +144,8 @@ def run_page(run: Run, data: Path | None, seconds: float | None, plugins: Collec
         missing = f"Nothing could be answered: {error}"
     parts = [
         _head(run),
+        _settings(run),
+        _stages(run),
         _training(run),
         _teachers(run),
         _answers(measured) if measured else section("Answers", paragraph(missing)),
@@ -234,14 +245,59 @@ def _head(run: Run) -> Html:
     pairs: list[tuple[str, str]] = [(f"{name}, validation", score_text(value)) for name, value in kept.items()]
     tested = run.scores.get("test", {})
     pairs += [(f"{name}, {Path(tested['file']).name}", score_text(tested[name])) for name in kept if name in tested]
-    state = "" if FINISHED in run.scores else "Its training has not come to its end."
+    state = "" if run.is_finished else "Its training has not come to its end."
     if kept:
         count = len(run.curves("validation").get(next(iter(kept)), []))
-        best = f"The best of {count or '?'} validations, at step {run.scores['step']:,} (epoch {run.scores['epoch']})."
+        where = f"at step {run.scores['step']:,} (epoch {run.scores['epoch']})"
+        best = f"The best of {count or '?'} validations by {next(iter(kept))}, {where}."
         state = f"{best} {state}"
     return Html(
         f"<header><h1>{safe(run.name)}</h1><p>{safe(said)}</p>{facts(pairs)}<p class=soft>{safe(state)}</p></header>"
     )
+
+
+def _settings(run: Run) -> Html:
+    """What a reader asks first of a training."""
+    params, optimizer = run.config["training_params"], run.config["training_params"]["optimizer"]
+    rate = optimizer["params"].get("lr")
+    pairs = [
+        ("problem", str(run.config["inputs"]["dataset_type"])),
+        ("epochs at most", str(params["max_epoch"])),
+        ("rows of a batch", str(params["batch_size"])),
+        ("optimizer", optimizer["name"] + (f", rate {rate:g}" if rate else "")),
+        ("loss", " + ".join(_loss(loss) for loss in run.config["loss"]["losses"])),
+    ]
+    pairs += [(f"teacher {name}", _teacher(conf)) for name, conf in (run.config.get("teachers") or {}).items()]
+    return facts(pairs)
+
+
+def _loss(loss: Mapping[str, JSON]) -> str:
+    """Its name, and its weight, which may change during the training."""
+    weight = loss.get("weight", 1)
+    times = "" if weight == 1 else f"{weight:g} x " if isinstance(weight, int | float) else "changing x "
+    return f"{times}{loss['type']}"
+
+
+def _teacher(conf: Mapping[str, JSON]) -> str:
+    """What it is, and where it lies."""
+    return " ".join(filter(None, [str(conf["type"]), str((conf.get("conf") or {}).get("path") or "")]))
+
+
+def _stages(run: Run) -> Html:
+    """The trainings before this one, where its trainer has stages."""
+    earlier = sorted((run.folder / STAGES).iterdir()) if (run.folder / STAGES).is_dir() else []
+    if not earlier:
+        return Html("")
+    lines = []
+    for folder in earlier:
+        stage = Run.read(folder)
+        kept = ", ".join(f"{name} {score_text(value)}" for name, value in stage.scores.get("validation", {}).items())
+        paths = stage.config["inputs"]["data_paths"]
+        files = filter(None, (paths.get(f"{part}_data_path") for part in ("train", "unlabelled")))
+        lines.append([folder.name, ", ".join(Path(file).name for file in files), kept])
+    said = f"This page shows the last of {len(earlier) + 1} stages, which began with the weights of those before it. "
+    said += f"They have pages of their own: python report.py {earlier[0]}"
+    return section("Stages", paragraph(said), table(["stage", "rows", "best validation"], lines))
 
 
 def _training(run: Run) -> Html:
@@ -381,10 +437,11 @@ def _lengths(data: Data) -> Html:
 def _graph(run: Run, plugins: Collection[str]) -> Html:
     """The model as a drawing."""
     from views.drawing import svg
-    from views.graph import drawings
+    from views.graph import run_drawings
 
-    drawn = [svg(drawing) for drawing in drawings(run.config, plugins)]
-    return section("The model", *(Html(f"<div class='wide drawing'>{one}</div>") for one in drawn))
+    drawn = run_drawings(run.folder, plugins)
+    pictures = (Html(f"<div class='wide drawing'>{svg(one)}</div>") for one in drawn)
+    return section("The model", *pictures, paragraph(f"Shapes: {drawn[0].legend}."))
 
 
 def _environment(run: Run) -> Html:

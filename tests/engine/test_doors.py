@@ -858,9 +858,22 @@ def test_the_file_to_predict_is_never_replaced(door, task):
     for output in (given, link):
         refused(
             door("predict", "--model", task.run, "--input", given, "--output", output),
-            "is the file to predict itself. Name another one in --output.",
+            "is the file that is read. Name another one in --output.",
         )
     assert given.read_text() == before
+
+
+def test_no_output_replaces_a_part_of_a_run_or_a_file_of_another_kind(door, task):
+    door("train", "--conf_path", task.path)
+    before = {path: path.read_bytes() for path in task.run.iterdir() if path.is_file()}
+    for name in ("weights.safetensors", "config.json", "metrics.jsonl"):
+        for command in ("test", "predict"):
+            given = door(command, "--model", task.run, "--output", task.run / name)
+            refused(given, f"{task.run / name}: belongs to a run. Name another file in --output.")
+        refused(door("report", task.run, "-o", task.run / name), "a report is a page; its name ends with .html.")
+    given = door("test", "--model", task.run, "--output", task.folder / "test.tsv")
+    refused(given, "is the file that is read. Name another one in --output.")
+    assert {path: path.read_bytes() for path in task.run.iterdir() if path.is_file()} == before
 
 
 def test_a_second_training_in_the_same_folder_is_kept_out(door, task):

@@ -105,8 +105,8 @@ def test_there_is_one_for_every_problem(path, door, tmp_path, monkeypatch):
     assert "Mistakes" in said or "Largest errors" in said
     if path.stem == "reading":
         page = (tmp_path / "run" / "report.html").read_text()
-        answered = re.findall(r"<tr><td>\d+</td><td>(.*?)</td><td>(.*?)</td>", page)
-        assert any(right and not right.lstrip("-").isdigit() for right, _ in answered)
+        answered = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td><td>[\d.]+</td><td>\d+</td></tr>", page)
+        assert any(right != "–" and not right.lstrip("-").isdigit() for right, _ in answered)
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())["validation"]
     for name, value in scores.items():
         if value is not None:
