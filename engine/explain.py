@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import core.schema
 from core.command_line import run_door
@@ -29,9 +29,9 @@ def explain(asked: str) -> str:
     schema = with_examples(core.schema.schema(ExperimentConf, REGISTRIES), shipped())
     known, place = dict(_places(schema)), _place(asked)
     found = [path for path in known if path == place] or [path for path in known if _is_meant(place, path)]
+    found = found or _with_free_names(place, known)
     if not found:
-        names = {path.rpartition(".")[2] for path in known} | {*known}
-        raise UserError(f"nothing in a config is called '{asked}'.{did_you_mean(place, names)}")
+        raise UserError(f"nothing in a config is called '{asked}'.{_meant(place, known)}")
     return "\n\n".join(_told(path, known[path], known) for path in found)
 
 
@@ -42,9 +42,28 @@ def _place(asked: str) -> str:
 
 def _is_meant(place: str, path: str) -> bool:
     """Whether a path ends with the same name, and has the others in this order."""
-    names, parts = place.split("."), path.split(".")
+    names, parts = place.casefold().split("."), path.casefold().split(".")
     before = iter(parts[:-1])
     return parts[-1] == names[-1] and all(name in before for name in names[:-1])
+
+
+def _with_free_names(place: str, known: Mapping[str, JSON]) -> list[str]:
+    """The nearest key above a place, if what it holds may have any names, such as the arguments of an optimizer."""
+    while place := place.rpartition(".")[0]:
+        if place in known:
+            parts = (known[place], *known[place].get("anyOf", ()))
+            return [place] if any("additionalProperties" in part for part in parts) else []
+    return []
+
+
+def _meant(place: str, known: Iterable[str]) -> str:
+    """The nearest key in the same place, or else the nearest of all, as a question; empty where none is near."""
+    above, _, name = place.rpartition(".")
+    lasts = {path.rpartition(".")[2] for path in known}
+    beside = {
+        f"{above}.{last}" for last in lasts if above and any(_is_meant(f"{above}.{last}", path) for path in known)
+    }
+    return did_you_mean(place, beside) or did_you_mean(name, lasts)
 
 
 def shipped() -> list[JSON]:
@@ -106,7 +125,13 @@ def _told(path: str, entry: JSON, known: Mapping[str, JSON]) -> str:
 
 def _kind(entry: JSON) -> str:
     """Type, range and default."""
-    default = f"; default {json.dumps(entry['default'])}" if "default" in entry else "; required"
+    default = (
+        f"; default {json.dumps(entry['default'])}"
+        if "default" in entry
+        else ""
+        if "deprecated" in entry
+        else "; required"
+    )
     return f"{core.schema.described(entry)}{default}"
 
 

@@ -84,3 +84,17 @@ def test_a_key_is_explained_by_its_place_its_class_or_alone():
     assert explain("loss.losses[0].conf.temperature").count("temperature\n") > 2
     heads = [line for line in explain("dim").splitlines() if line and not line.startswith(" ")]
     assert heads and all(head.endswith(".dim") for head in heads)
+
+
+def test_a_key_that_is_written_wrong_is_looked_for_where_it_stands():
+    for asked, meant in {
+        "BiLSTM.hidden_dimm": "BiLSTM.hidden_dim",
+        "architecture[1].conf.hiden_dim": "architecture.hidden_dim",
+        "training_params.batch_sise": "training_params.batch_size",
+    }.items():
+        with pytest.raises(UserError, match=rf"Did you mean '{meant}'\?"):
+            explain(asked)
+    assert explain("bilstm.hidden_dim") == explain("BiLSTM.hidden_dim")
+    assert explain("training_params.optimizer.params.lr") == explain("training_params.optimizer.params")
+    assert explain("teachers.big.conf.path").startswith("teachers\n")
+    assert "required" not in explain("$schema")
