@@ -12,8 +12,10 @@ from conftest import ROOT
 from sklearn.metrics import confusion_matrix
 
 from core.errors import UserError
-from core.run_folder import ENVIRONMENT, METRICS
+from core.run_folder import ENVIRONMENT, FINISHED, METRICS, RunFolder
 from engine.predictor import Predictor
+from views.figures import COLOURS
+from views.graph import run_drawings
 from views.run_report import Run, write_report
 
 DEMOS = sorted((ROOT / "configs" / "demo").glob("*.json"))
@@ -131,6 +133,34 @@ def test_a_record_that_was_cut_off_does_no_harm(task, door):
     assert Run.read(task.folder / "run").curves("validation") == whole
 
 
+def test_a_damaged_record_is_named(task, door):
+    trained(task, door)
+    lines = task.folder / "run" / METRICS
+    lines.write_text("garbage\n" + lines.read_text())
+    with pytest.raises(UserError, match=rf"{METRICS}:1: damaged"):
+        Run.read(task.folder / "run")
+
+
+def test_a_staged_training_names_its_earlier_stages(task, door):
+    task.config["trainer"] = {"type": "Staged", "conf": {"stages": [{"training_params": {"max_epoch": 1}}, {}]}}
+    trained(task, door)
+    said = texts((task.folder / "run" / "report.html").read_text())
+    first = task.folder / "run" / "stages" / "1"
+    kept = json.loads((first / "scores.json").read_text())["validation"]["accuracy"]
+    assert "the last of 2 stages" in said and f"python report.py {first}" in said and f"accuracy {kept:.4f}" in said
+
+
+def test_a_run_is_drawn_with_the_sizes_that_its_data_told(task, door):
+    trained(task, door)
+    predictor = Predictor.load(task.run)
+    (drawing,) = run_drawings(RunFolder(task.run))
+    assert drawing.parameters == f"{sum(weight.numel() for weight in predictor.model.parameters()):,}"
+    assert drawing.legend == "B rows, T tokens" and {edge.shape for edge in drawing.edges} >= {"B x 2"}
+    code, _, err = door("visualize", task.run, "-o", task.folder / "run.svg")
+    assert code == 0, err
+    assert " V<" not in (task.folder / "run.svg").read_text()
+
+
 def test_of_a_large_file_as_many_rows_are_answered_as_time_allows(task, door):
     trained(task, door)
     rows = (task.folder / "valid.tsv").read_text().splitlines()
@@ -170,6 +200,22 @@ def test_runs_are_compared_side_by_side(task, door):
         assert shown.locator("tbody tr").count() == 2
 
 
+def test_runs_of_other_metrics_keep_their_colours_and_say_what_they_lack(task, door):
+    trained(task, door, metrics=["accuracy"])
+    task.config["outputs"]["save_base_dir"] = str(task.folder / "other")
+    trained(task, door, metrics=["macro_f1"])
+    scores = task.folder / "other" / "scores.json"
+    kept = {name: value for name, value in json.loads(scores.read_text()).items() if name != FINISHED}
+    scores.write_text(json.dumps(kept))
+    output = task.folder / "compare.html"
+    code, _, err = door("report", task.folder / "run", task.folder / "other", "-o", output)
+    assert code == 0, err
+    page = output.read_text()
+    assert "Without other: no accuracy." in page and texts(page).count("training not finished") == 1
+    figure = page[: page.index("macro_f1 on the validation rows.")].rpartition("<svg")[2]
+    assert COLOURS[1] in figure and COLOURS[0] not in figure and ">other<" in figure
+
+
 def test_mistakes_of_the_door_are_one_sentence(task, door):
     for words, said in (
         ([task.folder / "none"], "no such run folder"),
@@ -190,7 +236,6 @@ def test_the_weights_of_teachers_are_drawn(tmp_path):
     folder.mkdir()
     records = [{"kind": "train", "step": step, "epoch": 1, "loss": 1.0, "weight of big": step / 9} for step in range(9)]
     (folder / METRICS).write_text("".join(json.dumps(record) + "\n" for record in records))
-    from core.run_folder import RunFolder
     from views.run_report import _records, _teachers
 
     run = Run(RunFolder(folder), {}, {}, {}, list(_records(folder / METRICS)))
