@@ -9,7 +9,8 @@ from engine.predictor import Predictor
 from engine.reporter import score_text
 from views import figures
 from views.elements import Html, figure, page, paragraph, section, side_by_side, table
-from views.run_report import Measured, Run, costs, measure
+from views.measured import Measured, measure
+from views.run_report import Run, costs
 
 
 def write_comparison(

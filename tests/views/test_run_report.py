@@ -277,7 +277,7 @@ def test_groups_are_placed_by_their_best_row_and_those_without_one_are_counted()
 def test_a_part_of_a_file_has_whole_groups_only(task):
     from types import SimpleNamespace
 
-    from views.run_report import _spread
+    from views.measured import _spread
 
     rows: Any = SimpleNamespace(targets={"group": np.array([4, 4, 1, 1, 1, 9, 9])})
     assert _spread(rows, "group", 4).tolist() == [0, 1]
