@@ -39,6 +39,11 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: for what is not compiled, torch need not import its compiler (three seconds)."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
