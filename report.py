@@ -25,8 +25,12 @@ def main() -> None:
         raise UserError("--output: several runs need the name of a page, such as -o compare.html.")
     if options.output is not None and options.output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--output {options.output}: a report is a page; its name ends with .html.")
+    from core.run_folder import refuse_output  # late: --help must not wait for torch
+
+    if options.output is not None:
+        refuse_output(options.output, options.input)
     if len(options.runs) > 1:
-        from views.comparison import write_comparison  # late: --help must not wait for torch
+        from views.comparison import write_comparison
 
         print(f"written to {write_comparison(options.runs, options.output, options.input, options.plugins)}")
     else:

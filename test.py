@@ -19,9 +19,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Score and print a table."""
     options = arguments()
-    from engine.inference import keep_scores, load_run, test  # late: --help must not wait for torch
+    from core.run_folder import refuse_output  # late: --help must not wait for torch
+    from engine.inference import keep_scores, load_run, test
     from engine.reporter import score_text
 
+    if options.output is not None:
+        refuse_output(options.output, options.input)
     run, predictor = load_run(options)
     scores, rows, file = test(predictor, options.input)
     for notice in predictor.notices:

@@ -217,7 +217,7 @@ def json_text(value: JSON) -> str:
 
 def refuse_output(output: Path, source: Path | None = None) -> None:
     """UserError where an output would replace what is read, or what a run is made of."""
-    own = (CONFIG, PROBLEM, WEIGHTS, SCORES, STATE, METRICS, ENVIRONMENT)
+    own = (CONFIG, PROBLEM, WEIGHTS, SCORES, STATE, METRICS, ENVIRONMENT, REPORT)
     if output.name in own and RunFolder(output.parent).holds_a_run():
         raise UserError(f"{output}: belongs to a run. Name another file in --output.")
     if source is not None and output.resolve() == source.resolve():

@@ -195,6 +195,8 @@ def ranked(answers: Answers) -> Html:
     problem = answers.problem
     if problem.group_by is None or not (answers.is_classified or not problem.is_exact):
         return Html("")
+    if answers.is_classified and problem.positive_label is None:
+        return Html("")
     scores_N, gains_N = answers.decoded.scores, np.asarray(answers.target, float)
     if answers.is_classified:
         positive = (problem.labels or ()).index(problem.positive_label or "")

@@ -180,7 +180,7 @@ def _teacher(conf: Mapping[str, JSON]) -> str:
 
 def _stages(run: Run) -> Html:
     """The trainings before this one, where its trainer has stages."""
-    earlier = sorted((run.folder / STAGES).iterdir()) if (run.folder / STAGES).is_dir() else []
+    earlier = sorted((run.folder / STAGES).glob("*"), key=lambda folder: int(folder.name))
     if not earlier:
         return Html("")
     lines = []

@@ -871,6 +871,9 @@ def test_no_output_replaces_a_part_of_a_run_or_a_file_of_another_kind(door, task
             given = door(command, "--model", task.run, "--output", task.run / name)
             refused(given, f"{task.run / name}: belongs to a run. Name another file in --output.")
         refused(door("report", task.run, "-o", task.run / name), "a report is a page; its name ends with .html.")
+    door("report", task.run)
+    before = {path: path.read_bytes() for path in task.run.iterdir() if path.is_file()}
+    refused(door("report", task.run, task.run, "-o", task.run / "report.html"), "belongs to a run.")
     given = door("test", "--model", task.run, "--output", task.folder / "test.tsv")
     refused(given, "is the file that is read. Name another one in --output.")
     assert {path: path.read_bytes() for path in task.run.iterdir() if path.is_file()} == before

@@ -274,6 +274,18 @@ def test_groups_are_placed_by_their_best_row_and_those_without_one_are_counted()
     assert "1 groups have no row that is better" in said
 
 
+def test_groups_of_three_labels_have_no_places(task, door):
+    task.config["inputs"]["group_by"] = "group"
+    task.config["inputs"]["file_header"] = {"group": 0, "text": 1, "label": 2}
+    for name in ("train", "valid", "test"):
+        path = task.folder / f"{name}.tsv"
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        labels = ["even" if number % 3 == 0 else label for number, (_, label) in enumerate(rows)]
+        path.write_text("".join(f"g{at // 4}\t{row[0]}\t{labels[at]}\n" for at, row in enumerate(rows)))
+    trained(task, door)
+    assert "What it answers" in (task.run / "report.html").read_text()
+
+
 def test_a_part_of_a_file_has_whole_groups_only(task):
     from types import SimpleNamespace
 
