@@ -27,15 +27,22 @@ def write_comparison(
         names = [str(path) for path in paths]
     if len({*names}) < len(names):
         raise UserError(f"{next(name for name in names if names.count(name) > 1)}: is named twice.")
-    measured, predictors = {}, {}
-    for name, run in zip(names, runs, strict=True):
-        predictors[name] = Predictor.load(run.folder.path, plugins=plugins)
-        measured[name] = measure(predictors[name], data, None)
     named = dict(zip(names, runs, strict=True))
+    measured: dict[str, Measured] = {}
+    used, missing = {}, []
+    for name, run in named.items():
+        predictor = Predictor.load(run.folder.path, plugins=plugins)
+        try:
+            measured[name] = measure(predictor, data, None)
+        except UserError as error:
+            if data is not None:
+                raise
+            missing.append(f"{name} could not answer: {error}")
+        used[name] = costs(run, predictor, measured.get(name))
     parts = [
-        _table(named, predictors, measured),
+        _table(named, used, measured, missing),
         _curves(named),
-        _against_latency(measured),
+        _against_latency(measured) if measured else Html(""),
     ]
     body = "".join([f"<header><h1>{len(runs)} runs side by side</h1></header>", *parts])
     with written_aside(output) as aside:
@@ -43,21 +50,24 @@ def write_comparison(
     return output
 
 
-def _table(runs: dict[str, Run], predictors: dict[str, Predictor], measured: dict[str, Measured]) -> Html:
+def _table(
+    runs: dict[str, Run], used: dict[str, dict[str, str]], measured: dict[str, Measured], missing: Sequence[str]
+) -> Html:
+    """Runs by their scores and costs, what they answered, and why some did not."""
     metrics = list(dict.fromkeys(metric for one in measured.values() for metric in one.scores))
-    used = {name: costs(run, predictors[name], measured[name]) for name, run in runs.items()}
-    head = ["run", *metrics, *next(iter(used.values())), "best step"]
+    kinds = list(dict.fromkeys(kind for own in used.values() for kind in own))
+    head = ["run", *metrics, *kinds, "best step"]
     lines = []
     for name, run in runs.items():
-        one = measured[name]
-        scores = [score_text(one.scores[metric]) if metric in one.scores else "" for metric in metrics]
+        found = measured[name].scores if name in measured else {}
+        scores = [score_text(found[metric]) if metric in found else "" for metric in metrics]
         step = f"{run.scores.get('step', 0):,}" + ("" if run.is_finished else ", training not finished")
-        lines.append([name, *scores, *used[name].values(), step])
+        lines.append([name, *scores, *(used[name].get(kind, "") for kind in kinds), step])
     files = list(dict.fromkeys(f"{one.file} ({one.rows:,} rows)" for one in measured.values()))
     same = "All answer" if len(files) == 1 else "Careful: they answer different rows, those of"
     about = [paragraph(f"{name}: {run.config.get('model_description') or '–'}") for name, run in runs.items()]
-    said = paragraph(f"{same} {', '.join(files)}.")
-    return section("Scores, size and speed", said, table(head, lines), *about)
+    said = [paragraph(f"{same} {', '.join(files)}.")] if files else []
+    return section("Scores, size and speed", *said, *map(paragraph, missing), table(head, lines), *about)
 
 
 def _curves(runs: dict[str, Run]) -> Html:
@@ -76,7 +86,11 @@ def _curves(runs: dict[str, Run]) -> Html:
 
 def _against_latency(measured: dict[str, Measured]) -> Html:
     first = next(iter(next(iter(measured.values())).scores))
-    points = {name: (one.speeds["p50"], one.scores[first]) for name, one in measured.items() if first in one.scores}
+    points = {
+        name: (one.speeds["p50"], one.scores[first])
+        for name, one in measured.items()
+        if first in one.scores and "p50" in one.speeds
+    }
     drawn = figures.labelled_points(points, "median latency of one row, ms", first, [*measured])
     said = "Left is faster. The machine was as busy as it was: small differences say nothing."
     if without := [name for name in measured if name not in points]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -91,8 +92,6 @@ def _spread(rows: EncodedRows, group_by: str | None, most: int) -> np.ndarray:
 
 def row_lengths(rows: EncodedRows) -> np.ndarray:
     """Tokens of the longest text of each row."""
-    if rows.windows is None:
-        return rows.lengths
     return np.maximum.reduce([ragged.lengths for ragged in rows.columns.values()])
 
 
@@ -108,12 +107,12 @@ def _rows_at(file: RowFile, numbers: Sequence[int]) -> Sequence[Row]:
 
 
 def _latency(predictor: Predictor, file: RowFile) -> dict[str, float]:
-    """Milliseconds to answer one row from its text: median and 95 %."""
-    rows = [row for row, _ in zip(file, range(SINGLES), strict=False) if not row.error]
+    """Milliseconds to answer one row from its text: median and 95 %; of the first good rows of a file."""
+    beginning = list(islice(file, PROBE))
+    rows = [answer.row for answer in predictor.predict(beginning) if not answer.row.error][:SINGLES]
     taken = []
-    warm = rows[:4]
-    for row in [*warm, *rows]:
+    for row in rows:
         start = time.perf_counter()
         list(predictor.predict([row]))
         taken.append(1000 * (time.perf_counter() - start))
-    return {f"p{share}": float(np.percentile(taken[len(warm) :] or [0.0], share)) for share in (50, 95)}
+    return {f"p{share}": float(np.percentile(taken, share)) for share in (50, 95) if taken}

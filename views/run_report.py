@@ -180,7 +180,7 @@ def _teacher(conf: Mapping[str, JSON]) -> str:
 
 def _stages(run: Run) -> Html:
     """The trainings before this one, where its trainer has stages."""
-    earlier = sorted((run.folder / STAGES).glob("*"), key=lambda folder: int(folder.name))
+    earlier = sorted((run.folder / STAGES).glob("[1-9]*"), key=lambda folder: int(folder.name))
     if not earlier:
         return Html("")
     lines = []
@@ -265,7 +265,8 @@ def costs(run: Run, predictor: Predictor, measured: Measured | None = None) -> d
     found = {"parameters": f"{count:,}", "weights, MiB": f"{(run.folder / WEIGHTS).stat().st_size / 2**20:.2f}"}
     if measured is not None:
         names = {"rows/s": "rows/s", "p50": "one row, median, ms", "p95": "one row, 95 %, ms"}
-        found |= {name: f"{measured.speeds[key]:,.{0 if key == 'rows/s' else 1}f}" for key, name in names.items()}
+        speeds = {name: measured.speeds[key] for key, name in names.items() if key in measured.speeds}
+        found |= {name: f"{speed:,.{0 if name == 'rows/s' else 1}f}" for name, speed in speeds.items()}
     return found
 
 

@@ -216,6 +216,20 @@ def test_runs_of_other_metrics_keep_their_colours_and_say_what_they_lack(task, d
     assert COLOURS[1] in figure and COLOURS[0] not in figure and ">other<" in figure
 
 
+def test_a_run_whose_rows_are_gone_is_compared_by_what_is_left(task, door):
+    trained(task, door)
+    task.config["outputs"]["save_base_dir"] = str(task.folder / "other")
+    (task.folder / "moved.tsv").write_text((task.folder / "valid.tsv").read_text())
+    task.config["inputs"]["data_paths"]["valid_data_path"] = str(task.folder / "moved.tsv")
+    trained(task, door)
+    (task.folder / "moved.tsv").unlink()
+    output = task.folder / "compare.html"
+    code, _, err = door("report", task.folder / "run", task.folder / "other", "-o", output)
+    assert code == 0, err
+    said = texts(output.read_text())
+    assert "other could not answer:" in said and "Without" not in said and "How training went" in said
+
+
 def test_mistakes_of_the_door_are_one_sentence(task, door):
     for words, said in (
         ([task.folder / "none"], "no such run folder"),
