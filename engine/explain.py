@@ -28,8 +28,7 @@ def explain(asked: str) -> str:
     """What is known of a key or a class. UserError where there is none of this name."""
     schema = with_examples(core.schema.schema(ExperimentConf, REGISTRIES), shipped())
     known, place = dict(_places(schema)), _place(asked)
-    found = [path for path in known if path == place] or [path for path in known if _is_meant(place, path)]
-    found = found or _with_free_names(place, known)
+    found = _found(place, known)
     if not found:
         raise UserError(f"nothing in a config is called '{asked}'.{_meant(place, known)}")
     return "\n\n".join(_told(path, known[path], known) for path in found)
@@ -47,12 +46,21 @@ def _is_meant(place: str, path: str) -> bool:
     return parts[-1] == names[-1] and all(name in before for name in names[:-1])
 
 
-def _with_free_names(place: str, known: Mapping[str, JSON]) -> list[str]:
-    """The nearest key above a place, if what it holds may have any names, such as the arguments of an optimizer."""
-    while place := place.rpartition(".")[0]:
-        if place in known:
-            parts = (known[place], *known[place].get("anyOf", ()))
-            return [place] if any("additionalProperties" in part for part in parts) else []
+def _named(place: str, known: Iterable[str]) -> list[str]:
+    return [path for path in known if path == place] or [path for path in known if _is_meant(place, path)]
+
+
+def _found(place: str, known: Mapping[str, JSON]) -> list[str]:
+    """The paths that a place means; below a key whose names are free, those of its values, or the key itself."""
+    if found := _named(place, known):
+        return found
+    above, below = place, ""
+    while above:
+        above, _, name = above.rpartition(".")
+        parts = (known[above], *known[above].get("anyOf", ())) if above in known else ()
+        for values in (part["additionalProperties"] for part in parts if "additionalProperties" in part):
+            return _named(f"{above}.{below}", known) if values and below else [above]
+        below = f"{name}.{below}".rstrip(".")
     return []
 
 

@@ -96,5 +96,8 @@ def test_a_key_that_is_written_wrong_is_looked_for_where_it_stands():
             explain(asked)
     assert explain("bilstm.hidden_dim") == explain("BiLSTM.hidden_dim")
     assert explain("training_params.optimizer.params.lr") == explain("training_params.optimizer.params")
-    assert explain("teachers.big.conf.path").startswith("teachers\n")
+    assert explain("teachers.big.conf.path") == explain("teachers.path")
+    assert explain("teachers.big").startswith("teachers\n")
+    with pytest.raises(UserError, match="nothing in a config is called 'teachers.big.tempratur'"):
+        explain("teachers.big.tempratur")
     assert "required" not in explain("$schema")
