@@ -6,8 +6,9 @@ weights.safetensors    the best model so far
 scores.json            its validation scores (and the test scores, once test.py ran)
 training_state.pt      the last state of training, for --resume only
 metrics.jsonl          one line per record of the training;  tensorboard/ the same
-environment.json       where and with which command it was trained
+environment.json       where and with which command it was trained, and after how many stages
 report.html            all of it as a page
+stages/1, stages/2     the runs of the stages before
 """
 
 import json
@@ -34,7 +35,7 @@ CONFIG, PROBLEM, WEIGHTS, SCORES = "config.json", "problem.json", "weights.safet
 FINISHED = "finished"
 """Key of the scores that says that the training came to its end."""
 STATE, METRICS, TENSORBOARD, LOCK = "training_state.pt", "metrics.jsonl", "tensorboard", ".lock"
-ENVIRONMENT, REPORT = "environment.json", "report.html"
+ENVIRONMENT, REPORT, STAGES = "environment.json", "report.html", "stages"
 
 
 class RunFolder:
@@ -92,10 +93,14 @@ class RunFolder:
     def begin(self, config: JSON) -> None:
         """Make the folder for a new training; an earlier run in it goes, other files stay."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, SCORES, STATE, METRICS, PROBLEM, ENVIRONMENT, REPORT):
+        self.clear()
+        self.write_json(CONFIG, config)
+
+    def clear(self) -> None:
+        """The run that is here goes; other files stay, the runs of its stages among them."""
+        for name in (CONFIG, WEIGHTS, SCORES, STATE, METRICS, PROBLEM, ENVIRONMENT, REPORT):
             (self / name).unlink(missing_ok=True)
         shutil.rmtree(self / TENSORBOARD, ignore_errors=True)
-        self.write_json(CONFIG, config)
 
     def write_json(self, name: str, value: JSON) -> None:
         """Write one of the JSON files."""

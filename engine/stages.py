@@ -4,9 +4,7 @@ from pathlib import Path
 
 from core.conf import JSON
 from core.document import merged
-
-FOLDER = "stages"
-"""Where in a run folder its earlier stages lie."""
+from core.run_folder import STAGES
 
 
 def stage_documents(document: JSON) -> list[JSON]:
@@ -28,6 +26,6 @@ def stage_documents(document: JSON) -> list[JSON]:
         if number > 1 and isinstance(inputs, dict) and isinstance(inputs.get("data_paths"), dict):
             stage["inputs"] = {**inputs, "data_paths": {**inputs["data_paths"], "pretrained_model_path": None}}
         if number < len(found) and isinstance(outputs, dict) and isinstance(outputs.get("save_base_dir"), str):
-            folder = Path(outputs["save_base_dir"]) / FOLDER / str(number)
+            folder = Path(outputs["save_base_dir"]) / STAGES / str(number)
             stage["outputs"] = {**outputs, "save_base_dir": str(folder)}
     return found

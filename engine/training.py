@@ -48,7 +48,6 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
         for run in runs:
             run.refuse_if_taken(force)
     scores: Scores = {}
-    before: Path | None = None
     for number, (stage, run) in enumerate(zip(stages, runs, strict=True), start=1):
         processes = Processes(make_accelerator(stage.conf))
         speak = say if processes.is_first else _nothing
@@ -60,8 +59,7 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
             state = _state_to_resume(run, stage.document(), processes) if has_begun else None
             processes.wait()  # nobody begins before all have looked at what is there
             with run.locked() if processes.is_first else nullcontext():
-                scores = _train(stage, run, state, processes, speak, before)
-        before = run.path
+                scores = _train(stage, run, state, processes, speak, runs[: number - 1], runs[number:])
     return scores
 
 
@@ -71,9 +69,14 @@ def _train(
     state: dict[str, Any] | None,
     processes: Processes,
     say: Callable[[str], None],
-    before: Path | None,
+    before: Sequence[RunFolder],
+    later: Sequence[RunFolder],
 ) -> Scores:
-    """before  the run of the stage before, whose weights this one starts from"""
+    """Train one stage.
+
+    before  the runs of the stages before, of the last of which this one takes the weights
+    later   the runs of the stages that follow: what lies there of an earlier training goes when this one begins
+    """
     conf = experiment.conf
     say(str(processes))
     with processes.accelerator.main_process_first():  # the others find the data encoded
@@ -90,7 +93,7 @@ def _train(
     if conf.training_params.compile:
         say(f"compiled: {len(model.inner_layers())} layers inside of blocks")
     if state is None:
-        load_pretrained(conf, model, data, say, before)
+        load_pretrained(conf, model, data, say, before[-1].path if before else None)
     for name, rows in (("training", data.train), ("validation", data.valid)):
         for line in cut_texts(graph.layers, rows):
             say(f"{name} rows: {line}")
@@ -102,11 +105,13 @@ def _train(
     if state is None:
         processes.own_random_numbers()
         if processes.is_first:
+            for other in later:
+                other.clear()
             run.begin(experiment.document())
             run.write_problem(fitted)
-            run.write_json(
-                ENVIRONMENT, {"command": shlex.join([Path(sys.executable).name, *sys.argv]), **this_machine()}
-            )
+            command = shlex.join([Path(sys.executable).name, *sys.argv])
+            stages = {"stages": len(before) + 1} if before else {}
+            run.write_json(ENVIRONMENT, {"command": command, **stages, **this_machine()})
     else:
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path

@@ -77,6 +77,21 @@ function placed({ nodes, edges }) {
   return { graph, groups };
 }
 
+// The points of an edge, from the lower border of a box to the upper one of another; upright beside boxes and where its
+// label stands, so that it crosses no box and meets its label.
+function route(points, from, to, heights) {
+  if (from.y >= to.y) return points;
+  const half = y => (heights.get(Math.round(y)) || 16) / 2;
+  const inside = points.slice(1, -1).flatMap(({ x, y }) => [{ x, y: y - half(y) }, { x, y: y + half(y) }]);
+  const border = (box, next, side) => {
+    const most = box.width / 2 - 10, share = box.height / 2 / Math.max(1, Math.abs(next.y - box.y));
+    const x = box.x + Math.max(-most, Math.min(most, (next.x - box.x) * share));
+    return [{ x, y: box.y + side * box.height / 2 }, { x, y: box.y + side * half(box.y) }];
+  };
+  const all = [...border(from, inside[0], 1), ...inside, ...border(to, inside[inside.length - 1], -1).reverse()];
+  return all.filter((point, i) => !i || Math.hypot(point.x - all[i - 1].x, point.y - all[i - 1].y) > 0.5);
+}
+
 // A line through points with round corners.
 function path(points) {
   const at = point => `${point.x.toFixed(1)} ${point.y.toFixed(1)}`;
@@ -110,14 +125,17 @@ function draw(drawing, closed) {
   const { graph, groups } = placed(folded(drawing, closed));
   const { width, height } = graph.graph();
   const parts = [...groups].map(group => frame(group, graph.node(`group ${group}`)));
-  const labels = [];
+  const labels = [], heights = new Map();
+  const boxes = graph.nodes().map(id => graph.node(id)).filter(one => one.node);
+  for (const { y, height } of boxes) heights.set(Math.round(y), Math.max(height, heights.get(Math.round(y)) || 0));
   for (const name of graph.edges()) {
     const { points, x, y, text, edge } = graph.edge(name);
+    const line = route(points, graph.node(name.v), graph.node(name.w), heights);
     const ends = `data-source="${escapeText(edge.source)}" data-target="${escapeText(edge.target)}"`;
-    parts.push(`<path class="edge${edge.is_masked ? " masked" : ""}" ${ends} d="${path(points)}" marker-end="url(#arrow)"/>`);
+    parts.push(`<path class="edge${edge.is_masked ? " masked" : ""}" ${ends} d="${path(line)}" marker-end="url(#arrow)"/>`);
     if (text) labels.push(`<text class="label" text-anchor="middle" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${escapeText(text)}</text>`);
   }
-  for (const id of graph.nodes()) if (graph.node(id).node) parts.push(box(graph.node(id)));
+  parts.push(...boxes.map(box));
   return `<svg class="graph" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}" width="${Math.ceil(width)}"` +
     ` height="${Math.ceil(height)}" role="group" aria-label="graph of the model"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7"` +
     ` refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>` +

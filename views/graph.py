@@ -189,7 +189,9 @@ class _Sketch:
             node = Node(f"teacher {name}", name, str(conf.get("type")), "teacher", _of_registry(TEACHERS, conf))
             absent = [at.message for at in self.absent if at.path.startswith(f"teachers.{name}")]
             self._add(replace(node, notes=absent), name, f"teachers.{name}")
-        if self.draft.teachers:
+        losses = _objects(_object(self.document.get("loss")).get("losses"))
+        read = {address.partition(".")[0] for loss in losses for address in _texts(loss.get("inputs"))}
+        if self.draft.teachers and (ALL in read or self.document.get("weighting")):
             conf = _object(self.document.get("weighting")) or {"type": "Uniform"}
             node = Node("weighting", "teachers", str(conf.get("type")), "teacher", _of_registry(WEIGHTINGS, conf))
             self._add(node, ALL, "weighting")

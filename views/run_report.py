@@ -13,13 +13,12 @@ from core.conf import JSON
 from core.config import ExperimentConf
 from core.errors import UserError
 from core.files import written_aside
-from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, WEIGHTS, RunFolder
+from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, STAGES, WEIGHTS, RunFolder
 from core.types import SPECIAL_IDS
 from engine.data import Data, read_data
 from engine.objective import WEIGHT_OF
 from engine.predictor import Predictor
 from engine.reporter import ALWAYS, score_text
-from engine.stages import FOLDER as STAGES
 from text.vocabulary import UNK
 from views import figures
 from views.answers import answer_sections, parts_of
@@ -178,9 +177,15 @@ def _teacher(conf: Mapping[str, JSON]) -> str:
     return " ".join(filter(None, [str(conf["type"]), str((conf.get("conf") or {}).get("path") or "")]))
 
 
+def _earlier(run: Run) -> list[Path]:
+    """The runs of the stages before this one, as far as they are there."""
+    folders = [run.folder / STAGES / str(number) for number in range(1, run.environment.get("stages", 1))]
+    return [folder for folder in folders if RunFolder(folder).holds_a_run()]
+
+
 def _stages(run: Run) -> Html:
     """The trainings before this one, where its trainer has stages."""
-    earlier = sorted((run.folder / STAGES).glob("[1-9]*"), key=lambda folder: int(folder.name))
+    earlier = _earlier(run)
     if not earlier:
         return Html("")
     lines = []
@@ -351,7 +356,7 @@ def _environment(run: Run) -> Html:
         "--set",
         "outputs.save_base_dir=runs/again",
     ]
-    is_staged = (run.folder / STAGES).exists()  # its config is that of the last stage
+    is_staged = "stages" in run.environment  # its config is that of the last stage
     commands = "\n".join(filter(None, [run.environment.get("command", ""), "" if is_staged else shlex.join(again)]))
     config = f"<pre>{safe(json.dumps(run.config, indent=2, ensure_ascii=False))}</pre>"
     whole = Html(f"<details><summary>The whole config, every default written out</summary>{config}</details>")

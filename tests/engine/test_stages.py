@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from core.errors import ConfigError, UserError
 from core.run_folder import RunFolder
@@ -66,8 +66,12 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("at", [2, 5, 20, 30])
 def test_a_training_that_was_killed_in_any_stage_is_resumed_exactly(staged, monkeypatch, at):
+    elsewhere = staged.folder / "elsewhere"
+    trained(staged, "training_params.steps_per_validation=3", f"outputs.save_base_dir={elsewhere}")
+    whole = weights(elsewhere)
     trained(staged, "training_params.steps_per_validation=3")
-    whole = weights(staged.run)
+    for old in (staged.run, staged.run / "stages" / "1"):  # of an earlier training, which is to be replaced
+        save_file({name: torch.zeros_like(weight) for name, weight in whole.items()}, old / "weights.safetensors")
     from engine.trainers.standard import Standard
 
     update, count = Standard._update, [0]
@@ -94,18 +98,14 @@ def test_a_training_that_was_killed_in_any_stage_is_resumed_exactly(staged, monk
 def test_a_training_that_stopped_between_two_stages_goes_on(staged):
     trained(staged)
     whole = weights(staged.run)
-    for path in staged.run.iterdir():
-        if path.is_file():
-            path.unlink()
+    RunFolder(staged.run).clear()
     trained(staged, resume=True)
     assert equal(whole, weights(staged.run))
 
 
 def test_no_stage_is_overwritten_unasked(staged):
     trained(staged)
-    for path in staged.run.iterdir():
-        if path.is_file():
-            path.unlink()
+    RunFolder(staged.run).clear()
     with pytest.raises(UserError, match="stages/1: holds a run already"):
         trained(staged)
 

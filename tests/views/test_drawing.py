@@ -115,6 +115,27 @@ def test_teachers_their_weighting_and_losses_hang_on_the_addresses_they_read():
     assert "no such run folder" in notes["teacher attention"][0]  # which is no problem of the config
 
 
+@pytest.mark.parametrize("path", ["distillation/demo/hidden_states.json", "wikiqa/esim.json", "wikiqa/arc_ii.json"])
+def test_no_edge_crosses_a_box(path):
+    picture = svg(*drawings(read_document(ROOT / "configs" / path)))
+    boxes = [
+        tuple(float(re.search(rf'\b{name}="([\d.-]+)"', frame)[1]) for name in ("x", "y", "width", "height"))  # type: ignore[index]
+        for frame in re.findall(r'<rect class="frame"[^>]*>', picture)
+    ]
+    share = torch.linspace(0, 1, 30)[:, None]
+    for line in re.findall(r'<path class="edge[^>]* d="([^"]*)"', picture):
+        points = torch.tensor([float(number) for number in re.findall(r"[\d.-]+", line)]).view(-1, 2)
+        starts, corners, ends = points[0:-2:2], points[1:-2:2], points[2:-1:2]  # M start, Q corner end, ..., L last
+        curves = [
+            (1 - share) ** 2 * a + 2 * share * (1 - share) * b + share**2 * c
+            for a, b, c in zip(starts, corners, ends, strict=True)
+        ]
+        drawn = torch.cat([*curves, points[-2] + share * (points[-1] - points[-2])])
+        for x, y, width, height in boxes:
+            inside = (drawn - torch.tensor([x, y]) > 1) & (torch.tensor([x + width, y + height]) - drawn > 1)
+            assert not inside.all(1).any(), (line, (x, y, width, height))
+
+
 def test_stages_are_drawn_one_by_one():
     first, second = drawings(read_document(ROOT / "configs/distillation/demo/tmkd.json"))
     assert (first.title, second.title) == ("Stage 1 of 2", "Stage 2 of 2")

@@ -148,6 +148,10 @@ def test_a_staged_training_names_its_earlier_stages(task, door):
     first = task.folder / "run" / "stages" / "1"
     kept = json.loads((first / "scores.json").read_text())["validation"]["accuracy"]
     assert "the last of 2 stages" in said and f"python report.py {first}" in said and f"accuracy {kept:.4f}" in said
+    del task.config["trainer"]
+    (code, _, err) = door("train", "--conf_path", task.path, "--force", report=True)  # the earlier stage stays there
+    assert code == 0, err
+    assert first.is_dir() and "stages" not in texts((task.folder / "run" / "report.html").read_text())
 
 
 def test_a_run_is_drawn_with_the_sizes_that_its_data_told(task, door):
