@@ -25,6 +25,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +40,7 @@ from benchmarks.rounds import CLOCKS, add_round_arguments, ratios, rounds, sprea
 from benchmarks.speed import epochs
 from core.run_folder import WEIGHTS
 from core.seeding import seed_everything
-from core.types import Batch
+from core.types import Batch, Row
 from engine.data import read_data, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder, load_experiment
@@ -51,6 +52,8 @@ from engine.teachers import TrainingSet, prepare
 from engine.training import train
 from engine.workplace import make_accelerator
 from model_zoo.graph import Model
+from text.token_splitter import TokenSplitter
+from text.tokenizers import tokenizer
 
 CONFIGS = Path("configs/distillation/mrpc")
 STUDENTS = {"BiLSTM": CONFIGS / "student.json", "2 layers": CONFIGS / "student_encoder.json"}
@@ -85,6 +88,9 @@ class Setting:
         everything = list(row_file(conf, conf.inputs.data_paths.train_data_path or ""))
         chosen = np.sort(np.random.default_rng(1).permutation(len(everything))[: options.rows])
         self.rows = [everything[at] for at in chosen.tolist()]
+        texts = (Row(row.number, {key: row.cells[key] for key in ("first", "second")}) for row in cycle(everything))
+        self.texts = list(islice(texts, options.rows * (options.rounds + 1)))
+        """Rows without their labels, for each round others, as far as there are so many."""
         names = {column: str(theirs) for column, theirs in (conf.inputs.file_header or {}).items()}
         with self.file.open("w", newline="", encoding="utf-8") as out:
             writer = csv.writer(out, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
@@ -294,19 +300,24 @@ def answering_table(setting: Setting) -> Iterator[str]:
         changes = [f"outputs.save_base_dir={runs[name]}", "training_params.max_epoch=1"]
         train(setting.student(conf_path, 0, *changes), _nothing)
     predictors = {name: Predictor.load(run, "cpu") for name, run in runs.items()}
-    texts = [type(row)(row.number, {key: row.cells[key] for key in ("first", "second")}) for row in setting.rows]
-    works = {name: _answering(predictor, texts) for name, predictor in predictors.items()}
+    works = {name: _answering(predictor, setting) for name, predictor in predictors.items()}
     times = rounds(setting.options, works)
     yield "\n| answers | rows/s | this / teacher | parameters | trained ones | weights, MiB |\n" + "|---" * 6 + "|"
     for name, values in times.items():
         parameters = list(predictors[name].model.parameters())
         counts = [sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)]
         faster, size = spread(ratios(times, name, "teacher"), ".1f"), (runs[name] / WEIGHTS).stat().st_size / 2**20
-        yield f"| {name} | {len(texts) / median(values):,.0f} | {faster} | {counts[0]:,} | {counts[1]:,} | {size:.1f} |"
+        speed = f"{setting.options.rows / median(values):,.0f}"
+        yield f"| {name} | {speed} | {faster} | {counts[0]:,} | {counts[1]:,} | {size:.1f} |"
 
 
-def _answering(predictor: Predictor, texts: Sequence[Any]) -> Callable[[], object]:
-    return lambda: list(predictor.predict(texts))
+def _answering(predictor: Predictor, setting: Setting) -> Callable[[], object]:
+    """Each call answers other rows, whose words it knows, but whose texts it has not split before."""
+    list(predictor.predict(setting.texts))
+    tokenizer.cache_clear()
+    predictor.encoder.splitter = TokenSplitter(predictor.encoder.plan, predictor.encoder.pieces)
+    rows = iter(setting.texts)
+    return lambda: list(predictor.predict(list(islice(rows, setting.options.rows))))
 
 
 def main() -> None:

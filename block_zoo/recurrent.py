@@ -46,8 +46,8 @@ class Recurrent(nn.Module):
 class RecurrentLayer(nn.Module):
     """A layer of an LSTM or GRU: its states at the real tokens, of both directions side by side; zeros at padding.
 
-    Nothing is packed: to be read backwards, a text is turned round within its length. On a CPU the gradient of packed
-    texts costs the square of their length.
+    Nothing is packed: to be read backwards, a text is turned round within its length, so that either way padding comes
+    last and nothing real sees it. On a CPU the gradient of packed texts costs the square of their length.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class RecurrentLayer(nn.Module):
         self.directions = nn.ModuleList(kind(size, hidden_dim, batch_first=True) for _ in range(1 + bidirectional))
 
     def forward(self, values_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
-        values_BTD = zero_padding(values_BTD, mask_BT)
         states = [self.directions[0](values_BTD)[0]]
         if len(self.directions) > 1:
             states.append(_turned(self.directions[1](_turned(values_BTD, mask_BT))[0], mask_BT))

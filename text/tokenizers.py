@@ -3,12 +3,22 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 from core.errors import UserError
 
 Split = Callable[[str], list[str]]
+
+REMEMBERED = 1 << 17
+LONG = 32
+"""How many words are remembered with their tokens at most, and characters of such a word."""
+CLOSING = re.compile(r"[\])}>\"'»”’\s]*")
+"""What may follow the last full stop of a text."""
+PLAIN = re.compile(r"([^\W_]+)([^\w\s]{0,8})")
+"""A word of letters and digits with signs behind it: the rules look at these signs alone."""
+CONTRACTED = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
+"""The only words of letters that the rules split."""
 
 
 @cache
@@ -48,9 +58,42 @@ def stop_words() -> frozenset[str]:
 
 
 def _nltk() -> Split:
+    """Word by word, each looked at once: the rules see no further than the spaces around a word, but for signs that may
+    follow the last full stop.
+    """
     from nltk.tokenize.destructive import NLTKWordTokenizer  # late: costs about a second
 
-    tokenize: Split = NLTKWordTokenizer().tokenize
+    whole: Split = NLTKWordTokenizer().tokenize
+
+    def fresh(word: str, begins: bool, ends: bool) -> list[str]:
+        """The tokens of a word between two others, unless it begins or ends the text."""
+        found = whole(f"{'' if begins else 'x '}{word}{'' if ends else ' x'}")
+        return found[not begins : len(found) - (not ends)]
+
+    remembered = lru_cache(REMEMBERED)(fresh)
+
+    def tokens_of(word: str, begins: bool = False, ends: bool = False) -> list[str]:
+        plain = PLAIN.fullmatch(word)
+        if plain is None or plain[1].lower() in CONTRACTED:
+            return (remembered if len(word) <= LONG else fresh)(word, begins, ends)
+        first, *others = remembered("x" + plain[2], begins, ends)
+        return [plain[1] + first[1:], *others]
+
+    def tokenize(text: str) -> list[str]:
+        words = [word for word in text.split(" ") if word]
+        begins, last = text[:1] != " ", len(words) - 1
+        while last > 0 and CLOSING.fullmatch(words[last]):
+            last -= 1
+        if last <= 0:
+            return [*tokens_of(" ".join(words), begins, ends=True)]
+        tokens = [*tokens_of(words[0], begins)]
+        for word in words[1:last]:
+            if word.isalnum() and word.lower() not in CONTRACTED:
+                tokens.append(word)
+            else:
+                tokens += tokens_of(word)
+        return tokens + tokens_of(" ".join(words[last:]), ends=True)
+
     return tokenize
 
 

@@ -29,6 +29,34 @@ def test_nltk_gives_what_nltk_gives(text):
     assert tokenizer("nltk")(text) == word_tokenize(text, preserve_line=True)
 
 
+def test_nltk_gives_what_nltk_gives_for_any_signs_one_after_the_other():
+    signs = [
+        *"ab9 .,:'\"`()[]{}<>»”’«“‘„-?!*$%&;@_\t\né\u00a0\u2013",
+        " ",
+        " ",
+        "''",
+        "``",
+        "--",
+        "...",
+        "'s",
+        "n't",
+        "'ll",
+        "'d",
+    ]
+    signs += ["cannot", "Can", "not", "gonna", "wanna", "d'ye", "more'n", "'tis", "'TWAS", "re", "ve", "word", "x" * 40]
+    split, draw = tokenizer("nltk"), random.Random(3)
+    for _ in range(4000):
+        text = "".join(draw.choices(signs, k=draw.randint(1, 14)))
+        assert split(text) == word_tokenize(text, preserve_line=True), text
+
+
+def test_nltk_gives_what_nltk_gives_for_real_texts(real_data):
+    texts = [text for row in RowFile(real_data / "GLUE" / "MRPC" / "dev.tsv", {}) for text in row.cells.values()]
+    assert len(texts) > 800
+    for text in texts:
+        assert tokenizer("nltk")(text) == word_tokenize(text, preserve_line=True)
+
+
 def test_nltk_follows_the_treebank_rules():
     text = "They'll save and invest more than $3.88, won't they?"  # by the published conventions of the Treebank
     wanted = "They 'll save and invest more than $ 3.88 , wo n't they ?"
