@@ -57,6 +57,8 @@ function folded(drawing, closed) {
   return { nodes: [...boxes.values()], edges };
 }
 
+const LABEL = 16; // the height of the label of an edge
+
 function placed({ nodes, edges }) {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
   graph.setGraph({ rankdir: "TB", nodesep: 24, edgesep: 14, ranksep: 30, marginx: 16, marginy: 16 });
@@ -70,7 +72,7 @@ function placed({ nodes, edges }) {
   }
   edges.forEach((edge, number) => {
     const text = [edge.part, edge.shape && (edge.shape + (edge.is_masked ? " · mask" : ""))].filter(Boolean).join("  ");
-    const size = text ? { width: text.length * 6.2 + 8, height: 16 } : { width: 0, height: 0 };
+    const size = text ? { width: text.length * 6.2 + 8, height: LABEL } : { width: 0, height: 0 };
     graph.setEdge(edge.source, edge.target, { ...size, labelpos: "c", edge, text }, String(number));
   });
   dagre.layout(graph);
@@ -81,7 +83,7 @@ function placed({ nodes, edges }) {
 // label stands, so that it crosses no box and meets its label.
 function route(points, from, to, heights) {
   if (from.y >= to.y) return points;
-  const half = y => (heights.get(Math.round(y)) || 16) / 2;
+  const half = y => (heights.get(Math.round(y)) || LABEL) / 2;
   const inside = points.slice(1, -1).flatMap(({ x, y }) => [{ x, y: y - half(y) }, { x, y: y + half(y) }]);
   const border = (box, next, side) => {
     const most = box.width / 2 - 10, share = box.height / 2 / Math.max(1, Math.abs(next.y - box.y));

@@ -111,6 +111,7 @@ class _Sketch:
 
     def __init__(self, document: JSON, found: Examined, fitted: Graph | None) -> None:
         self.document, self.found, self.draft = document, found, found.draft
+        self.losses = _objects(_object(document.get("loss")).get("losses"))
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.owners: dict[str, str] = {}
@@ -130,7 +131,7 @@ class _Sketch:
         for index, layer in enumerate(_objects(self.document.get("architecture"))):
             self._add_layer(index, layer)
         self._add_teachers()
-        for index, loss in enumerate(_objects(_object(self.document.get("loss")).get("losses"))):
+        for index, loss in enumerate(self.losses):
             self._add_loss(index, loss)
         costs = [node.multiply_adds or 0 for node in self.nodes.values()]
         total = self.sizes.total if self.sizes else Count()
@@ -189,8 +190,7 @@ class _Sketch:
             node = Node(f"teacher {name}", name, str(conf.get("type")), "teacher", _of_registry(TEACHERS, conf))
             absent = [at.message for at in self.absent if at.path.startswith(f"teachers.{name}")]
             self._add(replace(node, notes=absent), name, f"teachers.{name}")
-        losses = _objects(_object(self.document.get("loss")).get("losses"))
-        read = {address.partition(".")[0] for loss in losses for address in _texts(loss.get("inputs"))}
+        read = {address.partition(".")[0] for loss in self.losses for address in _texts(loss.get("inputs"))}
         if self.draft.teachers and (ALL in read or self.document.get("weighting")):
             conf = _object(self.document.get("weighting")) or {"type": "Uniform"}
             node = Node("weighting", "teachers", str(conf.get("type")), "teacher", _of_registry(WEIGHTINGS, conf))

@@ -179,7 +179,8 @@ def _teacher(conf: Mapping[str, JSON]) -> str:
 
 def _earlier(run: Run) -> list[Path]:
     """The runs of the stages before this one, as far as they are there."""
-    folders = [run.folder / STAGES / str(number) for number in range(1, run.environment.get("stages", 1))]
+    stages = run.environment.get("stages")
+    folders = [run.folder / STAGES / str(number) for number in range(1, stages if isinstance(stages, int) else 1)]
     return [folder for folder in folders if RunFolder(folder).holds_a_run()]
 
 
