@@ -17,7 +17,7 @@ TextBrewer n cached   its BasicDistiller or MultiTeacherDistiller with `is_cachi
 All in fp32, with the same rows and batch size; every round runs all of them one after the other. The first table has
 the median over the rounds of rows/s, and of the ratio store n / other within a round with lowest and highest; below it
 stands what filling the store took, and after how many epochs that is less than asking. The second table has the
-answers, from texts to labels.
+answers, from texts to labels, each model with the batch size that it is fastest with.
 """
 
 import argparse
@@ -61,6 +61,8 @@ TEACHER = CONFIGS / "teacher_pooler.json"
 COUNTS = (1, 3)
 """How many teachers."""
 BATCH = 32
+BATCHES = (BATCH, 4 * BATCH)
+"""Rows that are answered together: what suits an encoder, and what suits a small student."""
 HARD = '{"type": "CrossEntropyLoss", "inputs": ["output", "label"], "weight": 0.3}'
 SOFT = '{"type": "SoftTargetLoss", "conf": {"temperature": 2.0}, "inputs": ["output", "teachers"], "weight": 0.7}'
 POLICY = ('weighting={"type": "Reinforced"}', 'trainer={"type": "Reinforced", "conf": {"average_epochs": 0}}')
@@ -299,16 +301,17 @@ def answering_table(setting: Setting) -> Iterator[str]:
         runs[name] = setting.folder / f"{name} run"
         changes = [f"outputs.save_base_dir={runs[name]}", "training_params.max_epoch=1"]
         train(setting.student(conf_path, 0, *changes), _nothing)
-    predictors = {name: Predictor.load(run, "cpu") for name, run in runs.items()}
-    works = {name: _answering(predictor, setting) for name, predictor in predictors.items()}
-    times = rounds(setting.options, works)
-    yield "\n| answers | rows/s | this / teacher | parameters | trained ones | weights, MiB |\n" + "|---" * 6 + "|"
-    for name, values in times.items():
-        parameters = list(predictors[name].model.parameters())
+    predictors = {(name, size): Predictor.load(run, "cpu", size) for name, run in runs.items() for size in BATCHES}
+    times = rounds(setting.options, {of: _answering(predictor, setting) for of, predictor in predictors.items()})
+    fastest = {name: min(BATCHES, key=lambda size: median(times[name, size])) for name in runs}
+    yield "\n| answers | batch | rows/s | this / teacher | parameters | trained ones | weights, MiB |"
+    yield "|---" * 7 + "|"
+    for name, size in fastest.items():
+        parameters = list(predictors[name, size].model.parameters())
         counts = [sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)]
-        faster, size = spread(ratios(times, name, "teacher"), ".1f"), (runs[name] / WEIGHTS).stat().st_size / 2**20
-        speed = f"{setting.options.rows / median(values):,.0f}"
-        yield f"| {name} | {speed} | {faster} | {counts[0]:,} | {counts[1]:,} | {size:.1f} |"
+        faster = spread(ratios(times, (name, size), ("teacher", fastest["teacher"])), ".1f")
+        speed, room = setting.options.rows / median(times[name, size]), (runs[name] / WEIGHTS).stat().st_size / 2**20
+        yield f"| {name} | {size} | {speed:,.0f} | {faster} | {counts[0]:,} | {counts[1]:,} | {room:.1f} |"
 
 
 def _answering(predictor: Predictor, setting: Setting) -> Callable[[], object]:

@@ -3,9 +3,11 @@
 import argparse
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from statistics import median
+from typing import TypeVar
 
+Name = TypeVar("Name", bound=Hashable)
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -15,10 +17,10 @@ def add_round_arguments(parser: argparse.ArgumentParser, clock: str = "wall") ->
     parser.add_argument("--clock", choices=CLOCKS, default=clock, help="processor: time that the process computed")
 
 
-def rounds(options: argparse.Namespace, works: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+def rounds(options: argparse.Namespace, works: Mapping[Name, Callable[[], object]]) -> dict[Name, list[float]]:
     """Seconds of each work in each round, without the first round."""
     clock = CLOCKS[options.clock]
-    times: dict[str, list[float]] = {name: [] for name in works}
+    times: dict[Name, list[float]] = {name: [] for name in works}
     for _ in range(options.rounds + 1):
         for name, work in works.items():
             gc.collect()
@@ -28,7 +30,7 @@ def rounds(options: argparse.Namespace, works: Mapping[str, Callable[[], object]
     return {name: values[1:] for name, values in times.items()}
 
 
-def ratios(times: Mapping[str, list[float]], own: str, other: str) -> list[float]:
+def ratios(times: Mapping[Name, list[float]], own: Name, other: Name) -> list[float]:
     """How many times faster `own` was than `other`, in each round."""
     return [theirs / ours for ours, theirs in zip(times[own], times[other], strict=True)]
 
