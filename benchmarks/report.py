@@ -35,7 +35,7 @@ def markdown(records: Sequence[Record]) -> str:
 def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str:
     """A text in Markdown, its tables made anew: what stands between `<!-- table ... -->` and `<!-- end -->`.
 
-    A place names suite and kind, and may name tasks and variants (patterns, with | between them):
+    A place names suite and kind, and may name tasks and variants (patterns, with | between them, in their order):
     `<!-- table glue scores on rte mrpc of minilm* | bag_of_words -->`. `<!-- kept speed -->` is a measurement that
     benchmarks.keep kept. UserError where it says anything else.
     """
@@ -58,10 +58,14 @@ def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str
         except UserError as error:
             raise UserError(f"<!-- table {described} -->: {str(error).removeprefix('--tasks: ')}") from error
 
-        def is_wanted(variant: str) -> bool:
-            return any(fnmatch(variant, pattern) for pattern in patterns)
+        def place(variant: str) -> int:
+            """Of the first pattern that it matches, after all if there is none."""
+            return next((at for at, pattern in enumerate(patterns) if fnmatch(variant, pattern)), len(patterns))
 
-        known = [record for record in records if record.suite == wanted["suite"]]
+        def is_wanted(variant: str) -> bool:
+            return place(variant) < len(patterns)
+
+        known = sorted((one for one in records if one.suite == wanted["suite"]), key=lambda one: place(one.variant))
         shown = known if wanted["kind"] == "differences" else [one for one in known if is_wanted(one.variant)]
         found = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
         if wanted["kind"] == "differences":

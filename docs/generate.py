@@ -4,10 +4,13 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
+WITH_RESULTS = ("results.md", "distillation_tutorial.md")
+"""Pages with tables of results."""
 sys.path.insert(0, str(DOCS.parent))
 
 import core.conf  # noqa: E402
@@ -119,11 +122,11 @@ def _data(document: core.conf.JSON) -> str:
     return Path(document["inputs"]["data_paths"]["train_data_path"]).parent.relative_to("dataset").as_posix()
 
 
-def results() -> str:
+def with_results(page: str) -> str:
     """The page as it is, its tables made anew of the results that are kept."""
     found, complaints = records.read(sorted(keep.FOLDER.glob("*.jsonl")))
     sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
-    return report.filled((DOCS / "results.md").read_text("utf-8"), found, keep.kept([keep.FOLDER]))
+    return report.filled((DOCS / page).read_text("utf-8"), found, keep.kept([keep.FOLDER]))
 
 
 def _sections(cls: type[Conf], path: str, schema: core.conf.JSON, seen: set[type[Conf]]) -> Iterator[str]:
@@ -172,7 +175,7 @@ def main() -> int:
         "config.schema.json": config_schema,
         "reference.md": reference,
         "gallery.md": gallery,
-        "results.md": results,
+        **{page: partial(with_results, page) for page in WITH_RESULTS},
     }
     for name, written in pages.items():
         text = written()
