@@ -3,7 +3,7 @@
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def _table(cls: type[Conf], definition: core.conf.JSON) -> list[str]:
 def main() -> int:
     """Write the files, or with --check say which are out of date."""
     stale = []
-    pages = {
+    pages: dict[str, Callable[[], str]] = {
         "config.schema.json": config_schema,
         "reference.md": reference,
         "gallery.md": gallery,
