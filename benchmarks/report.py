@@ -22,9 +22,7 @@ from core.files import written_aside
 PAGE = Path(__file__).with_name("page.html")
 START = re.compile(r"^<!-- (?:table|kept) .*-->$", re.MULTILINE)
 PLACE = re.compile(r"^(<!-- (table|kept) (.+) -->\n)((?:(?!<!-- )[^\n]*\n)*)(<!-- end -->)$", re.MULTILINE)
-WANTED = re.compile(
-    r"(?P<suite>\w+) (?P<kind>scores|differences|costs)(?: on (?P<tasks>.+?))?(?: of (?P<variants>.+))?"
-)
+WANTED = re.compile(rf"(?P<suite>\w+) (?P<kind>{'|'.join(KINDS)})(?: on (?P<tasks>.+?))?(?: of (?P<variants>.+))?")
 
 
 def markdown(records: Sequence[Record]) -> str:
@@ -51,7 +49,7 @@ def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str
     def table(described: str) -> str:
         wanted = WANTED.fullmatch(described)
         if wanted is None or wanted["suite"] not in SUITES:
-            raise UserError(f"<!-- table {described} -->: names no table: SUITE scores|differences|costs on ... of ...")
+            raise UserError(f"<!-- table {described} -->: names no table: SUITE {'|'.join(KINDS)} on ... of ...")
         patterns = [pattern.strip() for pattern in (wanted["variants"] or "*").split("|")]
         try:
             tasks = chosen_tasks(wanted["suite"], (wanted["tasks"] or "").split())

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -77,9 +78,14 @@ def variants(records: Sequence[Record]) -> dict[str, list[Record]]:
     return {name: [one for one in records if one.variant == name] for name in dict.fromkeys(r.variant for r in records)}
 
 
-def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
-    """Models as rows, tasks and their metrics as columns, in percent; the parts that have right answers."""
+def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record], is_brief: bool = False) -> Table:
+    """Models as rows, tasks and their metrics as columns, in percent; the parts that have right answers.
+
+    is_brief  only the mean of the first metric of each task on dev
+    """
     records, columns = _of_tasks(tasks, records)
+    if is_brief:
+        columns = [(task, "dev", task.metrics[0]) for task in tasks]
     has_average = suite == "glue" and len(tasks) == len(SUITES["glue"])
     rows = []
     for variant, own in variants(records).items():
@@ -88,7 +94,8 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
         if not seeds:  # trained for other metrics
             continue
         counts = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
-        rows.append([variant, counts, *map(_spread, values.values())] + ([average(tasks, own)] if has_average else []))
+        cells = [_number(mean(found) if found else None) if is_brief else _spread(found) for found in values.values()]
+        rows.append([variant, counts, *cells] + ([average(tasks, own)] if has_average else []))
     sources: dict[str, int] = {}
     for row in published(suite):
         known = row["scores"]
@@ -99,7 +106,8 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tabl
     header = ["Model", "Seeds", *map(_column_title, columns), *(["Average"] if has_average else [])]
     if has_average and not any(row[-1] for row in rows):  # some task is missing everywhere
         header, rows = header[:-1], [row[:-1] for row in rows]
-    notes = [*(f"[{number}] {source}" for source, number in sources.items()), *_origin(tasks, records)]
+    notes = [f"[{number}] {source}" for source, number in sources.items()]
+    notes += [] if is_brief else _origin(tasks, records)
     return Table(f"{_title(suite, tasks)}: scores, %", header, rows, notes)
 
 
@@ -204,7 +212,13 @@ def average(tasks: Sequence[Task], records: Sequence[Record]) -> str:
     return f"{mean(by_task):.1f}"
 
 
-KINDS = {"scores": scores, "differences": differences, "costs": costs}
+KINDS: Mapping[str, Callable[[str, Sequence[Task], Sequence[Record]], Table]] = {
+    "scores": scores,
+    "summary": partial(scores, is_brief=True),
+    "differences": differences,
+    "costs": costs,
+}
+"""Of what a page may hold tables."""
 
 
 def comma_separated(records: Sequence[Record]) -> str:

@@ -455,6 +455,9 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     assert text.startswith("Before.\n<!-- table glue") and text.endswith("\n<!-- end -->\nBetween.\n")
     assert "| bilstm | 1 | 50.0 |" in text and "cnn" not in text and "old" not in text
     assert "`configs/glue/rte_*.json`" in text
+    page.write_text(before.replace("scores", "summary"))
+    assert door(*command, "--page", page)[0] == 0
+    assert "| Model | Seeds | RTE accuracy |" in page.read_text() and "rows" not in page.read_text()
     page.write_text(before.replace("bil* | x", "cnn | *"))
     assert door(*command, "--page", page)[0] == 0
     assert page.read_text().index("| cnn | 1 |") < page.read_text().index("| bilstm | 1 |")
