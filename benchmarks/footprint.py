@@ -20,8 +20,8 @@ from core.types import Row
 from engine.predictor import Predictor
 from text.readers import RowFile
 
-ROWS = 256
-"""Rows that are answered: the first of the file."""
+ROWS = 1024
+"""Rows that are answered, the first of the file: so many that the largest batches are of like length, too."""
 SINGLE = 64
 """Rows that are answered one by one, after as many to warm up."""
 
