@@ -284,6 +284,7 @@ def training_table(setting: Setting, name: str) -> Iterator[str]:
     for what, values in times.items():
         faster = [spread(ratios(times, f"store {count}", what), ".2f") for count in COUNTS]
         yield f"| {what} | {len(setting.rows) / median(values):,.0f} | {' | '.join(faster)} |"
+    yield ""
     for count in COUNTS:
         filling = works[f"store {count}"].filling  # type: ignore[attr-defined]
         as_epochs = filling / median(times["no teacher"])
@@ -327,9 +328,12 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads or torch.get_num_threads())
     with tempfile.TemporaryDirectory() as name:
-        os.environ["BLOCKSMITH_CACHE"] = str(Path(name) / "cache")  # a store of its own, to be filled
+        os.environ["BLOCKSMITH_CACHE"] = str(Path(name) / "cache")
         setting = Setting(options, Path(name))
         for student in options.students:
+            os.environ["BLOCKSMITH_CACHE"] = str(
+                Path(name) / f"cache of {student}"
+            )  # with a store that is to be filled
             for line in training_table(setting, student):
                 print(line, flush=True)
         for line in answering_table(setting):
