@@ -331,9 +331,7 @@ def main() -> None:
         os.environ["BLOCKSMITH_CACHE"] = str(Path(name) / "cache")
         setting = Setting(options, Path(name))
         for student in options.students:
-            os.environ["BLOCKSMITH_CACHE"] = str(
-                Path(name) / f"cache of {student}"
-            )  # with a store that is to be filled
+            os.environ["BLOCKSMITH_CACHE"] = str(Path(name) / f"cache of {student}")  # where the store is empty
             for line in training_table(setting, student):
                 print(line, flush=True)
         for line in answering_table(setting):
