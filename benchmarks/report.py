@@ -56,14 +56,14 @@ def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str
         except UserError as error:
             raise UserError(f"<!-- table {described} -->: {str(error).removeprefix('--tasks: ')}") from error
 
-        def place(variant: str) -> int:
+        def rank(variant: str) -> int:
             """Of the first pattern that it matches, after all if there is none."""
             return next((at for at, pattern in enumerate(patterns) if fnmatch(variant, pattern)), len(patterns))
 
         def is_wanted(variant: str) -> bool:
-            return place(variant) < len(patterns)
+            return rank(variant) < len(patterns)
 
-        known = sorted((one for one in records if one.suite == wanted["suite"]), key=lambda one: place(one.variant))
+        known = sorted((one for one in records if one.suite == wanted["suite"]), key=lambda one: rank(one.variant))
         shown = known if wanted["kind"] == "differences" else [one for one in known if is_wanted(one.variant)]
         found = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
         if wanted["kind"] == "differences":

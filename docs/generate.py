@@ -4,7 +4,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,17 @@ def _data(document: core.conf.JSON) -> str:
     return Path(document["inputs"]["data_paths"]["train_data_path"]).parent.relative_to("dataset").as_posix()
 
 
-def with_results(page: str) -> str:
-    """The page as it is, its tables made anew of the results that are kept."""
+@cache
+def _records() -> list[records.Record]:
+    """The results that are kept, read once for all pages."""
     found, complaints = records.read(sorted(keep.FOLDER.glob("*.jsonl")))
     sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
-    return report.filled((DOCS / page).read_text("utf-8"), found, keep.kept([keep.FOLDER]))
+    return found
+
+
+def with_results(page: str) -> str:
+    """The page as it is, its tables made anew of the results that are kept."""
+    return report.filled((DOCS / page).read_text("utf-8"), _records(), keep.kept([keep.FOLDER]))
 
 
 def _sections(cls: type[Conf], path: str, schema: core.conf.JSON, seen: set[type[Conf]]) -> Iterator[str]:
