@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import UserError, did_you_mean
 
 
 @contextmanager
@@ -33,3 +33,13 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         if not is_special and aside.exists():
             aside.unlink()
+
+
+def similar_file(path: Path) -> str:
+    """` Did you mean 'train.tsv'?` where a file beside it is called nearly so, even without its suffixes."""
+    names = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+    return did_you_mean(path.name, [name for name in names if did_you_mean(_stem(path.name), [_stem(name)])])
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import core.conf
 from core.config import DataPathsConf, InputsConf
 from core.errors import Finding, did_you_mean, known_names
+from core.files import similar_file
 from core.run_folder import RunFolder
 from engine.draft import Draft, asked_by_problem, make_plan
 from problems import PROBLEMS
@@ -153,12 +154,8 @@ def _check_files(paths: DataPathsConf, problems: list[Finding], notices: list[Fi
         problems.append(Finding("inputs.data_paths.pretrained_model_path", sentence))
     for name, path in core.conf.to_json(replace(paths, pretrained_model_path=None)).items():
         if path is not None and not Path(path).is_file():
-            folder = Path(path).parent
-            beside = [file.name for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
             what = "is a folder, not a file" if Path(path).is_dir() else "no such file"
-            problems.append(
-                Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{did_you_mean(Path(path).name, beside)}")
-            )
+            problems.append(Finding(f"inputs.data_paths.{name}", f"{what}: {path}.{similar_file(Path(path))}"))
 
 
 def _encoder_problems(conf: InputsConf, draft: Draft) -> Iterator[tuple[str, str]]:

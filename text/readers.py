@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, get_args
 
 from core.config import DataFormat
 from core.errors import UserError, did_you_mean
+from core.files import similar_file
 from core.types import Row
 
 FORMATS = get_args(DataFormat)
@@ -299,8 +300,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        names = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
-        raise UserError(f"{path}: no such file.{did_you_mean(path.name, names)}") from None
+        raise UserError(f"{path}: no such file.{similar_file(path)}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     with file:

@@ -1,7 +1,7 @@
 import pytest
 
 from core.errors import UserError
-from core.files import written_aside
+from core.files import similar_file, written_aside
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -42,3 +42,14 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
     full.symlink_to("/dev/full")
     with pytest.raises(UserError, match="cannot be written .No space left on device"), written_aside(full) as aside:
         aside.write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [("trian.tsv", " Did you mean 'train.tsv'?"), ("train.csv", " Did you mean 'train.tsv'?"), ("nix.tsv", "")],
+)
+def test_a_file_is_meant_whose_name_is_near_not_only_its_suffix(tmp_path, wanted, hint):
+    for name in ("train.tsv", "b.tsv"):
+        (tmp_path / name).write_text("")
+    assert similar_file(tmp_path / wanted) == hint
+    assert similar_file(tmp_path / "nowhere" / wanted) == ""
