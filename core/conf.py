@@ -19,6 +19,8 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union, dataclass_transform
 
+from core.errors import inside
+
 JSON = Any
 """A value of a JSON document: the only place where Any is at home."""
 
@@ -159,7 +161,9 @@ def _field_docs(cls: type[Conf]) -> dict[str, str]:
 
 
 def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
-    """An instance of `cls` from a JSON object whose keys and types the schema has approved. ValueError for the rest."""
+    """An instance of `cls` from a JSON object whose keys and types the schema has approved. ValueError for the rest,
+    SettingError where that is wrong with a part of it.
+    """
     kinds, may_be_null = annotations(cls), nullable(cls)
     fields: dict[str, Any] = {}
     extra: dict[str, JSON] = {}
@@ -169,7 +173,7 @@ def read(cls: type[Conf], value: Mapping[str, JSON]) -> Any:
             continue
         if name in kinds and name != cls.extra:
             if name == key or name not in value:
-                fields[name] = _read_value(kinds[name], item)
+                fields[name] = _read_part(kinds[name], item, f".{key}")
         elif key not in cls.ignored:
             extra[key] = item
     if extra:
@@ -232,12 +236,17 @@ def _read_value(annotation: Any, value: JSON) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Conf):
         return read(annotation, value)
     if origin is list:
-        return [_read_value(args[0], item) for item in value]
+        return [_read_part(args[0], item, f"[{index}]") for index, item in enumerate(value)]
     if origin is dict:
-        return {key: _read_value(args[1], item) for key, item in value.items()}
+        return {key: _read_part(args[1], item, f".{key}") for key, item in value.items()}
     if annotation in (int, float):
         return annotation(value)
     return value
+
+
+def _read_part(annotation: Any, value: JSON, place: str) -> Any:
+    with inside(place):
+        return _read_value(annotation, value)
 
 
 def _fits(annotation: Any, value: JSON) -> bool:

@@ -1,7 +1,8 @@
 """What goes wrong by a user's hand: one clear sentence with its place, exit code 2, no stack trace."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _SHOWN = 50
@@ -12,12 +13,34 @@ class UserError(Exception):
     """A mistake in what we were given (config, data, run folder, machine); the doors print it and exit with code 2."""
 
 
+class SettingError(ValueError):
+    """What is wrong with one of several settings: `path` is its place among them, such as `.weights[2]`."""
+
+    def __init__(self, path: str, sentence: str) -> None:
+        self.path = path
+        super().__init__(sentence)
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """What is wrong with what stands at this place, or is named there, told of the settings around it."""
+    try:
+        yield
+    except (ValueError, UserError) as error:
+        raise SettingError(place + (error.path if isinstance(error, SettingError) else ""), str(error)) from error
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that a check found in a config: where (`architecture[1].conf.hidden_dim`) and what, in one sentence."""
 
     path: str
     message: str
+
+    @classmethod
+    def of(cls, error: ValueError, path: str) -> "Finding":
+        """What is wrong with the settings at a path, or with one of them."""
+        return cls(path + (error.path if isinstance(error, SettingError) else ""), str(error))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

@@ -119,6 +119,8 @@ class RunFolder:
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such run folder.")
         if not (self / CONFIG).exists():
+            if (self / STAGES).is_dir():
+                raise UserError(f"{self.path}: its training stopped before the last stage; train.py --resume goes on.")
             raise UserError(f"{self.path}: not a run folder, {CONFIG} is missing.")
         config = self.read_json(CONFIG)
         if "model_type" in config and "architecture" not in config:

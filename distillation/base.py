@@ -180,6 +180,7 @@ class Classroom:
     columns   branch of the student -> the column of the file that holds its words
     device    where to compute
     begun     the branches of the student whose texts begin with the place of no answer
+    file      the training rows; None where there are none
     """
 
     targets: Mapping[str, Spec]
@@ -188,3 +189,9 @@ class Classroom:
     columns: Mapping[str, str]
     device: Callable[[], torch.device]
     begun: Collection[str] = ()
+    file: Callable[[], RowFile | None] = lambda: None
+
+    def require(self, columns: Iterable[str]) -> None:
+        """UserError unless the training rows have these columns."""
+        if (file := self.file()) is not None:
+            file.require(columns)

@@ -1,6 +1,6 @@
 """A policy that chooses teachers for each row, learned by reinforcement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -53,8 +53,8 @@ class Reinforced(Weighting):
         """Who teaches a row for which nobody is chosen: none (the labels alone), or all alike."""
 
         @property
-        def reads(self) -> Sequence[str]:
-            return [] if self.vector is None else [self.vector]
+        def reads(self) -> Mapping[str, str]:
+            return {} if self.vector is None else {"vector": self.vector}
 
     conf: Conf
 

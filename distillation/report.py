@@ -1,11 +1,15 @@
 """What teachers are worth before anybody learns from them: calibration, best temperature, agreement, bounds."""
 
+import math
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 BINS = 15
 """Bins of confidence in the calibration error."""
+TEMPERATURES = (0.05, 20.0)
+"""The lowest and the highest temperature that are tried."""
 
 
 def calibration_error(logits_NC: np.ndarray, target_N: np.ndarray) -> float:
@@ -27,14 +31,16 @@ def log_loss(logits_NC: np.ndarray, target_N: np.ndarray, temperature: float = 1
 
 
 def best_temperature(logits_NC: np.ndarray, target_N: np.ndarray) -> float:
-    """The temperature, from 0.05 to 20, at which the cross-entropy is least.
+    """The temperature of `TEMPERATURES` and between at which the cross-entropy is least.
 
     Reference: Guo et al. 2017, section 4.2.
     """
-    found = minimize_scalar(
-        lambda power: log_loss(logits_NC, target_N, float(np.exp(power))), bounds=np.log([0.05, 20]), method="bounded"
-    )
-    return float(np.exp(found.x))
+
+    def loss(temperature: float) -> float:
+        return log_loss(logits_NC, target_N, temperature)
+
+    found = minimize_scalar(lambda power: loss(math.exp(power)), bounds=np.log(TEMPERATURES), method="bounded")
+    return min((math.exp(found.x), *TEMPERATURES), key=loss)
 
 
 def agreement(first_N: np.ndarray, second_N: np.ndarray, are_numbers: bool) -> float:

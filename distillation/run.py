@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from core.conf import JSON, Range
-from core.errors import UserError, did_you_mean, known_names
+from core.errors import SettingError, UserError, did_you_mean, inside, known_names
 from core.types import Batch, Features, Outputs, lookup
 from distillation.answers import Table
 from distillation.base import TEACHERS, Classroom, OpenRun, RowTeacher, answer_name, answer_of, answer_spec, label_order
@@ -80,11 +80,14 @@ class Run(RowTeacher):
         """How many out-of-fold runs answer the rows that the student is trained on; null = the whole run does."""
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
-        run, targets = classroom.open_run(Path(conf.path), conf.plugins), classroom.targets
+        with inside(".path"):
+            run, targets = classroom.open_run(Path(conf.path), conf.plugins), classroom.targets
         for column in conf.columns:
             if column not in (known := [*run.encoder.text_columns, *([run.group_by] if run.group_by else [])]):
                 hint = did_you_mean(column, known) or known_names(known)
-                raise ValueError(f"columns: the teacher reads no column '{column}'.{hint}")
+                raise SettingError(".columns", f"the teacher reads no column '{column}'.{hint}")
+        with inside(".columns"):
+            classroom.require(conf.columns.get(column, column) for column in run.encoder.text_columns)
         self.doubt = "" if run.is_finished else "its training has not come to its end; the best model so far teaches."
         self.conf, self.run = conf, run
         self.runs = [run, *(_fold_run(conf, number, run, classroom) for number in range(1, (conf.folds or 0) + 1))]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from core.conf import JSON
-from core.errors import UserError, did_you_mean, known_names
+from core.errors import UserError, did_you_mean, inside, known_names
 from core.types import Features, Row
 from distillation.base import TEACHERS, Classroom, RowTeacher, answer_spec
 from text import store
@@ -46,7 +46,8 @@ class ScoredRows:
 class Scores(RowTeacher):
     """Scores that lie in the data file, or in a file of their own whose rows are found by an id.
 
-    Rows whose cells are empty, or whose id is not there, have no answer: losses leave them out.
+    Rows whose cells are all empty, or whose id is not there, have no answer: losses leave them out. Their contents are
+    read when training begins, not by `--check`.
 
         {"bert": {"type": "Scores", "conf": {"kind": "score", "column": "bert_score"}}}
     """
@@ -82,8 +83,7 @@ class Scores(RowTeacher):
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
         self.answers_any_row = False
         self.conf, self.target = conf, next(iter(classroom.targets.values()))
-        if conf.path is not None and not Path(conf.path).is_file():
-            raise ValueError(f"no such file: {conf.path}.")
+        self._check_columns(classroom)
         spec = answer_spec(self.target)
         if spec.axes not in ("B", "BD", "BC"):
             raise ValueError("scores answer for rows, but the target here has tags or places of tokens.")
@@ -96,6 +96,23 @@ class Scores(RowTeacher):
         if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
             raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
         self.specs, self.answers = {"": spec}, dict.fromkeys([*classroom.targets][:1], "")
+        self.texts = sorted(set(classroom.columns.values()))
+        self.owners: dict[str, tuple[str, list[str | None]]] = {}
+        """Id -> where its row stands, and what its texts are."""
+
+    def _check_columns(self, classroom: Classroom) -> None:
+        """ValueError where a column is missing in the file of scores, or in the data."""
+        conf, require = self.conf, classroom.require
+        named = {".column": conf.column, **{f".columns.{label}": name for label, name in (conf.columns or {}).items()}}
+        if conf.path is not None:
+            with inside(".path"):
+                require = RowFile(Path(conf.path), {}, has_header=True).require
+        for place, column in named.items():
+            with inside(place):
+                require([] if column is None else [column])
+        with inside(".id"):
+            for held in (require, classroom.require):
+                held([] if conf.id is None else [conf.id])
 
     def key(self) -> JSON:
         """The settings, the content of their file, and how labels meet ours."""
@@ -150,14 +167,24 @@ class Scores(RowTeacher):
         if len(scores) < len(found):
             twice = next(name for name, times in Counter(name for name, _ in found).items() if times > 1)
             raise UserError(f"{own.path}: column '{self.conf.id}' has '{twice}' in several rows.")
-        ids = [(row.number, _cell(row, self.conf.id, file.path)) for row in file if not row.error]
+        ids = [(row.number, self._id(row, file.path)) for row in file if not row.error]
         return [(line, scores[name]) for line, name in ids if scores.get(name) is not None]
+
+    def _id(self, row: Row, path: Path) -> str:
+        """The id of a row of the data. UserError where it is that of a row with other texts."""
+        name, place = _cell(row, self.conf.id or "", path), f"{path}:{row.number}"
+        texts = [row.cells.get(column) for column in self.texts]
+        first, known = self.owners.setdefault(name, (place, texts))
+        if texts != known:
+            sentence = f"'{name}' in column '{self.conf.id}' is the id of another row, too ({first})."
+            raise UserError(f"{place}: {sentence} {self.conf.path} has scores for one of them at most.")
+        return name
 
     def _by_row(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
         lines = [row.number for row in file]
         if len(lines) != len(found):
-            sentence = f"has {len(found):,} rows, but {file.path} has {len(lines):,}. An id joins them in any order."
-            raise UserError(f"{own.path}: {sentence}")
+            way = "By an id, rows are found in any order, and those of all files in one."
+            raise UserError(f"{own.path}: has {len(found):,} rows, but {file.path} has {len(lines):,}. {way}")
         return [(line, scores) for line, (_, scores) in zip(lines, found, strict=True) if scores is not None]
 
     def _scores(self, row: Row, path: Path) -> list[float] | float | None:
@@ -175,6 +202,9 @@ class Scores(RowTeacher):
             cells = [_cell(row, conf.columns[label], path) for label in self.labels or conf.columns]
             if not any(cells):
                 return None
+            if not all(cells):
+                empty = next(name for name, cell in zip(self.labels or conf.columns, cells, strict=True) if not cell)
+                raise ValueError(f"has no score for {empty}, but for others. A row has all of them, or none.")
             return [_number(cell) for cell in cells]
         assert conf.column is not None
         cell = _cell(row, conf.column, path)

@@ -96,9 +96,9 @@ class Weighting(nn.Module, ABC):
         """The trainer that it needs, and that needs it."""
 
         @property
-        def reads(self) -> Sequence[str]:
-            """Addresses that it reads, beside the answers of the teachers."""
-            return []
+        def reads(self) -> Mapping[str, str]:
+            """Setting -> the address that it names, which is read beside the answers of the teachers."""
+            return {}
 
         def build(self, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> "Weighting":
             """The weighting of these teachers. ValueError where the settings do not fit them.

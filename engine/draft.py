@@ -69,7 +69,7 @@ class Draft:
             try:
                 return core.conf.read(kind, value)
             except ValueError as error:
-                problems.append(Finding(path, str(error)))
+                problems.append(Finding.of(error, path))
             except TypeError:  # a required key is missing, as the schema has said
                 assert not is_sound(path)
             return None

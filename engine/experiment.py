@@ -22,7 +22,7 @@ from engine.draft import Draft, make_problem
 from engine.input_checks import check_inputs
 from engine.optimizers import check_optimizer
 from engine.parameter_groups import unknown_layers
-from engine.stages import stage_documents
+from engine.stages import stage_documents, stage_problems
 from engine.teachers import make_teachers
 from engine.terms import Teachers, Term
 from engine.tracing import trace_all, trace_unfitted
@@ -102,6 +102,8 @@ def checked(document: JSON, source: str, files: bool = True, plugins: Collection
     plugins  the modules that may be imported; None = those that the document names
     """
     if stages := stage_documents(document):
+        if problems := [*stage_problems(document)]:
+            raise ConfigError(source, problems)
         return _checked_stages(stages, source, files, plugins)
     found = examined(document, files, plugins)
     if found.problems:
@@ -180,7 +182,7 @@ def _trainer_problems(document: JSON, notices: list[Finding]) -> Iterator[Findin
     try:
         settings: Any = core.conf.read(trainer.Conf, conf.trainer.conf)  # type: ignore[attr-defined]
     except ValueError as error:
-        yield Finding("trainer.conf", str(error))
+        yield Finding.of(error, "trainer.conf")
         return
     if needed not in (None, conf.trainer.type):
         yield Finding("trainer", f"weighting {conf.weighting.type} learns only with trainer {needed}.")
@@ -273,7 +275,7 @@ def _sound_problem(draft: Draft, problems: list[Finding]) -> Problem | None:
     try:
         return make_problem(draft.inputs)
     except ValueError as error:
-        problems.append(Finding("inputs", str(error)))
+        problems.append(Finding.of(error, "inputs"))
         return None
 
 

@@ -1,9 +1,11 @@
 """The stages of a config whose trainer is Staged, as configs of their own."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.conf import JSON
 from core.document import merged
+from core.errors import Finding
 from core.run_folder import STAGES
 
 
@@ -29,3 +31,14 @@ def stage_documents(document: JSON) -> list[JSON]:
             folder = Path(outputs["save_base_dir"]) / STAGES / str(number)
             stage["outputs"] = {**outputs, "save_base_dir": str(folder)}
     return found
+
+
+def stage_problems(document: JSON) -> Iterator[Finding]:
+    """What a stage changes, but must not: what belongs to all of them."""
+    for number, stage in enumerate(document["trainer"]["conf"]["stages"]):
+        path, outputs, trainer = f"trainer.conf.stages[{number}]", stage.get("outputs"), stage.get("trainer")
+        if isinstance(outputs, dict) and "save_base_dir" in outputs:
+            sentence = f"all stages share one run folder, and its folder {STAGES}. Name it outside the stages."
+            yield Finding(f"{path}: outputs.save_base_dir", sentence)
+        if isinstance(trainer, dict) and trainer.get("type") == "Staged":
+            yield Finding(f"{path}: trainer", "Staged cannot stand inside a stage. List all stages after each other.")

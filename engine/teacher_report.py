@@ -125,8 +125,8 @@ class Board:
         if not self.elements_called:
             return []
         _, logits_NC, target_N = self.elements(answer)
-        found = (report.log_loss, report.calibration_error, report.best_temperature)
-        return [f"{measure(logits_NC, target_N):.4f}" for measure in found]
+        found = [measure(logits_NC, target_N) for measure in (report.log_loss, report.calibration_error)]
+        return [*(f"{number:.4f}" for number in found), _temperature(report.best_temperature(logits_NC, target_N))]
 
     def oracle(self) -> float:
         """The share of elements for which a teacher is right: what the best choice of teachers would reach."""
@@ -154,7 +154,7 @@ class Board:
         target_N = torch.from_numpy(np.array(self.target))
         weights_NK = weighting(Lesson(answers, target_N, self.spec))
         right_NK = torch.stack([answer.values.argmax(-1) == target_N for answer in answers], 1)
-        yield ["weight", *weighing.names]
+        yield ["weight" if weighing.conf.trainer is None else "weight before training", *weighing.names]
         yield ["all rows", *_means(weights_NK, torch.ones_like(right_NK))]
         for number, label in enumerate(self.spec.labels or ()):
             yield [label, *_means(weights_NK, (target_N == number)[:, None].expand_as(right_NK))]
@@ -197,6 +197,12 @@ class ReadingBoard:
         """Its answers by the numbers of the questions."""
         answers: Any = said.tuned().answers(said.decoded, said.rows.targets)
         return dict(zip(said.numbers.tolist(), answers.predicted, strict=True))
+
+
+def _temperature(found: float) -> str:
+    """It, or that it may be beyond those that were tried."""
+    lowest, highest = report.TEMPERATURES
+    return f"{lowest:g} or less" if found == lowest else f"{highest:g} or more" if found == highest else f"{found:.4f}"
 
 
 def _means(weights_NK: Tensor, counted_NK: Tensor) -> list[str]:

@@ -1,6 +1,7 @@
 """The teachers of a config: what they are asked, and how their answers come into the batches of a student."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 import core.conf
-from core.config import TeacherConf
+from core.config import InputsConf, TeacherConf
 from core.errors import Finding, UserError
 from core.run_folder import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from core.types import Batch, Features, Scores
@@ -39,6 +40,7 @@ def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> di
     inputs, targets = draft.inputs, problem.target_specs()
     columns = {branch: words_column(inputs, branch) for branch in inputs.model_inputs} if inputs is not None else {}
     begun = problem.plan(inputs).get("begun", []) if inputs is not None else []
+    file = partial(_training_file, inputs)
     found: dict[str, Teacher | None] = {}
     for name, conf in draft.teachers.items():
         path = f"teachers.{name}"
@@ -52,10 +54,10 @@ def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> di
         try:
             read: Teacher.Conf = core.conf.read(TEACHERS[conf.type].Conf, conf.conf)  # type: ignore[attr-defined]
             opens, place = partial(open_run, device=device), partial(_picked, device)
-            found[name] = built = read.build(Classroom(targets, opens, others, columns, place, begun))
+            found[name] = built = read.build(Classroom(targets, opens, others, columns, place, begun, file))
             problems += [Finding(f"{path}{key}", why) for key, why in _complaints(draft, conf, built)]
         except ValueError as error:
-            problems.append(Finding(f"{path}.conf", str(error)))
+            problems.append(Finding.of(error, f"{path}.conf"))
         except UserError as error:
             problems.append(Finding(f"{path}.conf", f"cannot be used: {error}"))
         if conf.online and any(target.places for target in targets.values()):
@@ -70,6 +72,15 @@ def _complaints(draft: Draft, conf: TeacherConf, teacher: Teacher) -> Iterator[t
         yield ".min_confidence", "needs one answer with a probability for each label, but this teacher has none."
     if draft.inputs is not None and draft.inputs.augmentation is not None and not teacher.answers_any_row:
         yield "", "answers the rows of a file only, not those that inputs.augmentation makes."
+
+
+def _training_file(inputs: InputsConf | None) -> RowFile | None:
+    """The training rows, where they are to be read."""
+    if inputs is None or (path := inputs.data_paths.train_data_path) is None:
+        return None
+    with suppress(UserError):  # as reading the data will say
+        return RowFile(Path(path), inputs.file_header or {}, inputs.file_with_col_header, inputs.data_format, needed=[])
+    return None
 
 
 def open_run(path: Path, plugins: Sequence[str], device: str) -> OpenRun:
@@ -310,7 +321,7 @@ def _answers(teacher: RowTeacher, given: Answered, rows: EncodedRows) -> Answers
 def _report(name: str, given: Answered) -> str:
     rows = f"{len(given.rows.keys):,} rows"
     how = f"answered {rows} in {given.seconds:.1f} s" if given.seconds else f"{rows} from the store"
-    rounded = f", rounded by {given.error:.1g} at most" if given.error else ""
+    rounded = f", their numbers rounded by {given.error:.1g} at most" if given.error else ""
     return f"teacher '{name}': {how}{rounded}"
 
 

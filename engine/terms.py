@@ -84,14 +84,8 @@ class _Scene:
     def spec(self, address: str, path: str) -> Spec | None:
         """What stands at an address; None where it names nothing sound, which is noted as a problem."""
         graph, name = self.graph, address.partition(".")[0]
-        kinds = {
-            "a column of the data": [column for column in (*self.targets, self.group_by) if column == address],
-            "a layer or input": graph.names,
-            "a teacher": self.teachers,
-        }
-        owners = [kind for kind, known in kinds.items() if name in known]
-        if len(owners) > 1:
-            graph.refuse(path, f"'{name}' is {' and '.join(owners)}; rename one.")
+        if name in graph.names and address in (*self.targets, self.group_by):
+            graph.refuse(path, f"'{name}' is a column of the data and a layer or input; rename one.")
         if name in self.teachers:
             return self._of_teacher(name, address.partition(".")[2], path)
         if address not in self.targets:
@@ -143,6 +137,10 @@ def trace_losses(
         graph.refuse("loss.weights", f"{len(factors)} weights for {len(losses)} losses.")
         factors = None
     scene = _Scene(graph, targets, group_by, teachers or {})
+    if taken := [name for name in scene.teachers if name in (*graph.names, *targets, group_by)]:
+        for name in taken:
+            graph.refuse(f"teachers.{name}", "is the name of a layer, an input or a column, too; rename one.")
+        return []
     weighing = _weighing(draft, scene) if teachers else None
     terms: list[Term | None] = []
     for index, conf in enumerate(losses):
@@ -189,7 +187,7 @@ def _weighing(draft: Draft, scene: _Scene) -> Weighing | None:
     try:
         read: Weighting.Conf = core.conf.read(WEIGHTINGS[conf.type].Conf, conf.conf)  # type: ignore[attr-defined]
     except ValueError as error:
-        scene.graph.refuse("weighting.conf", str(error))
+        scene.graph.findings.append(Finding.of(error, "weighting.conf"))
         return None
     names = read.teachers or list(scene.teachers)
     for name in names:
@@ -197,17 +195,21 @@ def _weighing(draft: Draft, scene: _Scene) -> Weighing | None:
             hint = did_you_mean(name, scene.teachers) or known_names(scene.teachers)
             scene.graph.refuse("weighting.conf.teachers", f"no teacher is called '{name}'.{hint}")
             return None
+    if read.reads_scores and draft.inputs is not None and draft.inputs.data_paths.valid_data_path is None:
+        sentence = f"{conf.type} reads validation scores: inputs.data_paths.valid_data_path is missing."
+        scene.graph.refuse("weighting", sentence)
+        return None
     target = next(iter(scene.targets), "")
-    found = [scene.spec(address, "weighting.conf") for address in read.reads]
+    found = [scene.spec(address, f"weighting.conf.{field}") for field, address in read.reads.items()]
     specs = tuple(spec for spec in found if spec is not None)
     if len(specs) < len(found):
         return None
-    reads = tuple(map(scene.canonical, read.reads))
+    reads = tuple(map(scene.canonical, read.reads.values()))
     weighing = Weighing(read, tuple(names), target, answer_spec(scene.targets[target]), reads, specs)
     try:
         weighing.build()
     except ValueError as error:
-        scene.graph.refuse("weighting.conf", str(error))
+        scene.graph.findings.append(Finding.of(error, "weighting.conf"))
         return None
     return weighing
 
@@ -237,7 +239,7 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
         for progress in (0.0, 1.0):
             core.ramp.at(read, progress)
     except ValueError as error:
-        graph.refuse(f"{path}.conf", str(error))
+        graph.findings.append(Finding.of(error, f"{path}.conf"))
         return None
     wanted = inspect.signature(read.check)
     try:
@@ -304,5 +306,7 @@ def _idle_teachers(draft: Draft, terms: Sequence[Term], teachers: Teachers) -> I
         conf = draft.teachers[name]
         if teacher is not None and teacher.members and conf is not None and conf.online:
             yield f"teachers.{name}.online", "has no effect. Each of its members answers as that one's says."
-    if draft.weighting is not None and draft.weighting.type != "Uniform" and not any(term.weighing for term in terms):
-        yield "weighting", f"has no effect. No loss reads '{ALL}'."
+    weighed = next((term.weighing.names for term in terms if term.weighing), ())
+    if draft.weighting is not None and draft.weighting.type != "Uniform" and len(weighed) < 2:
+        only = f"weighs '{weighed[0]}' alone." if weighed else f"has no effect. No loss reads '{ALL}'."
+        yield "weighting", only

@@ -137,5 +137,6 @@ def _read_by_losses(draft: Draft) -> list[str]:
     weighting = draft.weighting
     with suppress(ValueError):  # as the check of the weighting will say
         if weighting is not None:
-            read += core.conf.read(WEIGHTINGS[weighting.type].Conf, weighting.conf).reads  # type: ignore[attr-defined]
+            conf = core.conf.read(WEIGHTINGS[weighting.type].Conf, weighting.conf)  # type: ignore[attr-defined]
+            read += conf.reads.values()
     return read

@@ -150,7 +150,7 @@ def _read_layer(
     try:
         read: Block.Conf = core.conf.read(block_conf, fields)
     except ValueError as error:
-        graph.refuse(f"{path}.conf", str(error))
+        graph.findings.append(Finding.of(error, f"{path}.conf"))
         return None
     if shares is None:
         graph.notices += [Finding(*notice) for notice in core.conf.notices(block_conf, fields, f"{path}.conf")]

@@ -125,7 +125,7 @@ class Reinforced(Standard):
     def _imitate(self, batch: Batch, weight: float) -> None:
         """One update of the policy towards the teachers who are right; `weight` is that of the rows of this process."""
         with torch.no_grad():
-            needs_student = any(address not in batch.teachers for address in self.policy.conf.reads)
+            needs_student = any(address not in batch.teachers for address in self.policy.conf.reads.values())
             outputs = self.place.model(batch.inputs, self.read) if needs_student else {}
             lesson = self.place.objective.lesson(outputs, batch)
         self.optimizer.zero_grad()

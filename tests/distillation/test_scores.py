@@ -80,7 +80,7 @@ def test_a_file_of_scores_without_ids_has_a_row_for_each_row(tmp_path):
     found = teacher(TWO, kind="score", column="s", path=str(tmp_path / "scores.tsv"))
     lines, _ = answers(found, file(tmp_path, "text\na\nb\n"))
     assert lines == [2, 3]
-    with pytest.raises(UserError, match=r"scores.tsv: has 2 rows, but .* has 3. An id joins them"):
+    with pytest.raises(UserError, match=r"scores.tsv: has 2 rows, but .* has 3. By an id"):
         found.read(file(tmp_path, "text\na\nb\nc\n"), None)
 
 
@@ -104,12 +104,22 @@ def test_certainty_has_a_finite_logit(tmp_path):
         ),
         ({"kind": "logits", "column": "s", "labels": ["no", "yes"]}, "s\n[1, x]\n", r":2: .* no list of 2 numbers"),
         ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t0.9\n", r":2: .* add up to 1.4"),
-        ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t\n", r":2: '' is no number"),
+        ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t\n", r":2: has no score for yes, but"),
     ],
 )
 def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, sentence):
     with pytest.raises(UserError, match=sentence):
         teacher(TWO, **conf).read(file(tmp_path, text), None)
+
+
+def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
+    (tmp_path / "scores.tsv").write_text("id\ts\n1\t0.5\n2\t0.9\n")
+    conf = Scores.Conf(kind="score", column="s", path=str(tmp_path / "scores.tsv"), id="id")
+    found = conf.build(Classroom(TWO, cast(Any, None), {}, {"sentence": "text"}, cast(Any, None)))
+    found.read(file(tmp_path, "id\ttext\tlabel\n1\ta\tyes\n2\tb\tno\n", "train.tsv"), None)
+    found.read(file(tmp_path, "id\ttext\n2\tb\n", "same.tsv"), None)
+    with pytest.raises(UserError, match=r"valid.tsv:3: '2' in column 'id' is the id of another row, too \(.*train.tsv:3"):
+        found.read(file(tmp_path, "id\ttext\n3\tc\n2\tc\n", "valid.tsv"), None)
 
 
 def test_an_id_that_several_scores_have_is_named(tmp_path):
@@ -128,7 +138,7 @@ def test_an_id_that_several_scores_have_is_named(tmp_path):
         ({"tags": Spec("BT", ids=True)}, {"kind": "score", "column": "s"}, "answer for rows"),
         (TWO, {"kind": "score", "column": "s", "id": "id"}, "path names none"),
         (TWO, {"kind": "logits", "column": "s"}, "labels says the order"),
-        (TWO, {"kind": "score", "column": "s", "path": "nowhere.tsv"}, "no such file: nowhere.tsv"),
+        (TWO, {"kind": "score", "column": "s", "path": "nowhere.tsv"}, "nowhere.tsv: no such file"),
         (TWO, {"kind": "logits"}, "either column or columns"),
     ],
 )  # fmt: skip

@@ -103,6 +103,14 @@ def test_a_training_that_stopped_between_two_stages_goes_on(staged):
     assert equal(whole, weights(staged.run))
 
 
+def test_a_run_that_stopped_before_its_last_stage_says_how_it_goes_on(staged, door):
+    trained(staged)
+    RunFolder(staged.run).clear()
+    code, _, err = door("test", "--model", staged.run)
+    assert code == 2
+    assert err == f"{staged.run}: its training stopped before the last stage; train.py --resume goes on.\n"
+
+
 def test_no_stage_is_overwritten_unasked(staged):
     trained(staged)
     RunFolder(staged.run).clear()
@@ -127,6 +135,19 @@ def test_what_is_no_list_of_stages_is_refused(task, conf):
     task.config["trainer"] = {"type": "Staged", "conf": conf}
     with pytest.raises(ConfigError, match=r"trainer"):
         load_experiment(task.path)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "place"),
+    [
+        ({"outputs": {"save_base_dir": "elsewhere"}}, r"stages\[1\]: outputs.save_base_dir: all stages share one run"),
+        ({"trainer": {"type": "Staged", "conf": {"stages": [{}, {}]}}}, r"stages\[1\]: trainer: Staged cannot stand"),
+    ],
+)
+def test_what_belongs_to_all_stages_is_refused_in_one(staged, overlay, place):
+    staged.config["trainer"]["conf"]["stages"][1] |= overlay
+    with pytest.raises(ConfigError, match=place):
+        load_experiment(staged.path)
 
 
 def test_an_architecture_of_a_stage_may_name_a_file(staged, door):

@@ -287,7 +287,7 @@ def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ('teachers.big.conf.path="nowhere"', "teachers.big.conf: cannot be used: no such run folder: nowhere."),
+        ('teachers.big.conf.path="nowhere"', "teachers.big.conf.path: no such run folder: nowhere."),
         ('teachers.big.type="Rum"', "teachers.big.type: no teacher is called \"Rum\". Did you mean 'Run'?"),
         ('loss.losses[0].inputs=["output", "bug"]', "no layer or input is called 'bug'. Did you mean 'big'?"),
         ('teachers={"teachers": {"type": "Run", "conf": {"path": "x"}}}', "teachers.teachers: means all of them"),
@@ -312,14 +312,70 @@ def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
         ),
         (
             'teachers.big.conf.columns={"tekst": "text"}',
-            "teachers.big.conf: columns: the teacher reads no column 'tekst'. Did you mean 'text'?",
+            "teachers.big.conf.columns: the teacher reads no column 'tekst'. Did you mean 'text'?",
+        ),
+        (
+            'teachers.big.conf.columns={"text": "txet"}',
+            "teachers.big.conf.columns: {folder}/train.tsv: has no column 'txet'. Did you mean 'text'?",
+        ),
+        (
+            'teachers.big={"type": "Scores", "conf": {"kind": "score", "column": "lable"}}',
+            "teachers.big.conf.column: {folder}/train.tsv: has no column 'lable'. Did you mean 'label'?",
+        ),
+        (
+            'teachers.big={"type": "Scores", "conf": {"kind": "logits", "columns": {"up": "text", "down": "dwn"}}}',
+            "teachers.big.conf.columns.down: {folder}/train.tsv: has no column 'dwn'.",
+        ),
+        (
+            'teachers.big={"type": "Scores", "conf": {"kind": "score", "column": "score", "path": "scores.tsv"}}',
+            "teachers.big.conf.path: scores.tsv: no such file.",
+        ),
+        (
+            'teachers.states={"type": "Run", "conf": {"path": "{folder}/other"}}',
+            "1 problem\n  teachers.states: is the name of a layer, an input or a column, too; rename one.",
+        ),
+        (
+            'loss.losses[0].weight={"start": 1, "end": 0, "begin": 0.5, "until": 0.2}',
+            "1 problem\n  loss.losses[0].weight: until must be above begin (0.5), got 0.2.",
+        ),
+        (
+            'loss.losses[0].conf.temperature={"start": 4, "end": 1, "begin": 0.5, "until": 0.2}',
+            "1 problem\n  loss.losses[0].conf.temperature: until must be above begin",
         ),
         ("training_params.r_drop=1", "training_params.r_drop: compares answers to a target, but no loss reads one."),
         ('loss.losses[0].conf.temperature={"start": 4, "end": 0}', "temperature must be above 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_teacher_is_found_before_any_row_is_read(school, change, sentence):
-    assert sentence in problems(school, change)
+    folder = str(school.folder)
+    assert sentence.replace("{folder}", folder) in problems(school, change.replace("{folder}", folder))
+
+
+def test_a_file_of_scores_is_joined_by_an_id_that_both_files_have(school):
+    scores = school.file("scores.tsv", "name\tscore\n1\t0.5\n")
+    conf = {"kind": "score", "column": "score", "path": scores, "id": "nam"}
+    school.config["teachers"]["big"] = {"type": "Scores", "conf": conf}
+    assert f"teachers.big.conf.id: {scores}: has no column 'nam'. Did you mean 'name'?" in problems(school)
+    conf["id"] = "name"
+    assert f"teachers.big.conf.id: {school.folder / 'train.tsv'}: has no column 'name'." in problems(school)
+
+
+def test_teachers_are_not_weighed_by_the_rows_of_the_test(school):
+    school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "ByValidationScore"}
+    paths = school.config["inputs"]["data_paths"]
+    paths["test_data_path"] = paths.pop("valid_data_path")
+    assert (
+        "weighting: ByValidationScore reads validation scores: inputs.data_paths.valid_data_path is missing."
+        in problems(school)
+    )
+
+
+def test_a_weighting_with_a_single_teacher_is_noted(school):
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "Confidence"}
+    assert "weighting: weighs 'big' alone." in map(str, load_experiment(school.path).notices)
 
 
 def test_a_run_that_was_never_trained_is_no_teacher(school):
@@ -331,7 +387,7 @@ def test_a_teacher_whose_weights_are_cut_off_is_found_before_any_row_is_read(sch
     path = school.folder / "big" / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert (
-        "teachers.big.conf: cannot be used: " in (said := problems(school)) and "weights.safetensors: damaged" in said
+        "teachers.big.conf.path: " in (said := problems(school)) and "weights.safetensors: damaged" in said
     )
 
 
@@ -376,7 +432,8 @@ def test_a_teacher_that_gives_the_policy_its_vector_is_not_idle(school):
     school.config["loss"]["losses"] = [hard, {**SOFT, "inputs": ["output", "teachers"]}]
     school.config["weighting"] = {"type": "Reinforced", "conf": {"teachers": ["big"], "vector": "other.vector"}}
     school.config["trainer"] = {"type": "Reinforced"}
-    assert not [str(notice) for notice in load_experiment(school.path).notices]
+    noted = [str(notice) for notice in load_experiment(school.path).notices]
+    assert noted == ["weighting: weighs 'big' alone."]
 
 
 def test_numbers_that_move_need_the_length_of_the_training(school):
