@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.errors import inside
 from core.types import Spec
 from distillation.weighting import WEIGHTINGS, Lesson, Weighting, alike, shared_out
 
@@ -60,7 +61,8 @@ class Reinforced(Weighting):
 
     def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
         super().__init__(conf, names, answers, read)
-        width = sum(spec.expect("BD").size("D") for spec in read)
+        with inside(".vector"):
+            width = sum(spec.expect("BD").size("D") for spec in read)
         size = width + answers.sizes.get("C" if answers.axes == "BC" else "D", 1) * (answers.axes in ("BD", "BC")) + 2
         self.weight_KF = nn.Parameter(torch.zeros(len(names), size))
         self.bias_K = nn.Parameter(torch.zeros(len(names)))

@@ -17,8 +17,9 @@ NUMBER = {"score": Spec("B")}
 SETS = {"labels": Spec("BC", {"C": 2}, labels=("x", "y"))}
 
 
-def teacher(targets, **conf):
-    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}, {}, cast(Any, None)))
+def teacher(targets, texts=None, **conf):
+    """texts  branch of the student -> column of its words"""
+    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}, texts or {}, cast(Any, None)))
 
 
 def file(tmp_path, text, name="rows.tsv"):
@@ -104,7 +105,11 @@ def test_certainty_has_a_finite_logit(tmp_path):
         ),
         ({"kind": "logits", "column": "s", "labels": ["no", "yes"]}, "s\n[1, x]\n", r":2: .* no list of 2 numbers"),
         ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t0.9\n", r":2: .* add up to 1.4"),
-        ({"kind": "probabilities", "columns": {"no": "s", "yes": "t"}}, "s\tt\n0.5\t\n", r":2: has no score for yes, but"),
+        (
+            {"kind": "probabilities", "columns": {"no": "s", "yes": "t"}},
+            "s\tt\n0.5\t\n",
+            r":2: has no score for yes, but",
+        ),
     ],
 )
 def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, sentence):
@@ -114,11 +119,13 @@ def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, senten
 
 def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
     (tmp_path / "scores.tsv").write_text("id\ts\n1\t0.5\n2\t0.9\n")
-    conf = Scores.Conf(kind="score", column="s", path=str(tmp_path / "scores.tsv"), id="id")
-    found = conf.build(Classroom(TWO, cast(Any, None), {}, {"sentence": "text"}, cast(Any, None)))
+    path = str(tmp_path / "scores.tsv")
+    found = teacher(TWO, {"sentence": "text"}, kind="score", column="s", path=path, id="id")
     found.read(file(tmp_path, "id\ttext\tlabel\n1\ta\tyes\n2\tb\tno\n", "train.tsv"), None)
     found.read(file(tmp_path, "id\ttext\n2\tb\n", "same.tsv"), None)
-    with pytest.raises(UserError, match=r"valid.tsv:3: '2' in column 'id' is the id of another row, too \(.*train.tsv:3"):
+    with pytest.raises(
+        UserError, match=r"valid.tsv:3: '2' in column 'id' is the id of another row, too \(.*train.tsv:3"
+    ):
         found.read(file(tmp_path, "id\ttext\n3\tc\n2\tc\n", "valid.tsv"), None)
 
 

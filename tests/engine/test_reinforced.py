@@ -101,7 +101,7 @@ def test_a_policy_that_never_chooses_is_noticed(school):
         (["inputs.data_paths.valid_data_path=null", "trainer.conf.reward=3"], "reward 3 reads validation scores"),
         (["loss.losses[0].inputs=[\"output\", \"good\"]", "loss.losses[0].type=SoftTargetLoss"], "there is none"),
         (["weighting.conf.vector=good.vektor"], "Did you mean 'vector'?"),
-        (["weighting.conf.vector=good.states"], "expects B x D"),
+        (["weighting.conf.vector=good.states"], "weighting.conf.vector: expects B x D"),
         (["trainer.conf.update=paper", "weighting.conf.selection=weights"], "the paper's update is for a choice"),
     ],
 )  # fmt: skip

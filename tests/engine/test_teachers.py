@@ -386,9 +386,7 @@ def test_a_run_that_was_never_trained_is_no_teacher(school):
 def test_a_teacher_whose_weights_are_cut_off_is_found_before_any_row_is_read(school):
     path = school.folder / "big" / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    assert (
-        "teachers.big.conf.path: " in (said := problems(school)) and "weights.safetensors: damaged" in said
-    )
+    assert "teachers.big.conf.path: " in (said := problems(school)) and "weights.safetensors: damaged" in said
 
 
 def test_no_training_writes_over_its_teacher(school):
