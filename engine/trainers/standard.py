@@ -3,9 +3,10 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice, zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import core.conf
 from core.errors import UserError
 from core.types import Batch
 from engine.processes import Processes
+from engine.quick_dropout import QuickDropout
 from engine.trainers.base import TRAINERS, Report, Workplace
 
 
@@ -34,6 +36,8 @@ class Standard:
         self.base_rates = [group["lr"] for group in place.optimizer.param_groups]
         self.read = place.objective.layers
         self.waiting = _Waiting()
+        is_quick = place.processes.accelerator.device.type == "cpu" and not place.conf.compile
+        self.dropout: AbstractContextManager[Any] = QuickDropout() if is_quick else nullcontext()
 
     def run(self) -> Iterator[Report]:
         """Train from `progress` on. A generator: validating, logging and saving happen outside, between two steps."""
@@ -52,7 +56,8 @@ class Standard:
             place.model.train()
             for start in range(progress.batch, len(batches), conf.accumulation_steps):
                 window = list(islice(made, conf.accumulation_steps))
-                rate = self._update(window, epoch)
+                with self.dropout:
+                    rate = self._update(window, epoch)
                 done = start + len(window)
                 last = done == len(batches)
                 progress.epoch, progress.batch, progress.step = (
