@@ -96,23 +96,22 @@ class Scores(RowTeacher):
         if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
             raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
         self.specs, self.answers = {"": spec}, dict.fromkeys([*classroom.targets][:1], "")
-        self.texts = sorted(set(classroom.columns.values()))
+        self.training, self.texts = classroom.file, sorted(set(classroom.columns.values()))
         self.owners: dict[str, tuple[str, list[str | None]]] = {}
         """Id -> where its row stands, and what its texts are."""
 
     def _check_columns(self, classroom: Classroom) -> None:
         """ValueError where a column is missing in the file of scores, or in the data."""
-        conf, require = self.conf, classroom.require
-        named = {".column": conf.column, **{f".columns.{label}": name for label, name in (conf.columns or {}).items()}}
+        conf, ours, theirs = self.conf, classroom.require, classroom.require
         if conf.path is not None:
             with inside(".path"):
-                require = RowFile(Path(conf.path), {}, has_header=True).require
-        for place, column in named.items():
-            with inside(place):
-                require([] if column is None else [column])
-        with inside(".id"):
-            for held in (require, classroom.require):
-                held([] if conf.id is None else [conf.id])
+                theirs = RowFile(Path(conf.path), {}, has_header=True).require
+        of_labels = [(f".columns.{label}", column, theirs) for label, column in (conf.columns or {}).items()]
+        wanted = [(".column", conf.column, theirs), *of_labels, (".id", conf.id, theirs), (".id", conf.id, ours)]
+        for place, column, require in wanted:
+            if column is not None:
+                with inside(place):
+                    require([column])
 
     def key(self) -> JSON:
         """The settings, the content of their file, and how labels meet ours."""
@@ -167,18 +166,25 @@ class Scores(RowTeacher):
         if len(scores) < len(found):
             twice = next(name for name, times in Counter(name for name, _ in found).items() if times > 1)
             raise UserError(f"{own.path}: column '{self.conf.id}' has '{twice}' in several rows.")
-        ids = [(row.number, self._id(row, file.path)) for row in file if not row.error]
-        return [(line, scores[name]) for line, name in ids if scores.get(name) is not None]
+        if not self.owners and (training := self.training()) is not None:
+            self._ids(training)
+        return [(line, scores[name]) for line, name in self._ids(file) if scores.get(name) is not None]
 
-    def _id(self, row: Row, path: Path) -> str:
-        """The id of a row of the data. UserError where it is that of a row with other texts."""
-        name, place = _cell(row, self.conf.id or "", path), f"{path}:{row.number}"
-        texts = [row.cells.get(column) for column in self.texts]
-        first, known = self.owners.setdefault(name, (place, texts))
-        if texts != known:
-            sentence = f"'{name}' in column '{self.conf.id}' is the id of another row, too ({first})."
-            raise UserError(f"{place}: {sentence} {self.conf.path} has scores for one of them at most.")
-        return name
+    def _ids(self, file: RowFile) -> list[tuple[int, str]]:
+        """Line and id of each row of the data. UserError where an id is that of a row with other texts."""
+        assert self.conf.id is not None
+        found = []
+        for row in file:
+            if row.error:
+                continue
+            name, place = _cell(row, self.conf.id, file.path), f"{file.path}:{row.number}"
+            texts = [row.cells.get(column) for column in self.texts]
+            first, known = self.owners.setdefault(name, (place, texts))
+            if texts != known:
+                sentence = f"'{name}' in column '{self.conf.id}' is the id of another row, too ({first})."
+                raise UserError(f"{place}: {sentence} {self.conf.path} has scores for one of them at most.")
+            found.append((row.number, name))
+        return found
 
     def _by_row(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
         lines = [row.number for row in file]

@@ -17,9 +17,10 @@ NUMBER = {"score": Spec("B")}
 SETS = {"labels": Spec("BC", {"C": 2}, labels=("x", "y"))}
 
 
-def teacher(targets, texts=None, **conf):
-    """texts  branch of the student -> column of its words"""
-    return Scores.Conf(**conf).build(Classroom(targets, cast(Any, None), {}, texts or {}, cast(Any, None)))
+def teacher(targets, texts=None, train=None, **conf):
+    """texts  branch of the student -> column of its words;  train  its training rows"""
+    told = Classroom(targets, cast(Any, None), {}, texts or {}, cast(Any, None), file=lambda: train)
+    return Scores.Conf(**conf).build(told)
 
 
 def file(tmp_path, text, name="rows.tsv"):
@@ -120,8 +121,8 @@ def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, senten
 def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
     (tmp_path / "scores.tsv").write_text("id\ts\n1\t0.5\n2\t0.9\n")
     path = str(tmp_path / "scores.tsv")
-    found = teacher(TWO, {"sentence": "text"}, kind="score", column="s", path=path, id="id")
-    found.read(file(tmp_path, "id\ttext\tlabel\n1\ta\tyes\n2\tb\tno\n", "train.tsv"), None)
+    train = file(tmp_path, "id\ttext\tlabel\n1\ta\tyes\n2\tb\tno\n", "train.tsv")
+    found = teacher(TWO, {"sentence": "text"}, train, kind="score", column="s", path=path, id="id")
     found.read(file(tmp_path, "id\ttext\n2\tb\n", "same.tsv"), None)
     with pytest.raises(
         UserError, match=r"valid.tsv:3: '2' in column 'id' is the id of another row, too \(.*train.tsv:3"
