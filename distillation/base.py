@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import torch
 
 import core.conf
 from core.conf import JSON
+from core.errors import did_you_mean
 from core.linear_chain import PARTS, Chain, marginals
 from core.registry import Registry
 from core.types import Features, Spec
@@ -23,6 +25,8 @@ from text.readers import RowFile
 TEACHERS = Registry("teacher")
 ALL = "teachers"
 """The name of all teachers together in an address: `teachers` are their answers, weighted."""
+FIRST_ROWS = 1000
+"""Training rows whose labels are looked at before all are read."""
 
 
 def answer_spec(target: Spec) -> Spec:
@@ -195,3 +199,17 @@ class Classroom:
         """UserError unless the training rows have these columns."""
         if (file := self.file()) is not None:
             file.require(columns)
+
+    def refuse_other_labels(self, theirs: Collection[str] | None, column: str) -> None:
+        """ValueError where one of the first training rows has a label that a teacher does not know.
+
+        Before the rows are read, this is all that is known of labels that the config does not list.
+        """
+        target, file = self.targets[column], self.file()
+        if theirs is None or file is None or target.labels is not None or not target.ids or target.axes != "B":
+            return
+        for row in islice(file, FIRST_ROWS):
+            label = row.cells.get(column)
+            if label and label not in theirs and not row.error:
+                said = f"knows the labels {', '.join(theirs)}, but {file.path}:{row.number} has '{label}'."
+                raise ValueError(said + did_you_mean(label, theirs))

@@ -103,6 +103,7 @@ class Run(RowTeacher):
             theirs, ours = run.targets[column], targets[name]
             if answer_spec(theirs).axes != answer_spec(ours).axes:
                 raise ValueError(f"answers with {answer_name(theirs)}, but here the answer is {answer_name(ours)}.")
+            classroom.refuse_other_labels(theirs.labels, name)
             self.orders[layer] = label_order(theirs.labels, ours.labels)
             self.specs[layer], self.answers[name] = answer_spec(ours), layer
             if ours.places:

@@ -93,6 +93,7 @@ class Scores(RowTeacher):
             raise ValueError("the target here is a number: take kind score and one column.")
         if named is not None and self.labels is not None and set(named) != set(self.labels):
             raise ValueError(f"has scores for {', '.join(named)}, but the labels here are {', '.join(self.labels)}.")
+        classroom.refuse_other_labels(named, next(iter(classroom.targets)))
         if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
             raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
         self.specs, self.answers = {"": spec}, dict.fromkeys([*classroom.targets][:1], "")

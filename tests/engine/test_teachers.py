@@ -351,6 +351,18 @@ def test_a_wrong_teacher_is_found_before_any_row_is_read(school, change, sentenc
     assert sentence.replace("{folder}", folder) in problems(school, change.replace("{folder}", folder))
 
 
+def test_labels_that_a_teacher_does_not_know_are_found_in_the_first_rows(school):
+    rows = (school.folder / "train.tsv").read_text().replace("\tup", "\tupp")
+    school.file("other.tsv", rows)
+    school.config["inputs"]["data_paths"]["train_data_path"] = str(school.folder / "other.tsv")
+    said = problems(school)
+    assert "teachers.big.conf: knows the labels " in said
+    assert "has 'upp'. Did you mean 'up'?" in said
+    columns = {"up": "text", "down": "text"}
+    school.config["teachers"]["big"] = {"type": "Scores", "conf": {"kind": "logits", "columns": columns}}
+    assert "teachers.big.conf: knows the labels up, down, but " in problems(school)
+
+
 def test_a_file_of_scores_is_joined_by_an_id_that_both_files_have(school):
     scores = school.file("scores.tsv", "name\tscore\n1\t0.5\n")
     conf = {"kind": "score", "column": "score", "path": scores, "id": "nam"}
