@@ -86,8 +86,6 @@ class Run(RowTeacher):
             if column not in (known := [*run.encoder.text_columns, *([run.group_by] if run.group_by else [])]):
                 hint = did_you_mean(column, known) or known_names(known)
                 raise SettingError(".columns", f"the teacher reads no column '{column}'.{hint}")
-        with inside(".columns"):
-            classroom.require(conf.columns.get(column, column) for column in run.encoder.text_columns)
         self.doubt = "" if run.is_finished else "its training has not come to its end; the best model so far teaches."
         self.conf, self.run = conf, run
         self.runs = [run, *(_fold_run(conf, number, run, classroom) for number in range(1, (conf.folds or 0) + 1))]
@@ -110,6 +108,8 @@ class Run(RowTeacher):
                 self._check_passage(classroom)
         if not self.orders:
             raise ValueError(f"answers {', '.join(run.outputs.values())}, but the target here is {', '.join(targets)}.")
+        with inside(".columns"):
+            classroom.require(conf.columns.get(column, column) for column in run.encoder.text_columns)
         self.answer_layer = next(iter(self.orders)) if len(self.orders) == 1 else None
         if self.answer_layer is not None:
             self.specs[""] = self.specs.pop(self.answer_layer)

@@ -83,7 +83,6 @@ class Scores(RowTeacher):
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
         self.answers_any_row = False
         self.conf, self.target = conf, next(iter(classroom.targets.values()))
-        self._check_columns(classroom)
         spec = answer_spec(self.target)
         if spec.axes not in ("B", "BD", "BC"):
             raise ValueError("scores answer for rows, but the target here has tags or places of tokens.")
@@ -96,6 +95,7 @@ class Scores(RowTeacher):
         classroom.refuse_other_labels(named, next(iter(classroom.targets)))
         if conf.kind == "score" and (spec.axes == "BC" or (self.labels is not None and len(self.labels) > 2)):
             raise ValueError("one score answers for two labels, or for a number. Take columns for more labels.")
+        self._check_columns(classroom)
         self.specs, self.answers = {"": spec}, dict.fromkeys([*classroom.targets][:1], "")
         self.training, self.texts = classroom.file, sorted(set(classroom.columns.values()))
         self.owners: dict[str, tuple[str, list[str | None]]] = {}
