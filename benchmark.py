@@ -10,46 +10,40 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.suites import SUITE
 from core.command_line import positive_int, run_door
 from core.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.records import Record
-    from benchmarks.tasks import Places
+    from benchmarks.tasks import Job, Places
 
 DATA = Path(os.environ.get("BLOCKSMITH_DATA", "dataset"))
 RUNS = Path("runs/benchmark")
 RESULTS = "results.jsonl"
-COMMANDS = {
-    "glue": ("train on the tasks of GLUE", "bilstm_attention"),
-    "wikiqa": ("train on WikiQA", "bilstm_attention"),
-    "tagging": ("train on CoNLL-2003", "bilstm"),
-    "joint": ("train on SNIPS, intent and slots", "bilstm_crf"),
-    "reading": ("train on SQuAD 1.1", "drqa"),
-    "queries": ("train NeuronBlocks' students on the scores of its teachers", "classifier"),
-    "distillation": ("train students of several teachers, by every method", "average"),
-}
-"""Command for a suite of tasks -> what it does, and its usual model."""
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train models on published tasks, keep and show what comes out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (about, usual) in COMMANDS.items():
-        suite = commands.add_parser(name, help=about)
+    for name, of in SUITE.items():
+        suite = commands.add_parser(name, help=of.about)
         suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
         named = (
             "what the task's configs are called, such as bilstm minilm student, or all; or a baseline: majority chance "
         )
         named += "bag_of_words word_overlap word_tag, or the trainer of transformers"
-        suite.add_argument("--models", nargs="+", default=[usual], metavar="MODEL", help=named)
+        suite.add_argument("--models", nargs="+", default=[of.usual], metavar="MODEL", help=named)
         suite.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
         suite.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
         suite.add_argument(
             "--at_once", type=positive_int, metavar="N", help="trainings at once; if not said, one a GPU"
         )
         suite.add_argument("--here", action="store_true", help="train in this process, what has a result too")
+        suite.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the process to end with
+        again = "train nothing: size and speed of what is trained anew, on a machine that is idle now"
+        suite.add_argument("--measure", action="store_true", help=again)
         _which(suite)
     submit = commands.add_parser("submit", help="write the files that gluebenchmark.com scores")
     submit.add_argument("--model", required=True, help="as in --models of glue; its best seed on dev answers")
@@ -129,6 +123,9 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     changes = tuple(options.changes)
     of_all = [(task, model, seed) for task in tasks for model in dict.fromkeys(models) for seed in seeds]
     wanted = [Job(*of_one, options.vectors, changes, options.encoder) for of_one in of_all]
+    if options.measure:
+        _measure(wanted, places, known, options.results)
+        return
     todo = runner.left_to_do(wanted, [] if options.here else known, places)
     but_for_seeds = {(job.task, job.model, job.changes): job for job in todo}  # which change nothing that can be wrong
     for job in but_for_seeds.values():
@@ -140,10 +137,14 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
         print(f"note: --vectors {options.vectors}: no model of these reads a file of vectors.", file=sys.stderr)
     if options.here:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started all in the background
+        if options.parent:
+            runner.end_with(options.parent)
         for job in todo:
             records.append(options.results, jobs.record_of(job, places, print))
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # that ends the trainings, too
+    for ends in (signal.SIGTERM, signal.SIGHUP):  # they end the trainings, too
+        if signal.getsignal(ends) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(ends, signal.default_int_handler)
     more = len(set(todo) - set(wanted))
     done = f"{len(wanted)} trainings, {len(wanted) - (len(todo) - more)} of them done before"
     print(done + (f"; {more} more that they need, by their own configs" if more else ""), flush=True)
@@ -164,6 +165,22 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     print(f"\n{report.markdown(found)}")
     if failed:
         raise UserError(f"{len(failed)} of {len(todo)} trainings failed: {', '.join(map(str, failed))}.")
+
+
+def _measure(wanted: "list[Job]", places: "Places", known: "list[Record]", results: Path) -> None:
+    """Add a newer record of each of these that is trained."""
+    from benchmarks import jobs, records
+
+    by_key = {(*record.key, *record.version): record for record in known}
+    count = 0
+    for job in wanted:
+        record = by_key.get((*job.key, job.digest(), job.data(places)))
+        if record is not None and job.is_finished(places):
+            records.append(results, jobs.measured_again(job, record, places))
+            count += 1
+            print(f"{job}: measured", flush=True)
+    if not count:
+        raise UserError(f"--measure: {places.runs} has none of these trainings, finished and with a result.")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,10 @@ def _found(data: Path, wanted: Path, is_part: bool) -> Path | None:
     for pattern in (f"{wanted.parent.name}/{wanted.name}", *([beginning] if is_part else [])):
         for suffix in ("", ".gz"):
             below = f"{glob.escape(str(data))}/**/{pattern}{suffix}"
-            if found := sorted(glob.glob(below, recursive=True)):  # noqa: PTH207 Path.glob follows no links
+            found = sorted(glob.glob(below, recursive=True))  # noqa: PTH207 Path.glob follows no links
+            if len(found) > 1 and not is_part:
+                raise UserError(f"--data {data}: has more than one {pattern}: {', '.join(found)}.")
+            if found:
                 return Path(found[0])
     return None
 

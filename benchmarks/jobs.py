@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
         variant=job.variant,
         seed=job.seed,
         config=job.digest(),
+        data=job.data(places),
         machine=this_machine(),
         **measured,
     )
@@ -68,8 +70,8 @@ def _of_run(job: Job, experiment: Experiment, places: Places, say: Callable[[str
     run = train_to_the_end(experiment, say)
     seconds = time.perf_counter() - start if is_new else 0.0
     predictor = Predictor.load(run.path)
-    problem, paths = predictor.problem, experiment.conf.inputs.data_paths
-    metrics = checked_scores(predictor.conf, problem, experiment.source)
+    paths = experiment.conf.inputs.data_paths
+    first = checked_scores(predictor.conf, predictor.problem, experiment.source)[0]
     assert paths.train_data_path is not None and paths.valid_data_path is not None
     files = {"dev": Path(paths.valid_data_path), **job.also(places)}
     if paths.test_data_path is not None:
@@ -78,16 +80,19 @@ def _of_run(job: Job, experiment: Experiment, places: Places, say: Callable[[str
     rows = {"train": _count(row_file(predictor.conf, paths.train_data_path))}
     interval = {}
     for part, path in files.items():
-        found, _ = rows_to_score(predictor, path)
-        decoded = predictor.decoded(found)
-        scores[part] = _finite(problem.score(metrics, decoded, found.targets))
-        interval[part] = bootstrap(problem, metrics[0], decoded, found.targets)
+        changes = job.task.also[part].overrides() if part in job.task.also else []
+        reader = Predictor.load(run.path, overrides=changes) if changes else predictor
+        metrics = checked_scores(reader.conf, reader.problem, experiment.source)
+        found, _ = rows_to_score(reader, path)
+        decoded = reader.decoded(found)
+        scores[part] = _finite(reader.problem.score(metrics, decoded, found.targets))
+        interval[part] = bootstrap(reader.problem, metrics, decoded, found.targets)
         rows[part] = len(found)
     return {
         "scores": scores,
         "rows": rows,
         "interval": interval,
-        "curve": _curve(run, metrics[0]),
+        "curve": _curve(run, first),
         "footprint": footprint(run, row_file(predictor.conf, str(files["dev"]))),
         "seconds": round(seconds, 1),
     }
@@ -97,10 +102,22 @@ def _finite(scores: Scores) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
-def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str, Any]) -> tuple[float, float]:
-    """The interval of a score over rows drawn again with replacement, those of a group together: 2.5 and 97.5 %.
+def measured_again(job: Job, known: Record, places: Places) -> Record:
+    """A record with the size and speed that its finished run has on this machine now."""
+    paths = job.experiment(places).conf.inputs.data_paths
+    assert paths.valid_data_path is not None
+    run = RunFolder(job.folder(places))
+    found = footprint(run, row_file(Predictor.load(run.path).conf, paths.valid_data_path))
+    return replace(known, footprint=found, machine=this_machine())
 
-    It says how much the choice of these rows matters, not how much the training does (Efron and Tibshirani 1993).
+
+def bootstrap(
+    problem: Problem, metrics: Sequence[str], decoded: Any, targets: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    """Intervals of scores over rows drawn again with replacement, those of a group together: 2.5 and 97.5 %.
+
+    They say how much the choice of these rows matters, not how much the training does (Efron and Tibshirani 1993). A
+    score that no draw defines has none.
     """
     random, group_by = np.random.default_rng(0), problem.group_by
     members: list[Any] = []
@@ -117,17 +134,20 @@ def bootstrap(problem: Problem, metric: str, decoded: Any, targets: Mapping[str,
             rows, sizes = np.concatenate(drawn), [len(part) for part in drawn]
             renamed = {group_by: np.repeat(np.arange(count), sizes)}  # a group that is drawn twice counts twice
         again = {column: values[rows] for column, values in targets.items()} | renamed
-        found.append(problem.score([metric], decoded.taken(rows), again)[metric])
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
+        found.append(problem.score(metrics, decoded.taken(rows), again))
+    intervals = {}
+    for metric in found[0]:
+        if defined := [scores[metric] for scores in found if math.isfinite(scores[metric])]:
+            intervals[metric] = [round(float(end), 4) for end in np.percentile(defined, [2.5, 97.5])]
+    return intervals
 
 
 def _count(file: RowFile) -> int:
     return sum(not row.error for row in file)
 
 
-def _curve(run: RunFolder, metric: str) -> list[tuple[float, float]]:
+def _curve(run: RunFolder, metric: str) -> list[list[float]]:
     """Step and score of each validation."""
     lines = [json.loads(line) for line in (run / METRICS).read_text("utf-8").splitlines()]
     found = [line for line in lines if line["kind"] == "validation" and line[metric] is not None]
-    return [(line["step"], line[metric]) for line in found]
+    return [[line["step"], line[metric]] for line in found]

@@ -2,113 +2,167 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
-from benchmarks.tables import SUITE_TITLES, shared_tasks, variants
+from benchmarks.suites import SUITE
+from benchmarks.tables import variants
 from benchmarks.tasks import SUITES, TITLES
+from problems.metrics import METRICS
 
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999933"]
 """Of Okabe and Ito 2008, which the colour-blind tell apart."""
 MARKERS = "osD^vPX*"
+FRONT: Mapping[str, Any] = {"color": "#888888", "linewidth": 1, "linestyle": "--"}
 
 
 def plots(records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
     """File name, title and figure of each."""
     for suite in SUITES:
-        title = SUITE_TITLES[suite]
+        title = SUITE[suite].title
         if own := [record for record in records if record.suite == suite]:
             if any(record.footprint for record in own):
                 yield f"{suite}_latency", f"{title}: score against latency", latency(own)
             yield f"{suite}_seeds", f"{title}: score by seed", seeds(own)
-            yield f"{suite}_curves", f"{title}: score on dev while training", curves(own)
+            if any(record.curve for record in own):
+                yield f"{suite}_curves", f"{title}: score on dev while training", curves(own)
 
 
 def latency(records: Sequence[Record]) -> Figure:
-    """Each model at its latency and its mean score on dev; a line through those that none beats in both."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    common = shared_tasks(records)
-    points = {}
-    for variant, own in variants(records).items():
-        counted = [record for record in own if record.task in common and record.footprint]
-        if counted:
-            by_task = [mean(_first(r) for r in counted if r.task == task) for task in {r.task for r in counted}]
-            points[variant] = (median(r.footprint["latency_ms"]["p50"] for r in counted), mean(by_task))
-    for number, (variant, (x, y)) in enumerate(points.items()):
-        axes.scatter(x, y, color=_colour(number), marker=_marker(number), s=60, label=variant, zorder=3)
-    front, best = [], float("-inf")
-    for x, y in sorted(points.values(), key=lambda point: (point[0], -point[1])):
-        if y > best:
-            front.append((x, y))
-            best = y
-    if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1, linestyle="--", label="Pareto front")
-    axes.set(xscale="log", xlabel="median latency of one row, ms", ylabel=f"mean score of {_tasks(common)}, %")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.3)
-    _legend(figure, axes)
+    """For each task the models at their latency and mean score on dev; a line through those that none beats in both."""
+    measured = [record for record in records if record.footprint]
+    figure, panels = _panels(measured)
+    styles = _styles(measured)
+    for task, of_task in _by_task(measured).items():
+        axes, points = panels[task], {}
+        for variant, own in variants(of_task).items():
+            cost = median(record.footprint.latency_ms["p50"] for record in own if record.footprint)
+            points[variant] = (cost, mean(map(_first, own)))
+        for variant, (x, y) in points.items():
+            axes.scatter(x, y, s=45, **styles[variant].marker)
+        axes.plot(*zip(*_front(points.values(), _is_better_high(of_task[0])), strict=True), **FRONT)
+        axes.set(xscale="log", xlabel="median latency of one row, ms")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    figure.axes[0].plot([], [], **FRONT, label="Pareto front")
+    _legend(figure, styles)
     return figure
 
 
+def _front(points: Iterable[tuple[float, float]], is_better_high: bool) -> list[tuple[float, float]]:
+    """The points that none beats in both, the fastest first."""
+    sign = 1 if is_better_high else -1
+    front, best = [], float("-inf")
+    for x, y in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if sign * y > best:
+            front.append((x, y))
+            best = sign * y
+    return front
+
+
 def seeds(records: Sequence[Record]) -> Figure:
-    """The first metric of each task on dev: a point for each seed, a line for the mean."""
-    names = list(dict.fromkeys(record.task for record in records))
-    groups = variants(records)
-    figure = Figure(figsize=(max(5, len(names) + 2), 4.5), layout="constrained")
-    axes = figure.subplots()
-    for number, (variant, own) in enumerate(groups.items()):
-        colour, half = _colour(number), 0.3 / len(groups)
-        shift = (number - (len(groups) - 1) / 2) * 0.8 / len(groups)
-        places = [names.index(record.task) + shift for record in own]
-        axes.scatter(places, [_first(r) for r in own], s=22, color=colour, marker=_marker(number), label=variant)
-        for at, name in enumerate(names):
-            if found := [_first(record) for record in own if record.task == name]:
-                axes.hlines(mean(found), at + shift - half, at + shift + half, colour)
-    axes.set_xticks(range(len(names)), [TITLES[name] for name in names])
-    axes.set_ylabel("first metric on dev, %")
-    axes.grid(alpha=0.3)
-    _legend(figure, axes)
+    """For each task a row for each model: a point for each seed, a stroke at the mean."""
+    by_task = {task: variants(own) for task, own in _by_task(records).items()}
+    names = {task: [textwrap.fill(variant, 44) for variant in own] for task, own in by_task.items()}
+    heights = [1 + 0.18 * sum(1 + name.count("\n") for name in own) for own in names.values()]
+    figure, panels = _panels(records, heights, columns=1, width=7)
+    styles = _styles(records)
+    for task, axes in panels.items():
+        for place, (variant, own) in enumerate(by_task[task].items()):
+            found = list(map(_first, own))
+            axes.scatter(found, [place] * len(found), s=18, **styles[variant].marker)
+            axes.vlines(mean(found), place - 0.35, place + 0.35, styles[variant].colour)
+        axes.set_yticks(range(len(names[task])), names[task], fontsize=8)
+        axes.set(ylim=(len(names[task]) - 0.5, -0.5), xlabel=axes.get_ylabel(), ylabel="")
     return figure
 
 
 def curves(records: Sequence[Record]) -> Figure:
     """For each task the score of each validation by step; one line for each seed."""
-    names = list(dict.fromkeys(record.task for record in records))
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4 * columns + 0.5, 2.8 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, name in zip(grid, names, strict=False):
-        for number, own in enumerate(variants(records).values()):
-            for record in own:
-                if record.task == name and record.curve:
-                    steps, values = zip(*record.curve, strict=True)
-                    axes.plot(steps, [100 * value for value in values], color=_colour(number), linewidth=1, marker=".")
-        axes.set(title=TITLES[name], xlabel="step", ylabel="%")
-        axes.grid(alpha=0.3)
-    for axes in list(grid)[len(names) :]:
-        axes.set_axis_off()
-    for number, variant in enumerate(variants(records)):
-        figure.axes[0].plot([], [], color=_colour(number), label=variant)
-    _legend(figure, figure.axes[0])
+    drawn = [record for record in records if record.curve]
+    figure, panels = _panels(drawn)
+    styles = _styles(drawn)
+    for record in drawn:
+        steps, values = zip(*record.curve, strict=True)
+        style, percents = styles[record.variant], [100 * value for value in values]
+        panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
+    for axes in panels.values():
+        axes.set_xlabel("step")
+    _legend(figure, styles)
     return figure
 
 
-def _colour(number: int) -> str:
-    return COLOURS[number % 8]
+@dataclass(frozen=True)
+class Style:
+    """How a model is drawn: the best have a colour and a sign of their own, all others are grey."""
+
+    name: str
+    colour: str = "#bbbbbb"
+    sign: str = "."
+    zorder: int = 2
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        """As scatter takes it."""
+        return {"color": self.colour, "marker": self.sign, "zorder": self.zorder}
 
 
-def _marker(number: int) -> str:
-    """Of 64 variants no two have the same colour and the same marker."""
-    return MARKERS[(number + number // 8) % 8]
+def _styles(records: Sequence[Record]) -> dict[str, Style]:
+    """Of each variant; colours are for those with the most tasks, and of these for the best in the mean."""
+
+    def rank(variant: str) -> tuple[int, float]:
+        found = _by_task(groups[variant]).values()
+        means = [mean(map(_first, own)) * (1 if _is_better_high(own[0]) else -1) for own in found]
+        return len(means), mean(means)
+
+    groups = variants(records)
+    best = sorted(groups, key=rank, reverse=True)[: len(COLOURS)]
+    shown = [variant for variant in groups if variant in best]
+    own = {of[0]: Style(*of, zorder=3) for of in zip(shown, COLOURS, MARKERS, strict=False)}
+    others = Style(f"{len(groups) - len(best)} others")
+    return {**own, **{variant: others for variant in groups if variant not in own}}
+
+
+def _panels(
+    records: Sequence[Record], heights: Sequence[float] = (), columns: int = 3, width: float = 4
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with axes for each task, those of a row of one height in inches."""
+    by_task = _by_task(records)
+    columns = min(columns, len(by_task))
+    rows = -(-len(by_task) // columns)
+    heights = heights or [2.8] * rows
+    size = (width * columns + 0.5, sum(heights) + 0.6 + 0.15 * min(len(variants(records)), len(COLOURS)))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
+    for axes in grid[len(by_task) :]:
+        axes.set_axis_off()
+    panels = dict(zip(by_task, grid, strict=False))
+    for name, axes in panels.items():
+        axes.set(title=TITLES[name], ylabel=f"{_metric(by_task[name][0])} on dev, %")
+        axes.grid(alpha=0.3)
+    return figure, panels
+
+
+def _by_task(records: Sequence[Record]) -> dict[str, list[Record]]:
+    return {name: [r for r in records if r.task == name] for name in dict.fromkeys(r.task for r in records)}
+
+
+def _metric(record: Record) -> str:
+    """The first of its task."""
+    return next(task.metrics[0] for task in SUITES[record.suite] if task.name == record.task)
+
+
+def _is_better_high(record: Record) -> bool:
+    name = _metric(record).rpartition(".")[2]
+    return all(table[name].higher_is_better for table in METRICS.values() if name in table)
 
 
 def _first(record: Record) -> float:
@@ -116,12 +170,11 @@ def _first(record: Record) -> float:
     return 100 * record.dev_score if math.isfinite(record.dev_score) else float("nan")
 
 
-def _tasks(names: Sequence[str]) -> str:
-    return TITLES[names[0]] if len(names) == 1 else f"{len(names)} tasks"
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """What the colours are, below the drawing."""
+def _legend(figure: Figure, styles: Mapping[str, Style]) -> None:
+    """What the colours and signs are, below the drawing."""
+    axes = figure.axes[0]
+    for style in dict.fromkeys(styles.values()):
+        axes.scatter([], [], s=45, label=style.name, **style.marker)
     lines, names = axes.get_legend_handles_labels()
     room = int(figure.get_figwidth() * 14)  # letters of a line
     columns = max(1, min(3, room // (max(map(len, names)) + 6)))

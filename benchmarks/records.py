@@ -1,22 +1,40 @@
 """What runs came to, as JSON lines: one record for each finished training, kept when its run folder is gone."""
 
-import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
 
-from core.conf import JSON
+import core.conf
+import core.schema
+from core.conf import JSON, Conf
 from core.errors import UserError
 
-VERSION = 1
+VERSION = 2
 
 
-@dataclass(frozen=True)
-class Record:
+class Footprint(Conf):
+    """Size and speed of a model, see benchmarks.footprint."""
+
+    parameters: int
+    weights_mib: float
+    rows_per_second: dict[str, float]
+    """Rows of a batch -> rows answered in a second."""
+    latency_ms: dict[str, float]
+    """p50 and p95 of rows that are answered one by one."""
+    predict_mib: float
+    """Peak memory of predict.py."""
+    gpu_mib: float | None = None
+    """Peak memory on the GPU, with the largest batches."""
+    load: float | None = None
+    """Processes that wanted to run meanwhile, this one among them: what is above 1 may have slowed it down."""
+
+
+class Record(Conf):
     """One training of a model on a task."""
 
     suite: str
@@ -27,19 +45,40 @@ class Record:
     seed: int
     config: str
     """Digest of the config without its paths."""
-    scores: Mapping[str, Mapping[str, float | None]]
+    data: str
+    """Digest of the files that it read."""
+    scores: dict[str, dict[str, float | None]]
     """dev, test and further parts -> metric -> value, None where it is not defined."""
-    rows: Mapping[str, int]
+    rows: dict[str, int]
     """train, dev, ... -> how many rows."""
-    interval: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Part -> 2.5 and 97.5 % of its first metric when its rows are drawn again (bootstrap)."""
-    curve: Sequence[Sequence[float]] = ()
+    interval: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Part -> metric -> 2.5 and 97.5 % of it when the rows are drawn again (bootstrap)."""
+    curve: list[list[float]] = field(default_factory=list)
     """Step and score on dev of each validation."""
-    footprint: Mapping[str, JSON] = field(default_factory=dict)
-    """Size and speed of the model, see benchmarks.footprint."""
+    footprint: Footprint | None = None
     seconds: float = 0.0
     """How long the training took; 0 where it was taken up again, or lay there already."""
-    machine: Mapping[str, JSON] = field(default_factory=dict)
+    machine: dict[str, JSON] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scores.get("dev"):
+            raise ValueError("scores has no dev.")
+        if any(len(pair) != 2 for pair in [*self.curve, *self._intervals()]):
+            raise ValueError("a point of curve, or an interval, has not two numbers.")
+
+    def _intervals(self) -> Iterable[list[float]]:
+        return (found for of_metrics in self.interval.values() for found in of_metrics.values())
+
+    @property
+    def is_fold(self) -> bool:
+        """Whether it is of a teacher that was trained without a part of the rows, for those that learn from it."""
+        return "training_params.left_out=" in self.variant
+
+    @property
+    def version(self) -> tuple[str, str]:
+        """What seeds of one model have in common."""
+        return self.config, self.data
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -65,7 +104,7 @@ def refuse_if_closed(path: Path) -> None:
 
 def append(path: Path, record: Record) -> None:
     """Add a record; several processes may do so at once. UserError where the disc does not take it."""
-    line = json.dumps({"version": VERSION, **dataclasses.asdict(record)}, allow_nan=False) + "\n"
+    line = json.dumps({"version": VERSION, **core.conf.to_json(record)}, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=60), path.open("a+b") as file:
@@ -83,7 +122,7 @@ def append(path: Path, record: Record) -> None:
 def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """The records of files that are there, the newest of each key; and a sentence for each line that is left out.
 
-    Of a variant only what has the config of its newest record counts: seeds of two configs are not one model's.
+    Of a variant only what has config and data of its newest record counts: seeds of two configs are not one model's.
     """
     found: dict[tuple[str, str, str, int], Record] = {}
     complaints = []
@@ -97,27 +136,38 @@ def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
             else:
                 found.pop(record.key, None)
                 found[record.key] = record
-    newest = {key[:3]: record.config for key, record in found.items()}
-    older = [key for key, record in found.items() if record.config != newest[key[:3]]]
-    for *of, seed in older:
-        complaints.append(f"left out: {', '.join(map(str, of))}, seed {seed}: the config was changed after it")
+    newest = {key[:3]: record.version for key, record in found.items()}
+    older = [key for key, record in found.items() if record.version != newest[key[:3]]]
+    for key in older:
+        *of, seed = key
+        changed = "config" if found[key].config != newest[key[:3]][0] else "data"
+        complaints.append(f"left out: {', '.join(map(str, of))}, seed {seed}: the {changed} was changed after it")
     return [record for key, record in found.items() if key not in older], complaints
+
+
+@cache
+def _checker() -> Mapping[str, JSON]:
+    return core.schema.schema(Record, {})
 
 
 def _read(line: str) -> Record:
     """ValueError for what is no record, or one of another version."""
     try:
-        value = json.loads(line)
-    except ValueError as error:
+        value = json.loads(line, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
         raise ValueError("not a whole line of JSON.") from error
     if not isinstance(value, dict) or "version" not in value:
         raise ValueError("not a record of a benchmark.")
     if value.pop("version") != VERSION:
         raise ValueError(f"a record of another version than {VERSION}.")
+    if findings := core.schema.problems(value, _checker()):
+        raise ValueError(f"not a record of version {VERSION} ({findings[0]}).")
     try:
-        record = Record(**value)
-        if not record.scores["dev"]:
-            raise KeyError("dev")
-    except (TypeError, KeyError) as error:
+        record: Record = core.conf.read(Record, value)
+    except ValueError as error:
         raise ValueError(f"not a record of version {VERSION} ({error}).") from error
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON.")

@@ -93,7 +93,7 @@ def write(records: Sequence[Record], folder: Path) -> str:
     """Write the report to a folder; its tables as Markdown."""
     shown = markdown(records)
     parts = [table.html() for table in tables(records)]
-    drawn = [record for record in records if record.task in TITLES]
+    drawn = [record for record in records if record.task in TITLES and not record.is_fold]
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False}):
         for name, title, figure in plots(drawn):
             with written_aside(folder / f"{name}.png") as aside:

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,11 +37,11 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
 
 
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
-    """The jobs without a record of this config, and what these need and has no finished run."""
-    done = {(*record.key, record.config) for record in records}
+    """The jobs without a record of this config and these files, and what these need and has no finished run."""
+    done = {(*record.key, *record.version) for record in records}
     todo: dict[Job, None] = {}
     for job in jobs:
-        if (job.task.suite, job.task.name, job.variant, job.seed, job.digest()) in done:
+        if (*job.key, job.digest(), job.data(places)) in done:
             continue
         for needed in with_needed([job]):
             if needed == job or not needed.is_finished(places):
@@ -68,7 +70,7 @@ class Running:
         self.job, self.device, self.place = job, device, place
         self._lines = job.folder(places) / METRICS
         environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        self._errors = (places.runs / f".{os.getpid()}.{place}.log").open("w+b")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by end
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
@@ -90,7 +92,6 @@ class Running:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip()
         self._errors.close()
-        Path(self._errors.name).unlink(missing_ok=True)
         return said
 
     def stop(self) -> None:
@@ -189,4 +190,16 @@ def command_of(job: Job, places: Places, results: Path) -> list[str]:
     for change in job.changes:
         words += ["--set", change]
     words += ["--data", str(places.data), "--runs", str(places.runs), "--results", str(results)]
+    words += ["--parent", str(os.getpid())]
     return words + (["--encoder", job.encoder] if job.encoder else [])
+
+
+def end_with(parent: int) -> None:
+    """Stop this process as Ctrl-C does, once its parent is gone without having done so (killed, for one)."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(STEP)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -53,7 +53,8 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
     runs = {}
     for task in SUITES["glue"]:
         job = replace(wanted, task=task)
-        own = [one for one in records if (one.suite, one.task, one.config) == ("glue", task.name, job.digest())]
+        version = job.digest(), job.data(places)
+        own = [one for one in records if (one.suite, one.task, one.version) == ("glue", task.name, version)]
         best = max(own, key=lambda record: record.dev_score, default=None)
         job = replace(job, seed=best.seed if best else 1)
         if best is None or not job.is_finished(places):

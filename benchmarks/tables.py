@@ -12,22 +12,16 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.records import Record
+from benchmarks.suites import SUITE
 from benchmarks.tasks import PEERS, SUITES, TITLES, Task
 from core.document import ROOT
 from core.errors import UserError
 
 PUBLISHED = Path(__file__).with_name("published.json")
 """Figures of others, each with its source: suite -> rows of model, source, scores by task and metric, in percent."""
-SUITE_TITLES = {
-    "glue": "GLUE",
-    "wikiqa": "WikiQA",
-    "tagging": "Tagging",
-    "joint": "Intent and slots",
-    "reading": "Reading",
-    "queries": "Scores of BERT",
-    "distillation": "Distillation",
-}
 MINUS = " − "
+LONG = 40
+"""Rows above which a table of a page is folded."""
 Column = tuple[Task, str, str]
 """Task, part of its rows, metric."""
 
@@ -57,18 +51,21 @@ class Table:
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f"<h2>{escape(self.title)}</h2><div class=wide tabindex=0>{table}</div><ul>{notes}</ul>"
+        shown = f"<div class=wide tabindex=0>{table}</div><ul>{notes}</ul>"
+        if len(self.rows) > LONG:
+            shown = f"<details><summary>{len(self.rows)} rows</summary>{shown}</details>"
+        return f"<h2>{escape(self.title)}</h2>{shown}"
 
 
 def tables(records: Sequence[Record]) -> list[Table]:
-    """Of each suite: the scores, how far they are from others, then size and speed."""
+    """Of each suite: the scores, how far they are from others, those of each training, then size and speed."""
     found = []
     for suite, tasks in SUITES.items():
         names = {task.name for task in tasks}
-        if own := [record for record in records if record.suite == suite and record.task in names]:
+        if own := [one for one in records if one.suite == suite and one.task in names and not one.is_fold]:
             beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
             for some in beside:
-                found += [scores(suite, some, own), differences(suite, some, own)]
+                found += [scores(suite, some, own), differences(suite, some, own), by_seed(suite, some, own)]
             found.append(costs(suite, tasks, own))
     return [table for table in found if table.rows]
 
@@ -155,7 +152,7 @@ def _of_tasks(tasks: Sequence[Task], records: Sequence[Record]) -> tuple[list[Re
     names = {task.name for task in tasks}
     own = [record for record in records if record.task in names]
     parts = {task: dict.fromkeys(part for one in own if one.task == task.name for part in one.scores) for task in tasks}
-    return own, [(task, part, metric) for task in tasks for part in parts[task] for metric in task.metrics]
+    return own, [(task, part, metric) for task in tasks for part in parts[task] for metric in task.metrics_of(part)]
 
 
 def _column_title(column: Column) -> str:
@@ -164,47 +161,76 @@ def _column_title(column: Column) -> str:
 
 
 def _title(suite: str, tasks: Sequence[Task]) -> str:
-    return f"{SUITE_TITLES[suite]} on {tasks[0].title}" if suite == "distillation" else SUITE_TITLES[suite]
+    return f"{SUITE[suite].title} on {tasks[0].title}" if suite == "distillation" else SUITE[suite].title
 
 
 def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
-    """Size and speed of each model on each machine: medians over the tasks that all models have."""
+    """Size and speed of each model on each machine: medians over the tasks that all models have, else over its own."""
     header = ["Model", "Parameters", "Weights, MiB", "Rows/s at batch 1", "at 32", "at 256"]
-    header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "Training, s"]
+    header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "on the GPU, MiB", "Training, s", "Over"]
     measured = [record for record in _of_tasks(tasks, records)[0] if record.footprint]
     common = shared_tasks(measured)
     machines = list(dict.fromkeys(map(_machine, measured)))
-    rows = []
-    for variant, own in variants([record for record in measured if record.task in common]).items():
+    rows, loads = [], []
+    for variant, own in variants(measured).items():
         for machine in machines:
-            here = [record for record in own if _machine(record) == machine]
-            if found := [record.footprint for record in here]:
+            here = [one for one in own if _machine(one) == machine and (one.task in common or not common)]
+            if found := [record.footprint for record in here if record.footprint]:
                 row = [f"{variant}, {machine}" if len(machines) > 1 else variant]
-                row.append(f"{median(cost['parameters'] for cost in found):,.0f}")
-                row.append(f"{median(cost['weights_mib'] for cost in found):,.1f}")
-                row += [
-                    f"{median(cost['rows_per_second'][size] for cost in found):,.0f}" for size in ("1", "32", "256")
-                ]
-                row += [f"{median(cost['latency_ms'][share] for cost in found):,.2f}" for share in ("p50", "p95")]
-                row.append(f"{median(cost['predict_mib'] for cost in found):,.0f}")
+                row.append(f"{median(cost.parameters for cost in found):,.0f}")
+                row.append(f"{median(cost.weights_mib for cost in found):,.1f}")
+                row += [f"{median(cost.rows_per_second[size] for cost in found):,.0f}" for size in ("1", "32", "256")]
+                row += [f"{median(cost.latency_ms[share] for cost in found):,.2f}" for share in ("p50", "p95")]
+                row.append(f"{median(cost.predict_mib for cost in found):,.0f}")
+                gpu = [cost.gpu_mib for cost in found if cost.gpu_mib]
                 trained = [record.seconds for record in here if record.seconds]
-                rows.append([*row, f"{median(trained):,.0f}" if trained else ""])
-    notes = [f"medians over {', '.join(TITLES[name] for name in common)}", f"measured on {'; '.join(machines)}"]
-    return Table(f"{SUITE_TITLES[suite]}: size and speed", header, rows, notes)
+                row += [f"{median(of):,.0f}" if of else "" for of in (gpu, trained)]
+                rows.append([*row, ", ".join(dict.fromkeys(TITLES[record.task] for record in here))])
+                loads += [cost.load for cost in found if cost.load is not None]
+    without = [at for at in range(1, len(header)) if not any(row[at] for row in rows)]
+    header, *rows = ([cell for at, cell in enumerate(row) if at not in without] for row in [header, *rows])
+    notes = [f"medians; measured on {'; '.join(machines)}"]
+    if loads:
+        notes.append(f"processes at work meanwhile: {min(loads):.1f} to {max(loads):.1f}, the measured one among them")
+    return Table(f"{SUITE[suite].title}: size and speed", header, rows, notes)
 
 
 def shared_tasks(records: Sequence[Record]) -> list[str]:
-    """The tasks that all variants have; where there is none, those of any."""
+    """The tasks that all variants have."""
     by_variant = [{record.task for record in own} for own in variants(records).values()]
     common = set.intersection(*by_variant) if by_variant else set()
-    return [name for name in dict.fromkeys(record.task for record in records) if name in common or not common]
+    return [name for name in dict.fromkeys(record.task for record in records) if name in common]
+
+
+def by_seed(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
+    """Each training by itself: its scores in percent, with the interval that drawing the rows again gives."""
+    records, columns = _of_tasks(tasks, records)
+    rows = []
+    for variant, own in variants(records).items():
+        for seed in sorted({record.seed for record in own}):
+            cells = [_with_interval([one for one in own if one.seed == seed], column) for column in columns]
+            rows.append([variant, str(seed), *cells])
+    header = ["Model", "Seed", *map(_column_title, columns)]
+    notes = ["in brackets: 2.5 and 97.5 % of the score when the rows are drawn again (bootstrap)"]
+    return Table(f"{_title(suite, tasks)}: scores of each training, %", header, rows, notes)
+
+
+def _with_interval(records: Sequence[Record], column: Column) -> str:
+    task, part, metric = column
+    for record in records:
+        value = record.scores.get(part, {}).get(metric)
+        if record.task == task.name and value is not None:
+            ends = record.interval.get(part, {}).get(metric)
+            return f"{100 * value:.1f}" + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
+    return ""
 
 
 def average(tasks: Sequence[Task], records: Sequence[Record]) -> str:
     """The mean over the tasks of the mean of their metrics on dev, GLUE's way; empty where a task is missing."""
     by_task = []
     for task in tasks:
-        parts = {part for record in records if record.task == task.name for part in record.scores} - {"test"}
+        scored = {part for record in records if record.task == task.name for part in record.scores} - {"test"}
+        parts = [part for part in scored if task.metrics_of(part) == task.metrics]  # the diagnostic set does not count
         found = [_values(records, (task, part, metric)) for part in parts for metric in task.metrics]
         if not any(found):
             return ""
@@ -216,6 +242,7 @@ KINDS: Mapping[str, Callable[[str, Sequence[Task], Sequence[Record]], Table]] = 
     "scores": scores,
     "summary": partial(scores, is_brief=True),
     "differences": differences,
+    "seeds": by_seed,
     "costs": costs,
 }
 """Of what a page may hold tables."""
@@ -225,13 +252,14 @@ def comma_separated(records: Sequence[Record]) -> str:
     """A line for each score of each record."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high", "config"])
+    names = ["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high", "config", "data"]
+    lines.writerow(names)
     for record in records:
         for part, found in record.scores.items():
-            for number, (metric, value) in enumerate(found.items()):
-                low, high = record.interval.get(part, ("", "")) if number == 0 else ("", "")
+            for metric, value in found.items():
+                low, high = record.interval.get(part, {}).get(metric, ("", ""))
                 where = [record.suite, record.task, record.variant, record.seed, part, record.rows.get(part, "")]
-                lines.writerow([*where, metric, value, low, high, record.config])
+                lines.writerow([*where, metric, value, low, high, record.config, record.data])
     return text.getvalue()
 
 
@@ -257,8 +285,15 @@ def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
     yield f"`*` is the model in {', '.join(patterns)}"
     for name in dict.fromkeys(record.task for record in records):
         rows = next(record.rows for record in records if record.task == name)
-        yield f"{TITLES[name]}: {', '.join(f'{part} {count:,} rows' for part, count in rows.items())}"
+        whole = next((task.whole for task in tasks if task.name == name), {})
+        parts = [f"{part} {_counted(count, whole.get(part, count))} rows" for part, count in rows.items()]
+        yield f"{TITLES[name]}: {', '.join(parts)}"
     yield f"trained on {'; '.join(dict.fromkeys(map(_machine, records)))}"
+
+
+def _counted(count: int, whole: int) -> str:
+    """Where it is a part of what is published, of how many."""
+    return f"{count:,}" if count == whole else f"{count:,} of the {whole:,} published"
 
 
 def _machine(record: Record) -> str:

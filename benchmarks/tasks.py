@@ -18,6 +18,7 @@ from core.run_folder import RunFolder
 from distillation.run import fold_folder
 from engine.data import row_file
 from engine.experiment import Experiment, load_experiment
+from text.store import content_key
 
 WORD_VECTORS: Mapping[str, Sequence[str]] = {
     "glove": (),
@@ -32,6 +33,24 @@ WORD_VECTORS: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """A further file to score."""
+
+    file: str
+    """Below the folder of the data."""
+    metrics: Sequence[str] = ()
+    """Where they are not those of the task."""
+    changes: Sequence[str] = ()
+    """What else scoring it changes in the config."""
+    is_optional: bool = False
+    """Whether it is left out where it does not lie."""
+
+    def overrides(self) -> list[str]:
+        """What makes the config one that reads and scores it."""
+        return [*self.changes, *([f"metrics={json.dumps(self.metrics)}"] if self.metrics else [])]
+
+
+@dataclass(frozen=True)
 class Task:
     """A data set with its published metrics; the first of them chooses the epoch, where a config says nothing else."""
 
@@ -39,8 +58,8 @@ class Task:
     name: str
     title: str
     metrics: Sequence[str]
-    also: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Further files to score, below the folder of the data: name of the part -> file."""
+    also: Mapping[str, Part] = field(default_factory=dict, hash=False)
+    """What is scored beside dev and test, by its name."""
     configs: str = ""
     """Where those of its models lie below configs, such as glue/rte_*.json, which is what it is if not said."""
     data: str = ""
@@ -53,6 +72,8 @@ class Task:
     """The model that is a fine-tuned encoder, if there is one."""
     teacher_seed: int | None = None
     """The seed of all teachers; if not said, each student has teachers of its own seed."""
+    whole: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Rows as published: train, dev, ... -> how many; what has fewer is a part."""
 
     def __str__(self) -> str:
         return self.name
@@ -66,10 +87,14 @@ class Task:
         of_peers = {TRAINER: self.fine_tunes, **dict.fromkeys(BASELINES, self.reads)}
         return self.config(of_peers.get(model, model))
 
+    def metrics_of(self, part: str) -> Sequence[str]:
+        """Those of a part of its rows."""
+        return (self.also[part].metrics if part in self.also else ()) or self.metrics
+
     def overrides(self) -> list[str]:
         """What makes their configs ones of this task."""
         inputs = composed(ROOT / "configs" / self.data)["inputs"] if self.data else {}
-        given = [key for key in ("data_paths", "file_header", "labels") if key in inputs]
+        given = [key for key in ("data_paths", "file_header", "labels", "group_by") if key in inputs]
         return [*(f"inputs.{key}={json.dumps(inputs[key])}" for key in given), *self.changes]
 
     def models(self) -> list[str]:
@@ -85,6 +110,8 @@ class Task:
 
 _LEFT_OUT = re.compile(r'training_params\.left_out=\{"fold": (\d+), "of": \d+\}')
 """What `Job.needs` changes in the config of an out-of-fold run."""
+ENCODER_FILES = (".json", ".safetensors", ".txt")
+"""Suffixes of what an encoder is read from."""
 BASELINES = ("majority", "chance", "bag_of_words", "word_overlap", "word_tag")
 TRAINER = "trainer"
 PEERS = (*BASELINES, TRAINER)
@@ -103,15 +130,29 @@ def _distillation(name: str, title: str, metrics: Sequence[str], **more: Any) ->
     return Task("distillation", name, title, metrics, **of_all, **more, changes=changes, teacher_seed=1)
 
 
+DIAGNOSTIC = {"first": "Premise", "second": "Hypothesis", "label": "Label"}
+QQP_ROWS = {"train": 363_849, "dev": 40_430}
+MNLI_ROWS = {"train": 392_702, "dev": 9_815, "mismatched": 9_832}
+QNLI_ROWS = {"train": 104_743, "dev": 5_463}
+SQUAD_ROWS = {"train": 87_599, "dev": 10_570}
+MNLI_PARTS = {
+    "mismatched": Part("MNLI/dev_mismatched.tsv"),
+    "diagnostic": Part(
+        "diagnostic/diagnostic-full.tsv",  # with labels, as gluebenchmark.com gives it
+        ("matthews",),
+        tuple(f"inputs.file_header.{column}={name}" for column, name in DIAGNOSTIC.items()),
+        is_optional=True,
+    ),
+}
 SUITES: Mapping[str, Sequence[Task]] = {
     "glue": (
         Task("glue", "cola", "CoLA", ("matthews",)),
         Task("glue", "sst2", "SST-2", ("accuracy",)),
         Task("glue", "mrpc", "MRPC", ("f1", "accuracy")),
         Task("glue", "stsb", "STS-B", ("spearman", "pearson")),
-        Task("glue", "qqp", "QQP", ("f1", "accuracy")),
-        Task("glue", "mnli", "MNLI", ("accuracy",), {"mismatched": "MNLI/dev_mismatched.tsv"}),
-        Task("glue", "qnli", "QNLI", ("accuracy",)),
+        Task("glue", "qqp", "QQP", ("f1", "accuracy"), whole=QQP_ROWS),
+        Task("glue", "mnli", "MNLI", ("accuracy",), MNLI_PARTS, whole=MNLI_ROWS),
+        Task("glue", "qnli", "QNLI", ("accuracy",), whole=QNLI_ROWS),
         Task("glue", "rte", "RTE", ("accuracy",)),
         Task("glue", "wnli", "WNLI", ("accuracy",)),
     ),
@@ -120,7 +161,7 @@ SUITES: Mapping[str, Sequence[Task]] = {
     "joint": (
         Task("joint", "snips", "SNIPS", ("sentence_accuracy", "intent.accuracy", "slots.f1"), reads="bilstm_crf"),
     ),
-    "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa"),),
+    "reading": (Task("reading", "squad", "SQuAD 1.1", ("f1", "exact_match"), reads="drqa", whole=SQUAD_ROWS),),
     "queries": tuple(
         Task("queries", name, title, ("rmse", "auc"), configs=f"distillation/{name}_*.json", reads="classifier")
         for name, title in {"query": "Query classifier", "matching": "Text matching"}.items()
@@ -128,17 +169,13 @@ SUITES: Mapping[str, Sequence[Task]] = {
     "distillation": (
         _distillation("mrpc", "MRPC", ("accuracy", "f1", "auc")),
         _distillation("rte", "RTE", ("accuracy", "auc"), data="parts/glue/rte.json"),
-        _distillation("qnli", "QNLI", ("accuracy", "auc"), data="parts/glue/qnli.json"),
+        _distillation("qnli", "QNLI", ("accuracy", "auc"), data="parts/glue/qnli.json", whole=QNLI_ROWS),
         _distillation(
             "wikiqa",
             "WikiQA",
             ("auc", "map", "mrr"),
+            data="parts/wikiqa.json",
             changes=(
-                'inputs.data_paths={"train_data_path": "WikiQA/WikiQA-train.tsv", '
-                '"valid_data_path": "WikiQA/WikiQA-dev.tsv", "test_data_path": "WikiQA/WikiQA-test.tsv"}',
-                'inputs.file_header={"group": "QuestionID", "first": "Question", '
-                '"second": "Sentence", "label": "Label"}',
-                "inputs.group_by=group",
                 "training_params.early_stop_patience=3",  # five times the rows of the others
             ),
         ),
@@ -206,6 +243,11 @@ class Job:
         return f"{self.task} {self.variant}, seed {self.seed}"
 
     @property
+    def key(self) -> tuple[str, str, str, int]:
+        """That of its record."""
+        return self.task.suite, self.task.name, self.variant, self.seed
+
+    @property
     def path(self) -> Path:
         """Its config, or the one whose data and settings a peer takes."""
         return self.task.path(self.model)
@@ -253,23 +295,36 @@ class Job:
         return encoder_overrides(self.path, self.encoder, self.overrides())
 
     def digest(self) -> str:
-        """Of all that makes the training what it is but for seed and data, so that another version is known as such."""
+        """Of all that makes the training what it is but for seed and files: another version is known by it."""
         document = read_document(self.path, self.overrides())
         for key in ("$schema", "model_description", "outputs"):
             document.pop(key, None)
         del document["inputs"]["data_paths"]
         document["architecture"] = list(map(_said, document["architecture"]))
-        encoder = Path(self.encoder or "") / "config.json" if self._encoders() and self._is_another else None
         more = [*self.overrides(), *(job.digest() for job in self.runs().values())]
-        more += [encoder.read_text("utf-8") if encoder.is_file() else str(self.encoder)] if encoder else []
-        return blake2b(json.dumps([document, more], sort_keys=True).encode(), digest_size=6).hexdigest()
+        more += [Path(str(self.encoder)).name] if self._encoders() and self._is_another else []
+        return _digest([document, more])
+
+    def data(self, places: Places) -> str:
+        """Of the content of all files that its config names, its encoder and what its teachers read among them: with
+        other files it is another training. UserError where they are missing.
+        """
+        own = self.overrides()
+        document = read_document(self.path, [*own, *data_overrides(self.path, places.data, own)])
+        named = (Path(text) for place, text in named_texts(document) if "data_paths." in place)
+        files = list(named)
+        if self._encoders():
+            files += sorted(file for file in Path(str(self.encoder)).glob("*") if file.suffix in ENCODER_FILES)
+        of_runs = [job.data(places) for job in self.runs().values()]
+        return _digest([[content_key(file) for file in files if file.is_file()], of_runs])
 
     def folder(self, places: Places) -> Path:
-        """Its run; that of another version of the config is another one, and out-of-fold runs lie in the whole one."""
+        """Its run; that of another config or other files is another one, and out-of-fold runs lie in the whole one."""
         whole, fold = self._whole()
         if fold:
             return fold_folder(whole.folder(places), fold)
-        return places.runs / self.task.suite / f"{self.task}_{self.model}_{self.digest()}_{self.seed}"
+        name = f"{self.task}_{self.model}_{self.digest()}_{self.data(places)}_{self.seed}"
+        return places.runs / self.task.suite / name
 
     def runs(self) -> dict[str, "Job"]:
         """The runs that its config names, to learn or start from: their place there -> what trains them."""
@@ -322,12 +377,26 @@ class Job:
             conf = self.experiment(places).conf
             named = asdict(conf.inputs.data_paths)
             files = [named[f"{part}_data_path"] for part in ("train", "valid", "test")]
-            for path in [*filter(None, files), *map(str, also.values())]:
-                next(iter(row_file(conf, path)), None)  # a column that is not there is refused
+            alike = [str(path) for part, path in also.items() if not self.task.also[part].changes]
+            for path in [*filter(None, files), *alike]:
+                row = next(iter(row_file(conf, path)), None)  # a column that is not there is refused
+                if row is not None and row.error:
+                    raise UserError(f"{path}:{row.number}: {row.error}")
 
     def also(self, places: Places) -> dict[str, Path]:
         """The further files to score."""
-        return {part: find(places.data, Path(name)) for part, name in self.task.also.items()}
+        found = {}
+        for name, part in self.task.also.items():
+            try:
+                found[name] = find(places.data, Path(part.file))
+            except UserError:
+                if not part.is_optional:
+                    raise
+        return found
+
+
+def _digest(value: JSON) -> str:
+    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def _said(layer: JSON) -> JSON:

@@ -27,9 +27,6 @@ from core.files import written_aside
 
 GLUE = "https://dl.fbaipublicfiles.com/glue/data"
 MRPC = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
-MRPC_IDS = (
-    "https://firebasestorage.googleapis.com/v0/b/mtl-sentence-representations.appspot.com/o/data%2Fmrpc_dev_ids.tsv"
-)
 WIKIQA = "https://download.microsoft.com/download/E/5/F/E5FCFCEE-7005-4814-853D-DAA7C66507E0/WikiQACorpus.zip"
 PARTS = ("train.tsv", "dev.tsv", "test.tsv")
 CHUNK = 1 << 20
@@ -122,7 +119,7 @@ SETS: Mapping[str, Sequence[DataSet]] = {
                     "a04e271090879aaba6423d65b94950c089298587d9c084bf9cd7439bd785f784",
                 ),
                 Original(
-                    f"{MRPC_IDS}?alt=media&token=ec5c0836-31d5-48f4-b431-7480817f1adc",
+                    f"{GLUE}/mrpc_dev_ids.tsv",
                     "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7",
                 ),
             ],
@@ -251,7 +248,7 @@ def make(data_set: DataSet, target: Path, source: Path | None) -> str:
     """Write the files of a set that are missing; what was done, in one line."""
     folder = target / data_set.folder
     if all((folder / name).is_file() for name in data_set.files):
-        return f"{folder}: is there"
+        return f"{folder}: is there, and was not checked again"
     originals = [fetch(original, target / ".originals", source) for original in data_set.originals]
     try:
         for name, content in data_set.unpack(originals):
@@ -275,7 +272,7 @@ def make(data_set: DataSet, target: Path, source: Path | None) -> str:
 
 
 def main() -> None:
-    """Make the sets that are asked for, one after the other."""
+    """Make the sets that are asked for, one after the other; what fails does not keep the others from it."""
     parser = argparse.ArgumentParser(description="Fetch published data sets to where configs look for them.")
     parser.add_argument("sets", nargs="+", metavar="SET", help=f"{', '.join(SETS)}")
     parser.add_argument("--to", type=Path, default=Path("dataset"), help="folder to write")
@@ -286,9 +283,14 @@ def main() -> None:
             raise UserError(f"'{name}': no such set.{did_you_mean(name, SETS) or known_names(SETS)}")
     if options.source is not None and not options.source.is_dir():
         raise UserError(f"--source {options.source}: no such folder.")
-    for name in options.sets:
-        for data_set in SETS[name]:
+    failed = []
+    for data_set in [data_set for name in options.sets for data_set in SETS[name]]:
+        try:
             print(make(data_set, options.to, options.source), flush=True)
+        except UserError as error:
+            failed.append(f"{data_set.folder}: {error}")
+    if failed:
+        raise UserError("\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,21 +16,32 @@ from tiny_encoders import write_encoder
 
 from benchmarks import records, report, tables
 from benchmarks.data import data_overrides
-from benchmarks.jobs import bootstrap, train_to_the_end
+from benchmarks.jobs import bootstrap, record_of, train_to_the_end
 from benchmarks.keep import as_markdown
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
+from benchmarks.suites import SUITE
 from benchmarks.tasks import BASELINES, PEERS, SUITES, Job, Places, _said, chosen_models, chosen_tasks
 from block_zoo import Linear
 from core.config import InputsConf
-from core.document import composed, read_document
+from core.document import ROOT, composed, read_document
 from core.errors import UserError
 from problems import Classification
 from problems.base import Decoded
 
 RTE = next(task for task in SUITES["glue"] if task.name == "rte")
-RECORD = Record("glue", "rte", "bilstm", "bilstm", 1, "x", {"dev": {"accuracy": 0.5}}, {"train": 4, "dev": 2})
+RECORD = Record(
+    suite="glue",
+    task="rte",
+    model="bilstm",
+    variant="bilstm",
+    seed=1,
+    config="x",
+    data="y",
+    scores={"dev": {"accuracy": 0.5}},
+    rows={"train": 4, "dev": 2},
+)
 
 
 @pytest.fixture
@@ -73,19 +86,26 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
     student = lines[1]
     kept = json.loads((tmp_path / "runs" / "glue").glob("rte_student*").__next__().joinpath("scores.json").read_text())
     assert student["scores"]["dev"]["accuracy"] == pytest.approx(kept["validation"]["accuracy"])
-    assert student["interval"]["dev"][0] <= student["scores"]["dev"]["accuracy"] <= student["interval"]["dev"][1]
+    low, high = student["interval"]["dev"]["accuracy"]
+    assert low <= student["scores"]["dev"]["accuracy"] <= high
     assert student["rows"] == {"train": 24, "dev": 24} and len(student["curve"]) == 1
-    assert set(student["footprint"]) == {"parameters", "weights_mib", "rows_per_second", "latency_ms", "predict_mib"}
+    assert student["footprint"]["parameters"] > 0 and student["footprint"]["latency_ms"]["p50"] > 0
     assert f"{100 * kept['validation']['accuracy']:.1f}" in next(
         line for line in out.splitlines() if "| student" in line
     )
+    code, out, _ = door(*command, *published, "--measure")
+    assert code == 0 and out.startswith("rte student, ") and out.endswith("seed 1: measured\n")
+    again = json.loads((tmp_path / "found.jsonl").read_text().splitlines()[2])
+    assert {key for key in again if again[key] != student[key]} <= {"footprint", "machine"}
+    code, _, err = door(*command, *published, "--measure", "--first_seed", "2")
+    assert code == 2 and "has none of these trainings" in err
     before = (tmp_path / "found.jsonl").read_text()
     code, out, _ = door(*command, *published)
     assert code == 0 and "1 trainings, 1 of them done before" in out
     assert (tmp_path / "found.jsonl").read_text() == before
     (tmp_path / "found.jsonl").write_text(before + '{"version": 1, "suite"')
     code, out, err = door("benchmark", "report", "--results", tmp_path / "found.jsonl", "--output", tmp_path / "report")
-    assert code == 0 and "found.jsonl:3: left out: not a whole line of JSON." in err
+    assert code == 0 and "found.jsonl:4: left out: not a whole line of JSON." in err
     assert (tmp_path / "report" / "results.md").read_text().strip() in out
     assert 'glue,rte,"student' in (tmp_path / "report" / "results.csv").read_text()
     drawn = {path.name for path in (tmp_path / "report").glob("*.png")}
@@ -138,14 +158,38 @@ def test_records_of_another_version_and_half_lines_are_left_out_and_later_ones_c
     assert [complaint.split(": left out: ")[0] for complaint in complaints] == [f"{path}:2", f"{path}:3"]
 
 
-def test_what_has_a_record_of_this_config_is_not_trained_again(tmp_path):
-    jobs = [Job(RTE, "bilstm", seed) for seed in (1, 2)]
-    done = replace(RECORD, config=jobs[0].digest())
-    assert left_to_do(jobs, [done], Places(tmp_path, tmp_path)) == [jobs[1]]
-    assert left_to_do(jobs, [replace(done, config="of before")], Places(tmp_path, tmp_path)) == jobs
-    assert left_to_do(
-        [Job(RTE, "bilstm", 1, changes=("training_params.max_epoch=1",))], [done], Places(tmp_path, tmp_path)
-    )
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"scores": {"dev": 0.5}}, "scores.dev"),
+        ({"scores": {"test": {"accuracy": 0.5}}}, "scores has no dev."),
+        ({"scores": {"dev": {"accuracy": float("nan")}}}, "NaN is no number of JSON."),
+        ({"rows": None}, "rows"),
+        ({"seed": "2"}, "seed"),
+        ({"curve": [[1.0, 2.0, 3.0]]}, "a point of curve, or an interval, has not two numbers."),
+        ({"footprint": {"parameters": 3}}, "footprint"),
+        ({"variant": ["a"]}, "variant"),
+    ],
+)
+def test_a_record_that_is_none_is_left_out_with_the_reason(changed, said, tmp_path):
+    path = tmp_path / "found.jsonl"
+    records.append(path, RECORD)
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | changed) + "\n" + json.dumps(whole) + "\n")
+    found, (complaint,) = records.read([path])
+    assert found == [RECORD] and complaint.startswith(f"{path}:1: left out: ") and said in complaint
+
+
+def test_what_has_a_record_of_this_config_and_data_is_not_trained_again(published, tmp_path):
+    jobs, places = [Job(RTE, "bilstm", seed, "random") for seed in (1, 2)], Places(tmp_path, tmp_path)
+    done = replace(RECORD, variant=jobs[0].variant, config=jobs[0].digest(), data=jobs[0].data(places))
+    assert left_to_do(jobs, [done], places) == [jobs[1]]
+    assert left_to_do(jobs, [replace(done, config="of before")], places) == jobs
+    assert left_to_do([replace(jobs[0], changes=("training_params.max_epoch=1",))], [done], places)
+    before = jobs[0].folder(places)
+    path = tmp_path / "RTE" / "dev.tsv"
+    path.write_text(path.read_text().replace("not_entailment", "entailment", 1))
+    assert left_to_do(jobs, [done], places) == jobs and jobs[0].folder(places) != before
 
 
 def test_a_student_comes_after_its_teacher_with_the_same_seed():
@@ -181,10 +225,11 @@ def test_an_interval_holds_what_all_draws_give_and_draws_groups_whole():
     problem = Classification(inputs)
     targets = {"label": np.array([0, 1, 0, 1]), "group": np.array([7, 7, 9, 9])}
     right = Decoded(np.eye(2)[[0, 1, 0, 1]])
-    assert bootstrap(problem, "accuracy", right, targets) == (1.0, 1.0)
+    assert bootstrap(problem, ["accuracy"], right, targets) == {"accuracy": [1.0, 1.0]}
     half = Decoded(np.eye(2)[[0, 1, 1, 0]])  # one group right, one wrong: accuracies 0, 0.5 and 1, never 0.25
-    assert bootstrap(problem, "accuracy", half, targets) == (0.0, 1.0)
-    assert bootstrap(problem, "mrr", half, targets) == (0.5, 1.0)
+    assert bootstrap(problem, ["accuracy", "mrr"], half, targets) == {"accuracy": [0.0, 1.0], "mrr": [0.5, 1.0]}
+    alike = {"label": np.array([0, 0]), "group": np.array([7, 9])}
+    assert bootstrap(problem, ["auc"], Decoded(np.eye(2)[[0, 1]]), alike) == {}  # one class has no AUC
 
 
 def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_their_metrics():
@@ -204,7 +249,7 @@ def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_t
 
 def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
     text = "training_params.x=<script>alert(1)</script>"
-    report.write([RECORD, replace(RECORD, variant=text, curve=[(10, 0.4), (20, 0.5)])], tmp_path)
+    report.write([RECORD, replace(RECORD, variant=text, curve=[[10, 0.4], [20, 0.5]])], tmp_path)
     page = (tmp_path / "results.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
     shown = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>|<(metadata)>.*?</metadata>', "", page, flags=re.DOTALL)
@@ -233,13 +278,24 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
                     cells = {"label": labels[at % len(labels)], "score": labels[at % len(labels)]}
                     rows.append("\t".join(cells.get(column, text) for column in named))
             path.write_text("\n".join(rows) + "\n")
-        for name in task.also.values():
-            (places.data / name).write_text((places.data / "MNLI" / "dev_matched.tsv").read_text())
+        for name, part in task.also.items():
+            (places.data / part.file).parent.mkdir(exist_ok=True)
+            header, *rows = (places.data / "MNLI" / "dev_matched.tsv").read_text().splitlines()
+            header = "Premise\tHypothesis\tLabel" if name == "diagnostic" else header
+            (places.data / part.file).write_text("\n".join([header, *rows]) + "\n")
         job = Job(task, "minilm", 1, changes=changes, encoder=str(encoder))
         train_to_the_end(job.experiment(places), lambda _: None)
-        record = replace(RECORD, task=task.name, variant=job.variant, config=job.digest())
+        config, data = job.digest(), job.data(places)
+        record = replace(RECORD, task=task.name, variant=job.variant, config=config, data=data)
         records.append(tmp_path / "found.jsonl", record)
         records.append(tmp_path / "found.jsonl", replace(record, seed=2, scores={"dev": {"accuracy": 0.1}}))
+        if task.also:
+            scores = record_of(job, places, print).scores
+            assert {name: list(found) for name, found in scores.items()} == {
+                "dev": ["accuracy"],
+                "mismatched": ["accuracy"],
+                "diagnostic": ["matthews"],
+            }
     for test in TEST_SETS:
         path = places.data / test.file
         path.parent.mkdir(exist_ok=True)
@@ -273,10 +329,10 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
     assert code == 2 and "has no finished run of minilm" in err and "for RTE" in err
 
 
-def test_a_failure_stops_neither_the_others_nor_hides_why(tmp_path, door):
+def test_a_failure_stops_neither_the_others_nor_hides_why(published, tmp_path):
     """The student waits for its teacher in vain; processes stand in for trainings."""
     said: list[str] = []
-    jobs = [Job(RTE, "minilm", 1), Job(RTE, "student", 1), Job(RTE, "bilstm", 1)]
+    jobs = [Job(RTE, model, 1, "random") for model in ("minilm", "student", "bilstm")]
     ends = {"minilm": "import sys; sys.exit('the reason')", "bilstm": "pass"}
     failed = run_all(
         jobs,
@@ -289,19 +345,20 @@ def test_a_failure_stops_neither_the_others_nor_hides_why(tmp_path, door):
     )
     assert failed == jobs[:2]
     assert "rte minilm, seed 1: failed\nthe reason" in said
-    assert "rte student, seed 1: not trained, what it needs failed" in said and "rte bilstm, seed 1: done" in said
+    assert "rte student, random vectors, seed 1: not trained, what it needs failed" in said
+    assert "rte bilstm, random vectors, seed 1: done" in said
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_jobs_are_spread_over_the_devices(tmp_path):
+def test_jobs_are_spread_over_the_devices(published, tmp_path):
     places, seen = Places(tmp_path, tmp_path / "runs"), tmp_path / "seen"
     note = f"import os; open({str(seen)!r}, 'a').write(os.environ['CUDA_VISIBLE_DEVICES'] + ' ')"
-    jobs = [Job(RTE, "bilstm", seed) for seed in (1, 2)]
+    jobs = [Job(RTE, "bilstm", seed, "random") for seed in (1, 2)]
     assert run_all(jobs, lambda _: [sys.executable, "-c", note], places, list, ["4", "7"], 2, lambda _: None) == []
     assert sorted(seen.read_text().split()) == ["4", "7"]
 
 
-def test_interrupted_it_stops_its_trainings(tmp_path):
+def test_interrupted_it_stops_its_trainings(published, tmp_path):
     """Two processes stand in for trainings; when the second has ended, which waits for the first, Ctrl-C comes."""
     started, ended = tmp_path / "started", tmp_path / "ended"
     touch = "import pathlib, signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\ntry:\n  pathlib.Path({!r}).touch()\n  time.sleep(60)\n"
@@ -312,30 +369,55 @@ def test_interrupted_it_stops_its_trainings(tmp_path):
     def interrupt() -> list[Record]:
         raise KeyboardInterrupt
 
-    jobs, places = [Job(RTE, "bilstm", 1), Job(RTE, "cnn", 1)], Places(tmp_path, tmp_path / "runs")
+    jobs = [Job(RTE, model, 1, "random") for model in ("bilstm", "cnn")]
+    places = Places(tmp_path, tmp_path / "runs")
     with pytest.raises(KeyboardInterrupt):
         run_all(jobs, lambda job: [sys.executable, "-c", works[job.model]], places, interrupt, [], 2, print)
     assert ended.exists()
 
 
-def test_what_makes_another_training_makes_another_run(tmp_path):
+def test_a_training_ends_when_its_parent_is_killed(tmp_path):
+    """A process in between, killed as for want of memory; its child stands in for a training."""
+    child = "import os, sys, time, pathlib\nfrom benchmarks.runner import end_with\nend_with(int(sys.argv[1]))\n"
+    child += f"try:\n  pathlib.Path({str(tmp_path / 'started')!r}).touch()\n  time.sleep(60)\n"
+    child += f"except KeyboardInterrupt:\n  pathlib.Path({str(tmp_path / 'ended')!r}).touch()"
+    parent = f"import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}, str(os.getpid())])"
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT)
+    wait_for(tmp_path / "started")
+    process.kill()
+    wait_for(tmp_path / "ended")
+
+
+def wait_for(path):
+    """Until it is there; a minute at most."""
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has not come")
+
+
+def test_what_makes_another_training_makes_another_run(published, tmp_path):
     """Other vectors, changes (paths too), another encoder; and a student whose teacher became another one."""
-    (tmp_path / "encoder").mkdir()
-    (tmp_path / "encoder" / "config.json").write_text("{}")
     jobs = [Job(RTE, model, 1) for model in ("bilstm", "minilm", "student")]
     jobs += [Job(RTE, "bilstm", 1, vectors) for vectors in ("random", "encoder")]
     changes = [f"inputs.data_paths.pre_trained_emb={name}" for name in "ab"] + ["training_params.max_epoch=1"]
     jobs += [Job(RTE, "bilstm", 1, changes=(change,)) for change in changes]
     jobs += [Job(RTE, model, 1, encoder=str(tmp_path / "encoder")) for model in ("minilm", "student")]
     places = Places(tmp_path, tmp_path)
+    (tmp_path / "glove.6B.100d.txt").write_text("")
     assert len({job.folder(places) for job in jobs}) == len({job.variant for job in jobs}) == len(jobs)
+    before = jobs[-1].folder(places)
+    weights = tmp_path / "encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[::-1])  # of the same config and size
+    assert jobs[-1].folder(places) != before
     assert Job(RTE, "bilstm", 1).digest() == Job(RTE, "bilstm", 2).digest()
     assert Job(RTE, "bilstm", 1, encoder="x").variant == "bilstm"  # it reads words, of GloVe
 
 
 def test_seeds_of_a_config_that_was_changed_since_are_left_out(tmp_path):
     path = tmp_path / "found.jsonl"
-    for record in (RECORD, replace(RECORD, seed=2, config="new"), replace(RECORD, task="wnli")):
+    for record in (RECORD, replace(RECORD, seed=2, config="new"), replace(RECORD, task="wnli", data="before")):
         records.append(path, record)
     found, complaints = records.read([path])
     assert [(record.task, record.seed) for record in found] == [("rte", 2), ("wnli", 1)]
@@ -398,8 +480,9 @@ def test_a_student_needs_the_runs_that_its_config_names_all_of_one_seed():
     assert Job(task, "rl_kd_encoder", 3).runs() == teachers | begins
 
 
-def test_a_student_of_teachers_with_folds_needs_their_out_of_fold_runs(tmp_path):
-    task, places = SUITES["distillation"][0], Places(tmp_path, tmp_path)
+def test_a_student_of_teachers_with_folds_needs_their_out_of_fold_runs(published, tmp_path):
+    task = next(task for task in SUITES["distillation"] if task.name == "rte")
+    places = Places(tmp_path, tmp_path)
     teachers = Job(task, "average", 3).needs()
     needed = Job(task, "average_out_of_fold", 3).needs()
     assert [job for job in needed if not job.changes] == teachers
@@ -422,7 +505,7 @@ def test_a_student_of_two_layers_begins_with_those_of_its_teacher(published, tmp
         "one_teacher_encoder",
     ]
     assert "Distillation on RTE" in out
-    runs = {path.name.rsplit("_", 2)[0]: path for path in (tmp_path / "runs" / "distillation").iterdir()}
+    runs = {path.name.rsplit("_", 3)[0]: path for path in (tmp_path / "runs" / "distillation").iterdir()}
     kept = json.loads((runs["rte_one_teacher_encoder"] / "config.json").read_text())
     assert kept["architecture"][0]["conf"]["model"] == str(runs["rte_teacher_pooler"])
     assert kept["teachers"]["teacher"]["conf"]["path"] == str(runs["rte_teacher_pooler"])
@@ -496,10 +579,9 @@ def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant():
 
 
 def test_every_model_and_peer_of_every_task_is_a_job_and_no_name_means_two_things():
-    from benchmark import COMMANDS
     from benchmarks.peers import BASELINES as ANSWERED
 
-    assert list(ANSWERED) == list(BASELINES) and COMMANDS.keys() == SUITES.keys() == tables.SUITE_TITLES.keys()
+    assert list(ANSWERED) == list(BASELINES) and SUITE.keys() == SUITES.keys()
     for task in [task for tasks in SUITES.values() for task in tasks]:
         assert set(PEERS).isdisjoint(task.models()), task
         for model in [*task.models(), *(peer for peer in PEERS if task.path(peer).exists())]:
