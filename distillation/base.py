@@ -49,16 +49,17 @@ def answer_name(target: Spec) -> str:
 def answer_of(output: Features, target: Spec) -> Features:
     """The scores that the output layer of a model gives for a target, in the form of `answer_spec`.
 
-    A single score becomes one for each of two labels; a CRF gives the logarithms of the tags' probabilities.
+    A single score becomes one for each of two labels; a CRF gives the logarithms of the tags' probabilities. A number
+    is what the model predicts, after a sigmoid if it has one.
     """
     if set(PARTS) <= set(output.parts):
         probabilities_BTC = marginals(Chain.of(output)).clamp(min=torch.finfo(torch.float16).tiny)
         return output.with_values(probabilities_BTC.log())
+    if not target.ids and target.axes == "B" and not target.places:
+        return Features(output.values.float().reshape(-1))
     logits = logits_of(output)
     if target.places:
         return output.with_values(logits.squeeze(-1) if logits.dim() == 3 else logits)
-    if not target.ids and target.axes == "B":
-        return Features(logits.reshape(-1))
     if target.axes == "B":
         return Features(two_sided(logits.reshape(len(logits), -1)))
     return output.with_values(logits)

@@ -9,7 +9,7 @@ from core.conf import NonNegativeFloat
 from core.errors import known_names
 from core.types import Features, Spec
 from distillation.base import TEACHERS, Classroom, JointTeacher, answer_spec
-from losses.teacher_loss import LOWEST, answered, two_sided
+from losses.teacher_loss import LOWEST, answered, two_sided, widened
 
 
 @TEACHERS.register
@@ -69,9 +69,9 @@ def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float
     weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
     values, mask = [answer.values.float() for answer in answers], present_KB.any(0)
     if "T" in spec.axes:
-        tokens = min(scores.shape[1] for scores in values)
-        values = [scores[:, :tokens] for scores in values]
-        read_KBT = torch.stack([answer.real_mask()[:, :tokens] for answer in answers])
+        tokens = max(scores.shape[1] for scores in values)
+        values = [widened(scores, tokens) for scores in values]
+        read_KBT = torch.stack([widened(answer.real_mask(), tokens) for answer in answers])
         mask = (read_KBT | ~present_KB[:, :, None]).all(0) & mask[:, None]
     if spec.places:
         values = [scores.masked_fill(~mask, LOWEST) for scores in values]

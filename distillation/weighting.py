@@ -13,7 +13,7 @@ import core.conf
 from core.conf import NonNegativeFloat, PositiveFloat
 from core.registry import Registry
 from core.types import NO_TARGET, Features, Spec
-from losses.teacher_loss import answered, mean_of_real, two_sided
+from losses.teacher_loss import answered, mean_of_real, two_sided, widened
 
 WEIGHTINGS = Registry("weighting")
 
@@ -39,14 +39,8 @@ class Lesson:
         return torch.stack([answered(answer) for answer in self.answers], 1)
 
     def log_probabilities(self) -> list[Tensor]:
-        """Of each teacher over the last axis: B x C, B x T x C, B x T, or B x C x 2 for labels that stand together."""
+        """Of each teacher over the last axis: B x C, B x T x C, or B x C x 2 for labels that stand together."""
         logits = [answer.values.float() for answer in self.answers]
-        if self.spec.places:
-            lowest = torch.finfo(torch.float32).min / 4
-            logits = [
-                scores.masked_fill(~answer.real_mask(), lowest)
-                for scores, answer in zip(logits, self.answers, strict=True)
-            ]
         if self.spec.axes == "BC":
             logits = [two_sided(scores.unsqueeze(-1)) for scores in logits]
         return [scores.log_softmax(-1) for scores in logits]
@@ -315,14 +309,15 @@ class Agreement(Weighting):
             apart_BK = (numbers_BK - (shares_BK * numbers_BK).sum(1, keepdim=True)).square()
         else:
             logs = lesson.log_probabilities()
-            tokens = min(log.shape[1] for log in logs)
-            stacked = torch.stack([log[:, :tokens] for log in logs], 1)
+            longest = max(log.shape[1] for log in logs)
+            stacked = torch.stack([widened(log, longest) for log in logs], 1)
             shares = shares_BK.view(*shares_BK.shape, *[1] * (stacked.dim() - 2))
             mean = (shares * stacked.exp()).sum(1, keepdim=True).clamp(min=1e-12)
             apart = (mean * (mean.log() - stacked)).sum(-1)
-            if lesson.spec.axes == "BTD":
-                masks = [answer.real_mask()[:, :tokens] for answer in lesson.answers]
-                apart = torch.stack([mean_of_real(apart[:, at], mask) for at, mask in enumerate(masks)], 1)
+            if lesson.spec.axes == "BTD":  # what one has not read tells nothing of how near it is
+                read_BKT = torch.stack([widened(answer.real_mask(), longest) for answer in lesson.answers], 1)
+                shared_BT = (read_BKT | ~present_BK[:, :, None]).all(1)
+                apart = torch.stack([mean_of_real(one, shared_BT) for one in apart.unbind(1)], 1)
             apart_BK = apart if apart.dim() == 2 else apart.mean(2)
         nearness_BK = (-apart_BK.masked_fill(~present_BK, torch.inf) / self.conf.temperature).softmax(1)
         return shared_out(nearness_BK, present_BK)

@@ -16,7 +16,7 @@ from distillation.weighting import Weighting
 from engine.draft import Draft
 from losses import LOSSES
 from losses.base import Loss
-from losses.teacher_loss import TeacherLoss
+from losses.teacher_loss import TeacherLoss, is_number
 from model_zoo.graph import Graph
 
 INPUTS = {"output": "the layer", "student": "the layer", "target": "the target column", "teacher": "the teacher"}
@@ -233,6 +233,11 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
     if issubclass(LOSSES[conf.type], TeacherLoss) and conf.inputs[1:2] and conf.inputs[1] in targets:
         graph.refuse(f"{path}.inputs[1]", f"'{conf.inputs[1]}' is a target column; {conf.type} reads a teacher there.")
         return None
+    if issubclass(LOSSES[conf.type], TeacherLoss) and conf.inputs[1:2]:
+        second = conf.inputs[1].partition(".")[0]
+        if second not in (*scene.teachers, ALL):
+            graph.refuse(f"{path}.inputs[1]", f"'{second}' is no teacher; {conf.type} reads one there.")
+            return None
     loss_conf: type[Loss.Conf] = LOSSES[conf.type].Conf  # type: ignore[attr-defined]
     try:
         read: Loss.Conf = core.conf.read(loss_conf, conf.conf)
@@ -262,7 +267,7 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
         graph.refuse(path, f"{conf.type} {sentence}")
     idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
     idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
-    if loss_conf.reads_logits and "logits" in specs[0].parts:
+    if loss_conf.reads_logits and "logits" in specs[0].parts and not (specs[1:] and is_number(specs[1])):
         sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
         idle.append((f"{path}.inputs[0]", sentence))
     graph.notices += [Finding(*notice) for notice in idle]

@@ -1,11 +1,11 @@
 """R-Drop: how far two passes with different dropout disagree."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from core.types import Features, Spec
 from losses.row_loss import logits_of
+from losses.teacher_loss import LOWEST
 
 
 def disagreement(output: Features, target: Spec) -> Tensor:
@@ -17,18 +17,16 @@ def disagreement(output: Features, target: Spec) -> Tensor:
 
     Reference: Liang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, equation 2.
     """
+    if target.labels is None and not target.places:
+        one, other = output.values.float().chunk(2)
+        return (one - other).square().mean()
     logits = logits_of(output)
     mask = output.mask
     if target.places:
         logits = logits.squeeze(-1) if logits.ndim == 3 else logits
         if mask is not None:
-            logits = logits.masked_fill(
-                ~mask, torch.finfo(logits.dtype).min / 2
-            )  # finite: infinities have no difference
-            mask = None
+            logits, mask = logits.masked_fill(~mask, LOWEST), None
     first, second = logits.chunk(2)
-    if target.labels is None and not target.places:
-        return (first - second).square().mean()
     if target.axes == "BC" or logits.ndim == 1 or logits.shape[-1] == 1:
         return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean()
     differing = first.softmax(-1) - second.softmax(-1)

@@ -80,7 +80,8 @@ class FocalLoss(RowLoss):
             return reduced(losses_BC if self.alpha is None else losses_BC * self.alpha, self.conf.reduction)
         logits_NC, target_N = class_scores(output, target, self.of_places)
         real_N, target_N = target_N != NO_TARGET, target_N.clamp(min=0)
-        losses_N = self._losses(F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1)) * real_N
+        losses_N = self._losses(F.log_softmax(logits_NC, dim=-1).gather(1, target_N[:, None]).squeeze(1))
+        losses_N = losses_N.masked_fill(~real_N, 0)
         if self.alpha is not None:
             losses_N = losses_N * self.alpha[target_N]
         return reduced(losses_N, self.conf.reduction, real_N.float())

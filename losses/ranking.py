@@ -73,9 +73,12 @@ def ranks_first_label(target: Spec) -> bool:
     return target.labels is not None and target.positive == target.labels[0]
 
 
-def ranking_scores(output: Features) -> Tensor:
-    """scores_B in float32, from B or B x 1; of two labels, B x 2, how far the second is ahead."""
-    logits = logits_of(output)
+def ranking_scores(output: Features, of_numbers: bool = False) -> Tensor:
+    """scores_B in float32, from B or B x 1; of two labels, B x 2, how far the second is ahead.
+
+    of_numbers  whether it is the numbers that count, not the logits that they come of
+    """
+    logits = output.values.float() if of_numbers else logits_of(output)
     if logits.shape[1:] == (2,):
         return logits[:, 1] - logits[:, 0]
     return logits.reshape(len(logits))

@@ -13,6 +13,9 @@ from losses.teacher_loss import LOWEST, TeacherLoss, answered, mean_of_real, sha
 
 SMALLEST = 1e-6
 """The least mean distance that distances are divided by."""
+NEAR = 1e-3
+"""The share of the mean distance below which two rows count as one place, without a direction from one to the other:
+the gradient of a direction grows with the inverse of the distance."""
 
 
 def shared_states(student: Features, teacher: Features, *more: Features) -> tuple[Tensor, ...]:
@@ -100,8 +103,8 @@ class RowsConf(Loss.Conf):
 class RKDLoss(TeacherLoss):
     """Huber losses of the distances between the rows of a batch and of the angles that they form, student to teacher.
 
-    Distances count as shares of their mean, over all pairs of rows; angles by their cosines, over all triples. Sizes
-    may differ. The memory that it takes grows with the third power of the rows.
+    Distances count as shares of their mean, over all pairs of rows; angles by their cosines, over all triples of rows
+    that are apart from each other. Sizes may differ. The memory that it takes grows with the third power of the rows.
 
     Shape: B x D, or B x T x D by the mean over tokens, and either of the teacher -> scalar.
 
@@ -121,11 +124,13 @@ class RKDLoss(TeacherLoss):
     def rows(self, student: Features, teacher: Features) -> Tensor:
         counted_B = answered(teacher)
         pairs_BB = (counted_B & counted_B[:, None]).fill_diagonal_(False)
-        triples_BBB = pairs_BB[:, :, None] & pairs_BB[:, None] & pairs_BB
         ours_BBD, theirs_BBD = (_differences(row_vectors(vectors)) for vectors in (student, teacher))
         ours_BB, theirs_BB = (_distances(apart_BBD, pairs_BB) for apart_BBD in (ours_BBD, theirs_BBD))
         of_pairs_BB = F.smooth_l1_loss(ours_BB, theirs_BB, reduction="none")
-        of_triples_BBB = F.smooth_l1_loss(_cosines(ours_BBD), _cosines(theirs_BBD), reduction="none")
+        apart_BB = pairs_BB & (ours_BB > NEAR) & (theirs_BB > NEAR)
+        triples_BBB = apart_BB[:, :, None] & apart_BB[:, None] & pairs_BB
+        ours_BBB, theirs_BBB = (_cosines(apart_BBD, apart_BB) for apart_BBD in (ours_BBD, theirs_BBD))
+        of_triples_BBB = F.smooth_l1_loss(ours_BBB, theirs_BBB, reduction="none")
         distance_B = mean_of_real(of_pairs_BB, pairs_BB)
         angle_B = mean_of_real(of_triples_BBB.flatten(1), triples_BBB.flatten(1))
         return number(self.conf.distance) * distance_B + number(self.conf.angle) * angle_B
@@ -143,9 +148,9 @@ def _distances(differences_BBD: Tensor, pairs_BB: Tensor) -> Tensor:
     return distances_BB / mean.clamp(min=SMALLEST)
 
 
-def _cosines(differences_BBD: Tensor) -> Tensor:
-    """The cosine of the angle at row i between rows j and k."""
-    directions_BBD = F.normalize(differences_BBD, dim=-1)
+def _cosines(differences_BBD: Tensor, apart_BB: Tensor) -> Tensor:
+    """The cosine of the angle at row i between rows j and k; 0 where one of them is not apart from it."""
+    directions_BBD = F.normalize(torch.where(apart_BB[..., None], differences_BBD, 0), dim=-1)
     return directions_BBD @ directions_BBD.transpose(1, 2)
 
 

@@ -27,6 +27,8 @@ class ScoresConf(Loss.Conf):
 
     def check(self, student: Spec, teacher: Spec) -> None:
         check_answers(student, teacher)
+        if self.standardized and teacher.places:
+            raise ValueError("standardized is for scores of labels, but the teacher answers by places of tokens.")
         has_two = teacher.labels is not None and len(teacher.labels) < 3
         if self.standardized and (teacher.axes in ("B", "BC") or has_two):
             raise ValueError("standardized needs at least three labels: of two it leaves no more than which is higher.")

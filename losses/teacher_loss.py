@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.types import Features, Spec
 from losses.base import Loss
@@ -78,8 +79,13 @@ def shared_tokens(student: Features, teacher: Features) -> Tensor:
     return student.real_mask()[:, :tokens] & teacher.real_mask()[:, :tokens]
 
 
+def widened(values: Tensor, tokens: int) -> Tensor:
+    """B x T or B x T x C with zeros for the tokens that are not there."""
+    return F.pad(values, (0, 0) * (values.dim() - 2) + (0, tokens - values.shape[1]))
+
+
 def answers(student: Features, teacher: Features, target: Spec) -> Both:
-    """Comparable logits of a student and a teacher whose answer has the spec `target`.
+    """Comparable logits of a student and a teacher whose answer has the spec `target`; numbers as they are given.
 
     Where only one of them has a single score for two labels, both get two. Of a text those tokens count that both read;
     where these are the classes, the others can be no answer.
@@ -94,10 +100,18 @@ def answers(student: Features, teacher: Features, target: Spec) -> Both:
             return Both(ours, theirs, mask_BT)
         ours, theirs = (scores.flatten(1).masked_fill(~mask_BT, LOWEST) for scores in (ours, theirs))
         return Both(ours, theirs, None)
+    if is_number(target):
+        ours, theirs = (features.values.float() for features in (student, teacher))
     ours, theirs = (scores.reshape(len(scores), -1) for scores in (ours, theirs))
     if ours.shape != theirs.shape:
         ours, theirs = two_sided(ours), two_sided(theirs)
     return Both(ours, theirs, None)
+
+
+def is_number(spec: Spec) -> bool:
+    """Whether an answer is a number, which means what it says: it has no logits, even if it comes of a sigmoid."""
+    single = spec.axes == "B" or (spec.axes == "BD" and spec.sizes.get("D") == 1)
+    return single and spec.labels is None and not spec.ids and not spec.places
 
 
 def two_sided(logits: Tensor) -> Tensor:

@@ -59,9 +59,10 @@ class MarginMSELoss(TeacherLoss):
     def __init__(self, conf: Conf, student: Spec, teacher: Spec, target: Spec) -> None:
         super().__init__(conf, student, teacher, target)
         self.is_opposed = ranks_first_label(target) and teacher.labels is None
+        self.of_numbers = not target.ids
 
     def rows(self, student: Features, teacher: Features, target: Tensor, groups: Tensor) -> Tensor:
-        ours_B, theirs_B = ranking_scores(student), ranking_scores(teacher)
+        ours_B, theirs_B = (ranking_scores(scores, self.of_numbers) for scores in (student, teacher))
         same_BB = both_answered(groups, teacher)
         pairs_BB = same_BB & (target[:, None] != target)
         margins_BB = differences(-theirs_B if self.is_opposed else theirs_B)

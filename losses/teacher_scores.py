@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from core.types import Features, Spec
 from losses.base import LOSSES
 from losses.soft_target import ScoresConf, ScoresLoss
-from losses.teacher_loss import scores_of, two_sided
+from losses.teacher_loss import is_number, scores_of, two_sided
 
 
 class LabelScoresConf(ScoresConf):
@@ -59,7 +59,7 @@ class ScoreMSELoss(ScoresLoss):
 
     def __init__(self, conf: Conf, student: Spec, teacher: Spec) -> None:
         super().__init__(conf, student, teacher)
-        self.is_number = teacher.axes == "B" or (teacher.labels is None and teacher.sizes.get("D") == 1)
+        self.is_number = is_number(teacher)
 
     def rows(self, student: Features, teacher: Features) -> Tensor:
         both = self.answers(student, teacher)

@@ -182,12 +182,14 @@ def test_rows_that_get_their_scores_one_by_one_get_the_same(monkeypatch):
 
 
 def test_the_mean_of_readers_is_over_the_tokens_that_all_of_them_read():
-    """By hand: of the first row halves and a quarter to three; the second has one answer, the third none."""
+    """By hand: of the first row halves and a quarter to three; the second has one answer, of which nothing is cut off;
+    the third none.
+    """
     spec, one, three = Spec("BT", places=True), 0.0, math.log(3)
     long = Features(
         torch.tensor([[5.0, 5, 9], [one, three, one], [7, 7, 7]]), torch.tensor([[True] * 3, [True] * 3, [False] * 3])
     )
     short = Features(torch.tensor([[one, three]] * 3), torch.tensor([[True] * 2, [False] * 2, [False] * 2]))
     mean = mean_answer([long, short], spec)
-    assert mean.real_mask().tolist() == [[True, True], [True, True], [False, False]]
-    torch.testing.assert_close(mean.values[:2].softmax(1), torch.tensor([[0.375, 0.625], [0.25, 0.75]]))
+    assert mean.real_mask().tolist() == [[True, True, False], [True] * 3, [False] * 3]
+    torch.testing.assert_close(mean.values[:2].softmax(1), torch.tensor([[0.375, 0.625, 0], [0.2, 0.6, 0.2]]))

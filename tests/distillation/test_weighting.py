@@ -125,7 +125,7 @@ def test_who_has_no_answer_has_no_weight_and_the_others_share_it(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("kind", ["numbers", "sets", "tags", "places"])
+@pytest.mark.parametrize("kind", ["numbers", "sets", "tags"])
 def test_weights_are_made_for_every_kind_of_answer(name, kind):
     torch.manual_seed(0)
     mask = torch.tensor([[True, True, True], [True, False, False]])
@@ -133,9 +133,8 @@ def test_weights_are_made_for_every_kind_of_answer(name, kind):
         "numbers": (torch.randn(3, 2), torch.randn(2), Spec("B")),
         "sets": (torch.randn(3, 2, 4), torch.rand(2, 4) > 0.5, Spec("BC", {"C": 4})),
         "tags": (torch.randn(3, 2, 3, 5), torch.tensor([[0, 4, 2], [1, NO_TARGET, NO_TARGET]]), Spec("BTD", {"D": 5})),
-        "places": (torch.randn(3, 2, 3), torch.tensor([2, 0]), Spec("BT", places=True)),
     }[kind]
-    masks = mask if kind in ("tags", "places") else None
+    masks = mask if kind == "tags" else None
     lesson = Lesson([Features(values, masks) for values in answers], target, spec)
     weights = weighting(name)(lesson)
     assert weights.shape == (2, 3)
@@ -149,6 +148,15 @@ def test_weights_are_made_for_every_kind_of_answer(name, kind):
         first = weighting(name)(lesson)
         torch.manual_seed(1)
         assert torch.allclose(first, weighting(name)(Lesson(other, target, spec)))
+
+
+def test_who_reads_more_of_a_text_agrees_no_less():
+    """Two who say the same, of whom the first has read two of four tokens; a third who has read none has no answer."""
+    said = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
+    short, whole = Features(said[:, :2], torch.ones(1, 2, dtype=torch.bool)), torch.ones(1, 4, dtype=torch.bool)
+    absent = Features(torch.zeros(1, 0, 3), torch.zeros(1, 0, dtype=torch.bool))
+    lesson = Lesson([short, Features(said, whole), absent], None, Spec("BTD", {"D": 3}))
+    torch.testing.assert_close(weighting("Agreement")(lesson), torch.tensor([[0.5, 0.5, 0.0]]))
 
 
 def test_fixed_weights_that_name_others_are_refused():

@@ -311,6 +311,10 @@ def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
             "losses[0].inputs[1]: 'label' is a target column; SoftTargetLoss reads a teacher there.",
         ),
         (
+            'loss.losses[0].inputs=["output", "vector"]',
+            "losses[0].inputs[1]: 'vector' is no teacher; SoftTargetLoss reads one there.",
+        ),
+        (
             'teachers.big.conf.columns={"tekst": "text"}',
             "teachers.big.conf.columns: the teacher reads no column 'tekst'. Did you mean 'text'?",
         ),

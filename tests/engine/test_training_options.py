@@ -127,6 +127,8 @@ def test_disagreement_is_the_divergence_both_ways_and_ignores_padding():
     )
     torch.testing.assert_close(yes, torch.distributions.kl_divergence(a, b) + torch.distributions.kl_divergence(b, a))
     assert disagreement(Features(torch.tensor([[1.0], [4.0]])), Spec("B")) == 9
+    of_sigmoid = Features(torch.tensor([[0.5], [0.75]]), parts={"logits": torch.tensor([[0.0], [1.1]])})
+    assert disagreement(of_sigmoid, Spec("B")) == 0.0625  # numbers are what the model says
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

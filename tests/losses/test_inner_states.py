@@ -250,6 +250,19 @@ def test_distances_and_angles_of_rows_by_loops():
     assert loss(Features(ours), Features(theirs)).item() == pytest.approx(0.5 * distance + 3 * angle, rel=1e-4)
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-7, 1e-5])
+def test_rows_in_one_place_have_no_angle_and_no_large_gradient(apart):
+    ours, theirs = vectors(6, 4), Features(vectors(6, 6, seed=1))
+    loss = build("RKDLoss", FOUR, SIX)
+    usual = ours.clone().requires_grad_()
+    loss(Features(usual), theirs).backward()
+    ours[3] = ours[1] + apart
+    ours.requires_grad_()
+    loss(Features(ours), theirs).backward()
+    assert usual.grad is not None and ours.grad is not None
+    assert ours.grad.norm() < 10 * usual.grad.norm()
+
+
 def test_similarities_of_rows_by_hand():
     ours, theirs = vectors(5, 4), vectors(5, 6, seed=1)
     x, y = ((z @ z.T).numpy().astype(float) for z in (ours, theirs))

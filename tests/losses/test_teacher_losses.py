@@ -276,6 +276,8 @@ def test_numbers_are_compared_as_they_are(name):
     expected = (ours[:, 0] - theirs).square().mean()
     for teacher, values in ((NUMBER, theirs), (ONE, theirs[:, None])):
         torch.testing.assert_close(build(name, ONE, teacher)(Features(ours), Features(values)), expected)
+        of_sigmoid = Features(ours, parts={"logits": 7 * ours})  # the number is what comes out of it
+        torch.testing.assert_close(build(name, ONE, teacher)(of_sigmoid, Features(values)), expected)
 
 
 def test_logits_behind_probabilities_are_used():
@@ -297,6 +299,7 @@ def test_logits_behind_probabilities_are_used():
         ("SoftTargetLoss", CRF, TAGS, {"divergence": "js"}, "of a CRF knows the divergences kl and ce"),
         ("LogitMSELoss", TWO, NUMBER, {}, "needs 1 scores, as the teacher gives, but the layer gives 2"),
         ("LogitMSELoss", Spec("BT"), PLACES, {}, r"answers by places of tokens\. Take SoftTargetLoss"),
+        ("SoftTargetLoss", Spec("BT"), PLACES, {"standardized": True}, "is for scores of labels"),
         ("LogitCosineLoss", ONE, TWO_LABELS, {}, "needs several scores"),
         ("LogitCosineLoss", ONE, NUMBER, {}, "needs several scores"),
         ("ScoreMSELoss", ONE, SINGLE, {"standardized": True}, "needs at least three labels"),

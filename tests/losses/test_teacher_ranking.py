@@ -85,6 +85,11 @@ def test_where_the_first_label_is_the_positive_one_low_scores_are_the_good_ones(
     torch.testing.assert_close(against_number(Features(-OURS[:, None]), Features(THEIRS), TARGETS, GROUPS), of_numbers)
 
 
+def test_margins_of_numbers_are_those_of_the_numbers_not_of_their_logits():
+    given = Features(THEIRS[:, None], parts={"logits": OURS[:, None]})
+    assert build("MarginMSELoss", ONE, NUMBER, NUMBER)(given, Features(THEIRS), TARGETS, GROUPS) == 0
+
+
 def test_the_level_of_scores_does_not_count():
     for name, specs, more in (
         ("MarginMSELoss", (ONE, ONE, NUMBER), (TARGETS, GROUPS)),
