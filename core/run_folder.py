@@ -87,7 +87,7 @@ class RunFolder:
             with held:
                 yield
         finally:
-            if made and not self.holds_a_run():
+            if made and not self.holds_a_run() and not (self / STAGES).exists():
                 shutil.rmtree(self.path, ignore_errors=True)  # nothing came of it
 
     def begin(self, config: JSON) -> None:

@@ -119,6 +119,9 @@ class RowTeacher(Teacher, ABC):
     def ask(self, addresses: Iterable[str]) -> None:
         """Hear what it will be asked for, before it reads anything large."""
 
+    def release(self) -> None:
+        """Let go of what is large: it will not be asked again, or not soon."""
+
     @abstractmethod
     def key(self) -> JSON:
         """What its answers depend on, beside the rows."""

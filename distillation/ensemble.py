@@ -65,6 +65,7 @@ def mean_answer(answers: Sequence[Features], spec: Spec, weights: Sequence[float
     """
     present_KB = torch.stack([answered(answer) for answer in answers])
     shares_K = torch.tensor(weights or [1.0] * len(answers)).to(present_KB.device, non_blocking=True)
+    present_KB &= shares_K[:, None] > 0
     weights_KB = present_KB * shares_K[:, None]
     weights_KB = weights_KB / weights_KB.sum(0).clamp(min=1e-12)
     values, mask = [answer.values.float() for answer in answers], present_KB.any(0)

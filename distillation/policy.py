@@ -17,7 +17,7 @@ from distillation.weighting import WEIGHTINGS, Lesson, Weighting, alike, shared_
 class Choice:
     """What a policy saw and did for the rows of a batch.
 
-    state   B x K x F, what it saw of each row and each teacher
+    state   B x F, what it saw of each row
     action  B x K, 1 = this teacher teaches, 0 = not; or the drawn scores whose softmax are the weights
     counts  B x K of bool, which teachers have an answer
     """
@@ -31,9 +31,9 @@ class Choice:
 class Reinforced(Weighting):
     """Teachers chosen row by row by a logistic policy, which trainer Reinforced rewards for what the student learns.
 
-    The state of a row and a teacher is the row's vector, the teacher's probabilities, and their cost by the label; a
-    linear layer for each teacher makes of it the probability that this one teaches. The student learns from the mean of
-    those who are chosen.
+    The state of a row is its vector, and of every teacher the probabilities, how sure it is, and their cost by the
+    label; a linear layer for each teacher makes of it the probability that this one teaches. The student learns from
+    the mean of those who are chosen.
 
         {"type": "Reinforced", "conf": {"vector": "big.encoder"}}
 
@@ -63,7 +63,8 @@ class Reinforced(Weighting):
         super().__init__(conf, names, answers, read)
         with inside(".vector"):
             width = sum(spec.expect("BD").size("D") for spec in read)
-        size = width + answers.sizes.get("C" if answers.axes == "BC" else "D", 1) * (answers.axes in ("BD", "BC")) + 2
+        of_one = answers.sizes.get("C" if answers.axes == "BC" else "D", 1) * (answers.axes in ("BD", "BC")) + 2
+        size = width + len(names) * of_one
         self.weight_KF = nn.Parameter(torch.zeros(len(names), size))
         self.bias_K = nn.Parameter(torch.zeros(len(names)))
         self.mode: Literal["average", "draw", "again"] = "average"
@@ -71,32 +72,33 @@ class Reinforced(Weighting):
         self.choice: Choice | None = None
 
     def states(self, lesson: Lesson) -> Tensor:
-        """states_BKF: the row's vector, what each teacher says, how sure it is, what that costs by the label."""
-        parts = [vector.values.float() for vector in lesson.read]
-        shared = [F.layer_norm(part, part.shape[1:]).unsqueeze(1).expand(-1, len(self.names), -1) for part in parts]
+        """states_BF: the row's vector, what each teacher says, how sure it is, what that costs by the label; zeros of
+        those without an answer.
+        """
+        vectors = [F.layer_norm(vector.values.float(), vector.values.shape[1:]) for vector in lesson.read]
         costs_BK1 = lesson.losses().unsqueeze(2)
         if lesson.spec.axes == "B":
             said_BKF = torch.stack([answer.values.float() for answer in lesson.answers], 1).unsqueeze(2)
         else:
             said_BKF = torch.stack(lesson.beliefs(), 1)
-        found = torch.cat([*shared, said_BKF, costs_BK1], 2)
-        return found.masked_fill(~lesson.present.unsqueeze(2), 0)
+        of_teachers = torch.cat([said_BKF, costs_BK1], 2).masked_fill(~lesson.present.unsqueeze(2), 0)
+        return torch.cat([*vectors, of_teachers.flatten(1)], 1)
 
-    def scores(self, states_BKF: Tensor) -> Tensor:
+    def scores(self, states_BF: Tensor) -> Tensor:
         """scores_BK; their sigmoid is the probability of being chosen."""
-        return (states_BKF * self.weight_KF).sum(2) + self.bias_K
+        return F.linear(states_BF, self.weight_KF, self.bias_K)
 
     @torch.no_grad()
     def weights(self, lesson: Lesson) -> Tensor:
         present_BK = lesson.present
         if self.mode == "draw":
-            states_BKF = self.states(lesson)
-            scores_BK = self.scores(states_BKF)
+            states_BF = self.states(lesson)
+            scores_BK = self.scores(states_BF)
             if self.conf.selection == "choice":
                 action_BK = torch.bernoulli(scores_BK.sigmoid()) * present_BK
             else:
                 action_BK = scores_BK + torch.randn_like(scores_BK)
-            self.choice = Choice(states_BKF, action_BK, present_BK)
+            self.choice = Choice(states_BF, action_BK, present_BK)
         if self.mode == "average" or self.choice is None:
             return alike(present_BK)
         if self.conf.selection == "weights":
@@ -122,6 +124,6 @@ class Reinforced(Weighting):
     def imitation(self, lesson: Lesson) -> Tensor:
         """How far the policy is from choosing each teacher as often as it is right: a scalar, with gradient."""
         with torch.no_grad():
-            states_BKF, right_BK = self.states(lesson), (-lesson.losses()).exp().clamp(max=1)
-        losses_BK = F.binary_cross_entropy_with_logits(self.scores(states_BKF), right_BK, reduction="none")
+            states_BF, right_BK = self.states(lesson), (-lesson.losses()).exp().clamp(max=1)
+        losses_BK = F.binary_cross_entropy_with_logits(self.scores(states_BF), right_BK, reduction="none")
         return (losses_BK * lesson.present).sum() / lesson.present.sum().clamp(min=1)

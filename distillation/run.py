@@ -155,6 +155,10 @@ class Run(RowTeacher):
         """Hear which layers must be computed."""
         self.wanted |= {address or self.answer_layer or "" for address in addresses}
 
+    def release(self) -> None:
+        """Let go of the models."""
+        self.readers.clear()
+
     def answer(self, rows: RunRows, places: np.ndarray, addresses: Sequence[str]) -> dict[str, Features]:
         """What layers give for these rows; scores of labels in our order."""
         runs = rows.runs[places]
@@ -225,6 +229,6 @@ def _fold_run(conf: Run.Conf, number: int, whole: OpenRun, classroom: Classroom)
         raise ValueError(f"{folder} leaves out {left_out}, not fold {number} of {count}. {way}")
     if not run.is_finished:
         raise ValueError(f"{folder} is not trained to its end. {way}")
-    if run.encoder.state() != whole.encoder.state():
-        raise ValueError(f"{folder} was fitted on other rows than {conf.path}. {way[:-1]} --force.")
+    if run.encoder.state() != whole.encoder.state() or run.group_by != whole.group_by:
+        raise ValueError(f"{folder} was fitted on other rows than {conf.path}, or on other groups. {way[:-1]} --force.")
     return run

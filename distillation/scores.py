@@ -18,7 +18,7 @@ from core.types import Features, Row
 from distillation.base import TEACHERS, Classroom, RowTeacher, answer_spec
 from text import store
 from text.encoded_rows import row_keys
-from text.readers import RowFile
+from text.readers import RowFile, without_blank_end
 
 SURE = 1e-6
 """Probabilities this near to 0 or 1 have the logit of this one."""
@@ -65,7 +65,7 @@ class Scores(RowTeacher):
         path: str | None = None
         """The file of the scores: .tsv or .csv with a header, .jsonl or .parquet; null = the data file."""
         id: str | None = None
-        """The column in both files by which rows are found; null = row by row."""
+        """The column in both files by which rows are found; null = those of the training file, row by row."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -120,6 +120,7 @@ class Scores(RowTeacher):
         content = None if conf.path is None else store.content_key(Path(conf.path))
         return [
             "scores",
+            answer_spec(self.target).axes,
             conf.kind,
             conf.column,
             conf.columns,
@@ -156,7 +157,7 @@ class Scores(RowTeacher):
 
     def _own(self, file: RowFile) -> Iterator[tuple[str, list[float] | float | None]]:
         """(id, scores) of each row of the file of scores."""
-        for row in file:
+        for row in without_blank_end(file):
             if row.error:
                 raise UserError(f"{file.path}:{row.number}: {row.error}")
             yield (_cell(row, self.conf.id, file.path) if self.conf.id else ""), self._scores(row, file.path)
@@ -188,7 +189,11 @@ class Scores(RowTeacher):
         return found
 
     def _by_row(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
-        lines = [row.number for row in file]
+        training = self.training()
+        if training is not None and training.path != file.path:
+            sentence = f"With an id it may have those of {file.path}, too."
+            raise UserError(f"{own.path}: has the scores of {training.path}, row by row. {sentence}")
+        lines = [row.number for row in without_blank_end(file)]
         if len(lines) != len(found):
             way = "By an id, rows are found in any order, and those of all files in one."
             raise UserError(f"{own.path}: has {len(found):,} rows, but {file.path} has {len(lines):,}. {way}")

@@ -299,6 +299,10 @@ class Transformers(RowTeacher):
     def _has_segments(self) -> bool:
         return len(self.plan.branches) == 2 and knows_segments(self.settings)
 
+    def release(self) -> None:
+        """Let go of the model."""
+        self.model = None
+
     def _model(self) -> Any:
         if self.model is None:
             with torch.random.fork_rng():  # a training takes the same random numbers where answers are in the store

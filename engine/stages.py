@@ -40,5 +40,9 @@ def stage_problems(document: JSON) -> Iterator[Finding]:
         if isinstance(outputs, dict) and "save_base_dir" in outputs:
             sentence = f"all stages share one run folder, and its folder {STAGES}. Name it outside the stages."
             yield Finding(f"{path}: outputs.save_base_dir", sentence)
+        paths = stage["inputs"].get("data_paths") if isinstance(stage.get("inputs"), dict) else None
+        if number and isinstance(paths, dict) and paths.get("pretrained_model_path"):
+            sentence = "a later stage begins with the weights of the one before. Name it for the first."
+            yield Finding(f"{path}: inputs.data_paths.pretrained_model_path", sentence)
         if isinstance(trainer, dict) and trainer.get("type") == "Staged":
             yield Finding(f"{path}: trainer", "Staged cannot stand inside a stage. List all stages after each other.")

@@ -242,6 +242,21 @@ def _sure(teacher: RowTeacher, given: Answered, floor: float) -> np.ndarray:
     return torch.cat(sure).numpy()
 
 
+def ask(teachers: Teachers, addresses: Iterable[str]) -> None:
+    """Tell the teachers all that they will be asked for, before one of them loads its model."""
+    for name, address in (address.partition(".")[::2] for address in addresses):
+        if isinstance(teacher := teachers.get(name), RowTeacher):
+            teacher.ask([address])
+
+
+def release(draft: Draft, teachers: Teachers) -> None:
+    """Let go of the models whose answers all lie in the store."""
+    for name, teacher in teachers.items():
+        conf = draft.teachers[name]
+        if isinstance(teacher, RowTeacher) and conf is not None and not conf.online:
+            teacher.release()
+
+
 def prepare(
     draft: Draft,
     teachers: Teachers,

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from core.conf import JSON
 from core.errors import UserError
 from core.machine import this_machine
-from core.run_folder import ENVIRONMENT, FINISHED, SCORES, RunFolder
+from core.run_folder import ENVIRONMENT, FINISHED, SCORES, STATE, RunFolder
 from core.seeding import seed_everything
 from core.types import Scores
 from engine.data import Data, checked_scores, cut_texts, read_data, refuse_equal_groups, row_file
@@ -27,7 +27,7 @@ from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter, score_text
 from engine.starting_weights import load_pretrained
-from engine.teachers import Said, TrainingSet, answers_for, prepare
+from engine.teachers import Said, TrainingSet, answers_for, ask, prepare, release
 from engine.terms import Teachers
 from engine.trainers.base import Progress, Report, Workplace, make_trainer
 from engine.workplace import make_accelerator, make_workplace
@@ -48,18 +48,24 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
         for run in runs:
             run.refuse_if_taken(force)
     scores: Scores = {}
-    for number, (stage, run) in enumerate(zip(stages, runs, strict=True), start=1):
-        processes = Processes(make_accelerator(stage.conf))
-        speak = say if processes.is_first else _nothing
-        is_done = resume and number < len(stages) and run.is_finished
-        if len(stages) > 1:
-            speak(f"stage {number} of {len(stages)}{' is finished' if is_done else ''}")
-        if not is_done:
-            has_begun = resume and (number == len(stages) == 1 or run.holds_a_run())
+    with ExitStack() as lock:
+        is_locked = False
+        for number, (stage, run) in enumerate(zip(stages, runs, strict=True), start=1):
+            processes = Processes(make_accelerator(stage.conf))
+            speak = say if processes.is_first else _nothing
+            is_done = resume and number < len(stages) and run.is_finished
+            if len(stages) > 1:
+                speak(f"stage {number} of {len(stages)}{' is finished' if is_done else ''}")
+            if is_done:
+                _refuse_changed(run, stage.document())
+                continue
+            has_begun = resume and (len(stages) == 1 or (run / STATE).exists())
             state = _state_to_resume(run, stage.document(), processes) if has_begun else None
             processes.wait()  # nobody begins before all have looked at what is there
-            with run.locked() if processes.is_first else nullcontext():
-                scores = _train(stage, run, state, processes, speak, runs[: number - 1], runs[number:])
+            if processes.is_first and not is_locked:
+                lock.enter_context(runs[-1].locked())
+                is_locked = True
+            scores = _train(stage, run, state, processes, speak, runs[: number - 1], runs[number:])
     return scores
 
 
@@ -184,7 +190,8 @@ def _taught(
 ) -> list[TrainingSet]:
     """The training rows with what the teachers give for them; a weighting that asks for it hears how good they are."""
     conf, draft, folder = experiment.conf, Draft.of(experiment.conf), cache_folder(experiment.conf)
-    paths, weighting = conf.inputs.data_paths, objective.weighting
+    paths, weighting, wanted = conf.inputs.data_paths, objective.weighting, objective.addresses
+    ask(teachers, wanted)
     if weighting is not None and weighting.conf.reads_scores:
         file = row_file(conf, paths.valid_data_path or paths.test_data_path or "")
         answers = answers_for(draft, teachers, data.problem, file, data.valid, folder, processes, say)
@@ -193,14 +200,15 @@ def _taught(
         for name, given in answers.items():
             known[name] = sign * Said.of(data.problem, given, data.valid).scores([metric])[metric]
         weighting.know(known)
-    wanted = objective.addresses
 
     def taught(file: RowFile, rows: EncodedRows) -> TrainingSet:
         is_training = rows is data.train
         return TrainingSet(rows, prepare(draft, teachers, wanted, file, rows, folder, processes, say, is_training))
 
     labelled = taught(row_file(conf, paths.train_data_path or ""), data.train)
-    return [labelled, *(taught(file, rows).answered(say) for file, rows in data.unlabelled)]
+    sets = [labelled, *(taught(file, rows).answered(say) for file, rows in data.unlabelled)]
+    release(draft, teachers)
+    return sets
 
 
 def _note_score(progress: Progress, score: float, sign: int, patience: int | None) -> bool:
@@ -257,9 +265,17 @@ def _restore(place: Workplace, state: Mapping[str, Any]) -> None:
 
 
 def _state_to_resume(run: RunFolder, document: JSON, processes: Processes) -> dict[str, Any]:
-    """The kept state; UserError where the run was trained with another config (more epochs are allowed), or by another
-    number of processes.
-    """
+    """The kept state; UserError where the run was trained with another config, or by another number of processes."""
+    _refuse_changed(run, document)
+    state = run.read_state()
+    if len(state["random"]) != processes.count:
+        sentence = f"cannot resume with {processes.count} processes what {len(state['random'])} have begun."
+        raise UserError(f"{run.path}: {sentence}")
+    return state
+
+
+def _refuse_changed(run: RunFolder, document: JSON) -> None:
+    """UserError where the run was trained with another config; more epochs are allowed."""
 
     def essence(config: JSON) -> dict[str, JSON]:
         training = {**config.get("training_params", {}), "max_epoch": None, "early_stop_patience": None}
@@ -268,11 +284,6 @@ def _state_to_resume(run: RunFolder, document: JSON, processes: Processes) -> di
     changed = _differences(essence(run.read_config()), essence(document))
     if changed:
         raise UserError(f"{run.path}: cannot resume, the config has changed since: {', '.join(changed)}.")
-    state = run.read_state()
-    if len(state["random"]) != processes.count:
-        sentence = f"cannot resume with {processes.count} processes what {len(state['random'])} have begun."
-        raise UserError(f"{run.path}: {sentence}")
-    return state
 
 
 def _nothing(_: str) -> None:

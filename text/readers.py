@@ -115,10 +115,11 @@ class RowFile:
         self._pending = None if stream is None else chain([first], records)
 
     def renamed(self, names: Mapping[str, str]) -> "RowFile":
-        """The same file, where columns that have a name in `names` are called by it."""
-        columns = {names.get(column, column): place for column, place in self.columns.items()}
+        """The same file, where columns that have a name in `names` are called by it, and no others."""
+        kept = [column for column in self.columns if column in names or column not in names.values()]
+        columns = {names.get(column, column): self.columns[column] for column in kept}
         columns |= {new: old for old, new in names.items() if old not in self.columns}
-        needed = [names.get(column, column) for column in self._needed]
+        needed = [names.get(column, column) for column in self._needed if column in kept or column not in self.columns]
         return RowFile(self.path, columns, self._has_header, self.format, needed)
 
     def settings(self) -> list[Any]:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, cast
 
@@ -72,6 +73,10 @@ class Reinforced(Standard):
         self.optimizer = optimizer(self.policy.parameters(), lr=conf.learning_rate)
         self.episode: list[tuple[Choice, float]] = []
         """What was chosen, and how much the rows of this process count in the mean over all processes."""
+        self.updates = 0
+        """Of the student, in this episode."""
+        self.latest: Batch | None = None
+        """The batch that was taught last: in a second pass over it the same teachers teach."""
         self.rewards = _Rewards(conf.baseline_decay)
         self.seconds = 0.0
         self.since = time.perf_counter()
@@ -82,20 +87,41 @@ class Reinforced(Standard):
         self.policy.mode = "draw" if is_choosing else "average"
         rate = super()._update(window, epoch)
         began = time.perf_counter()
-        batch, share = window[-1]
-        weight = share * self.place.processes.count
-        if not batch.targets:
+        labelled = [(batch, share) for batch, share in window if batch.targets]
+        if not labelled:
             return rate  # nobody knows who is right here
-        if is_choosing:
-            assert self.policy.choice is not None
-            self.episode.append((self.policy.choice, weight))
-            if len(self.episode) == self.settings.episode:
-                self._learn(self._reward(batch, share))
-                self.episode = []
-        else:
-            self._imitate(batch, weight)
+        batch, share = labelled[-1]
+        with self._answering():
+            if is_choosing:
+                self.updates += 1
+                if self.updates == self.settings.episode:
+                    self._learn(self._reward(batch, share))
+                    self.episode, self.updates = [], 0
+            else:
+                self._imitate(batch, share * self.place.processes.count)
         self.seconds += time.perf_counter() - began
         return rate
+
+    def _loss(self, batch: Batch, share: float) -> Tensor:
+        """What a batch costs; what is chosen for its rows is remembered where it can be rewarded."""
+        if self.policy.mode != "average":
+            self.policy.mode = "again" if batch is self.latest else "draw"
+        found = super()._loss(batch, share)
+        if self.policy.mode == "draw" and batch.targets:
+            assert self.policy.choice is not None
+            self.episode.append((self.policy.choice, share * self.place.processes.count))
+        self.latest = batch
+        return found
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """As the student answers, without dropout, moving statistics and records."""
+        parts = self.place.model, self.place.objective
+        for part in parts:
+            part.eval()
+        yield
+        for part in parts:
+            part.train()
 
     def _reward(self, batch: Batch, share: float) -> Tensor:
         """What the student is worth after the episode: a scalar, the same in all processes."""
@@ -147,11 +173,11 @@ class Reinforced(Standard):
         mine = [
             ({name: part.cpu() for name, part in asdict(choice).items()}, weight) for choice, weight in self.episode
         ]
-        return {"choices": self.place.processes.gathered([mine])}
+        return {"choices": self.place.processes.gathered([mine]), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with them."""
-        processes = self.place.processes
+        processes, self.updates = self.place.processes, state["updates"]
         self.episode = [
             (Choice(**{name: part.to(processes.accelerator.device) for name, part in parts.items()}), weight)
             for parts, weight in state["choices"][processes.number]

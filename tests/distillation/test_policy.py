@@ -22,16 +22,16 @@ def lesson(rows=6, present=None, read=()):
     return Lesson(answers, torch.arange(rows) % 2, LABELS, read)
 
 
-def test_a_state_is_the_vector_what_a_teacher_says_how_sure_it_is_and_what_that_costs():
+def test_a_state_is_the_vector_what_each_teacher_says_how_sure_it_is_and_what_that_costs():
     vector = Features(torch.randn(6, 3))
     states = policy(read=(Spec("BD", {"D": 3}),), vector="v").states(lesson(read=(vector,)))
-    assert states.shape == (6, 2, 3 + 2 + 1 + 1)
-    probabilities = lesson().answers[1].values.softmax(1)
-    assert torch.allclose(states[:, 1, 3:5], probabilities)
-    assert torch.allclose(states[:, 1, 5], probabilities.amax(1))
-    right = probabilities[torch.arange(6), lesson().target]
-    assert torch.allclose(states[:, 1, 6], -right.log(), atol=1e-6)
-    assert torch.allclose(states[:, 0, :3], states[:, 1, :3])
+    assert states.shape == (6, 3 + 2 * (2 + 1 + 1))  # of all teachers: one may be chosen where another errs
+    for teacher, answer in enumerate(lesson().answers):
+        probabilities, own = answer.values.softmax(1), states[:, 3 + 4 * teacher :]
+        assert torch.allclose(own[:, :2], probabilities)
+        assert torch.allclose(own[:, 2], probabilities.amax(1))
+        right = probabilities[torch.arange(6), lesson().target]
+        assert torch.allclose(own[:, 3], -right.log(), atol=1e-6)
 
 
 def test_the_average_teaches_until_the_policy_chooses():
@@ -79,17 +79,16 @@ def test_teachers_without_an_answer_are_never_chosen_and_count_for_nothing(selec
     assert torch.equal(found(lesson(present=present))[:3], torch.tensor([[1.0, 0.0]] * 3))
     assert found.choice is not None
     found.log_probability(found.choice).sum().backward()
-    gradient = found.bias_K.grad
-    found.bias_K.grad = None
-    alone = Choice(found.choice.state, found.choice.action, found.choice.counts)
-    alone.state[:3, 1] = 7.0
-    found.log_probability(alone).sum().backward()
-    assert gradient is not None and found.bias_K.grad is not None
-    assert torch.allclose(gradient[0], found.bias_K.grad[0])
+    assert found.weight_KF.grad is not None and found.choice.state[:3, 4:].eq(0).all()
+    gradient = found.weight_KF.grad[1].clone()
+    found.weight_KF.grad = None
+    later = Choice(found.choice.state[3:], found.choice.action[3:], found.choice.counts[3:])
+    found.log_probability(later).sum().backward()
+    assert torch.allclose(gradient, found.weight_KF.grad[1])
 
 
 def choice(actions):
-    return Choice(torch.zeros(len(actions), 2, 4), torch.tensor(actions), torch.ones(len(actions), 2, dtype=torch.bool))
+    return Choice(torch.zeros(len(actions), 8), torch.tensor(actions), torch.ones(len(actions), 2, dtype=torch.bool))
 
 
 def test_the_probability_of_a_choice_is_that_of_independent_coins():

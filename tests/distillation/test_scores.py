@@ -86,6 +86,21 @@ def test_a_file_of_scores_without_ids_has_a_row_for_each_row(tmp_path):
         found.read(file(tmp_path, "text\na\nb\nc\n"), None)
 
 
+def test_scores_row_by_row_are_those_of_the_training_rows(tmp_path):
+    train, other = file(tmp_path, "text\na\nb\n\n"), file(tmp_path, "text\nc\nd\n", "other.tsv")
+    own = file(tmp_path, "s\n0.8\n0.25\n", "scores.tsv")
+    found = teacher(TWO, train=train, kind="score", column="s", path=str(own.path))
+    assert answers(found, train)[0] == [2, 3]  # a blank line at the end is no row
+    with pytest.raises(UserError, match=r"has the scores of .*rows.tsv, row by row. With an id"):
+        found.read(other, None)
+
+
+def test_what_scores_mean_for_labels_that_stand_together_is_another_answer():
+    one = {"labels": Spec("B", ids=True, labels=("x", "y"))}
+    columns = {"x": "p", "y": "q"}
+    assert len({str(teacher(targets, kind="probabilities", columns=columns).key()) for targets in (one, SETS)}) == 2
+
+
 def test_certainty_has_a_finite_logit(tmp_path):
     _, logits = answers(teacher(TWO, kind="score", column="s"), file(tmp_path, "s\n1\n0\n"))
     assert logits.abs().max() < -math.log(1e-7)

@@ -8,6 +8,7 @@ import torch
 from core.errors import ConfigError
 from core.run_folder import RunFolder
 from engine.experiment import load_experiment
+from engine.trainers.reinforced import Reinforced
 from engine.training import train
 
 
@@ -85,6 +86,28 @@ def test_a_resumed_training_ends_with_the_same_student_and_policy(school, stop):
     resumed = RunFolder(school.run).read_state()
     for part in ("model", "objective"):
         assert all(torch.equal(value, resumed[part][name]) for name, value in whole[part].items())
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "of_each"), [([], 2, 1), (["accumulation_steps=2"], 1, 2), (["adversarial=0.1"], 2, 1)]
+)
+def test_every_choice_that_taught_is_remembered_once(school, options, left, of_each):
+    """An epoch of 8 batches after the first, episodes of 3 updates: what is left is of an episode that has begun."""
+    trained(school, "training_params.max_epoch=2", *(f"training_params.{option}" for option in options))
+    episode = RunFolder(school.run).read_state()["kept"]["episode"]
+    assert episode["updates"] == left and len(episode["choices"][0]) == left * of_each
+
+
+def test_the_student_is_asked_for_its_reward_without_dropout(school, monkeypatch):
+    seen = []
+
+    def rewarded(self, *_):
+        seen.append(self.place.model.training)
+        return torch.zeros(())
+
+    monkeypatch.setattr(Reinforced, "_reward", rewarded)
+    trained(school)
+    assert seen and not any(seen)
 
 
 def test_a_policy_that_never_chooses_is_noticed(school):

@@ -64,7 +64,7 @@ class Stop(Exception):
     """Ends a training in the middle, as a kill would."""
 
 
-@pytest.mark.parametrize("at", [2, 5, 20, 30])
+@pytest.mark.parametrize("at", [2, 5, 20, 26, 30])
 def test_a_training_that_was_killed_in_any_stage_is_resumed_exactly(staged, monkeypatch, at):
     elsewhere = staged.folder / "elsewhere"
     trained(staged, "training_params.steps_per_validation=3", f"outputs.save_base_dir={elsewhere}")
@@ -86,10 +86,6 @@ def test_a_training_that_was_killed_in_any_stage_is_resumed_exactly(staged, monk
     with pytest.raises(Stop):
         trained(staged, "training_params.steps_per_validation=3", force=True)
     monkeypatch.undo()
-    if at == 2:  # killed before the first state was kept: there is nothing to resume
-        with pytest.raises(UserError, match="nothing to resume"):
-            trained(staged, "training_params.steps_per_validation=3", resume=True)
-        return
     said = trained(staged, "training_params.steps_per_validation=3", resume=True)
     assert ("stage 1 of 2 is finished" in said) == (at > 24)
     assert equal(whole, weights(staged.run))
@@ -101,6 +97,30 @@ def test_a_training_that_stopped_between_two_stages_goes_on(staged):
     RunFolder(staged.run).clear()
     trained(staged, resume=True)
     assert equal(whole, weights(staged.run))
+
+
+def test_a_finished_stage_is_not_gone_on_from_with_another_config(staged):
+    trained(staged)
+    RunFolder(staged.run).clear()
+    with pytest.raises(UserError, match="cannot resume, the config has changed since: training_params.batch_size"):
+        trained(staged, "trainer.conf.stages[0].training_params.batch_size=3", resume=True)
+
+
+def test_nobody_clears_the_run_of_a_later_stage_that_is_at_work(staged):
+    trained(staged)
+    before = weights(staged.run)
+    with RunFolder(staged.run).locked(), pytest.raises(UserError, match="another training is at work"):
+        trained(staged, force=True)
+    assert equal(before, weights(staged.run))
+
+
+def test_a_later_stage_begins_with_nothing_but_the_one_before(staged):
+    stages = staged.config["trainer"]["conf"]["stages"]
+    stages[1]["inputs"] = {"data_paths": {"pretrained_model_path": "/elsewhere"}}
+    with pytest.raises(
+        ConfigError, match=r"stages\[1\]: inputs.data_paths.pretrained_model_path: a later stage begins"
+    ):
+        load_experiment(staged.path)
 
 
 def test_a_run_that_stopped_before_its_last_stage_says_how_it_goes_on(staged, door):

@@ -12,7 +12,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from core.errors import ConfigError, UserError
 from core.run_folder import RunFolder
+from core.types import Features, Spec
 from distillation import Run
+from distillation.ensemble import mean_answer
 from engine.experiment import load_experiment
 from engine.predictor import Predictor
 from engine.training import train
@@ -215,6 +217,13 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_of_its_members(school):
     assert all(torch.allclose(mean[name], value, atol=1e-4) for name, value in weights(school.run).items())
 
 
+def test_members_without_weight_do_not_answer_for_others():
+    silent = Features(torch.zeros(2, 2), torch.tensor([True, False]))
+    answer = Features(torch.ones(2, 2), torch.tensor([True, True]))
+    mean = mean_answer([silent, answer], Spec("BD", {"D": 2}), [1.0, 0.0])
+    assert mean.mask is not None and mean.mask.tolist() == [True, False]
+
+
 def test_scores_of_some_rows_teach_beside_the_labels(school):
     rows = (school.folder / "train.tsv").read_text().splitlines()
     scored = [f"{row}\t{'' if at % 3 else '0.9'}" for at, row in enumerate(rows)]
@@ -243,6 +252,15 @@ def test_inner_states_of_a_teacher_have_addresses(school):
         school, 'loss.losses[1].inputs=["states", "big.sttes"]'
     )
     assert "loss.losses[1]" in problems(school, "loss.losses[1].conf.projection=false")
+
+
+def test_a_teacher_that_is_weighed_by_its_score_gives_inner_states_too(school):
+    school.config["teachers"]["more"] = school.config["teachers"]["big"]
+    soft = {"type": "SoftTargetLoss", "inputs": ["output", "teachers"]}
+    hidden = {"type": "HiddenMSELoss", "inputs": ["vector", "big.vector"]}
+    school.config["loss"]["losses"] = [soft, hidden]
+    school.config["weighting"] = {"type": "ByValidationScore"}
+    trained(school)
 
 
 def test_what_a_loss_learns_itself_is_trained_kept_and_resumed(school):

@@ -306,6 +306,14 @@ def test_a_missing_file_names_a_close_one_and_a_folder_is_no_file(tmp_path):
         RowFile(tmp_path / "train.tsv" / "x.tsv", TWO)
 
 
+@pytest.mark.parametrize("columns", [{"text": 0, "clean": 1}, {"clean": 1, "text": 0}])
+def test_a_renamed_column_takes_the_place_of_one_that_had_its_name(tmp_path, columns):
+    file = RowFile(put(tmp_path, "rows.tsv", "junk\tgood\n"), columns).renamed({"clean": "text"})
+    assert [row.cells["text"] for row in file] == ["good"]
+    swapped = RowFile(tmp_path / "rows.tsv", columns).renamed({"clean": "text", "text": "clean"})
+    assert [(row.cells["text"], row.cells["clean"]) for row in swapped] == [("good", "junk")]
+
+
 def test_require_names_what_is_missing(tmp_path):
     file = RowFile(put(tmp_path, "x.tsv", GOOD), {})
     file.require(["text", "label"])
