@@ -267,7 +267,8 @@ def _trace_loss(conf: LossConf, path: str, factor: float, scene: _Scene) -> Term
         graph.refuse(path, f"{conf.type} {sentence}")
     idle = [*core.conf.notices(loss_conf, conf.conf, f"{path}.conf")]
     idle += [(f"{path}.{place}", sentence) for place, sentence in read.notices(*specs).items()]
-    if loss_conf.reads_logits and "logits" in specs[0].parts and not (specs[1:] and is_number(specs[1])):
+    of_number = issubclass(LOSSES[conf.type], TeacherLoss) and is_number(specs[1])
+    if loss_conf.reads_logits and "logits" in specs[0].parts and not of_number:
         sentence = f"'{conf.inputs[0]}' gives probabilities; {conf.type} takes the scores before them."
         idle.append((f"{path}.inputs[0]", sentence))
     graph.notices += [Finding(*notice) for notice in idle]
