@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, cast
 
@@ -86,19 +86,19 @@ class Reinforced(Standard):
         is_choosing = epoch >= self.settings.average_epochs
         self.policy.mode = "draw" if is_choosing else "average"
         rate = super()._update(window, epoch)
+        self.latest = None
         began = time.perf_counter()
         labelled = [(batch, share) for batch, share in window if batch.targets]
         if not labelled:
             return rate  # nobody knows who is right here
         batch, share = labelled[-1]
-        with self._answering():
-            if is_choosing:
-                self.updates += 1
-                if self.updates == self.settings.episode:
-                    self._learn(self._reward(batch, share))
-                    self.episode, self.updates = [], 0
-            else:
-                self._imitate(batch, share * self.place.processes.count)
+        if is_choosing:
+            self.updates += 1
+            if self.updates == self.settings.episode:
+                self._learn(self._reward(batch, share))
+                self.episode, self.updates = [], 0
+        else:
+            self._imitate(batch, share * self.place.processes.count)
         self.seconds += time.perf_counter() - began
         return rate
 
@@ -128,7 +128,7 @@ class Reinforced(Standard):
         self.policy.mode = "again"
         place, settings = self.place, self.settings
         read, counted = self._copied(batch, share)
-        with torch.no_grad():
+        with torch.no_grad(), self._answering():
             hard, soft = place.objective.hard_and_soft(place.model(read.inputs, self.read), read, counted)
         reward = -hard if settings.reward == 1 else -hard - soft
         if settings.reward == 3:
@@ -152,7 +152,8 @@ class Reinforced(Standard):
         """One update of the policy towards the teachers who are right; `weight` is that of the rows of this process."""
         with torch.no_grad():
             needs_student = any(address not in batch.teachers for address in self.policy.conf.reads.values())
-            outputs = self.place.model(batch.inputs, self.read) if needs_student else {}
+            with self._answering() if needs_student else nullcontext():
+                outputs = self.place.model(batch.inputs, self.read) if needs_student else {}
             lesson = self.place.objective.lesson(outputs, batch)
         self.optimizer.zero_grad()
         torch.autograd.backward(self.policy.imitation(lesson) * weight)

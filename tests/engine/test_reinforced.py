@@ -8,7 +8,7 @@ import torch
 from core.errors import ConfigError
 from core.run_folder import RunFolder
 from engine.experiment import load_experiment
-from engine.trainers.reinforced import Reinforced
+from engine.objective import Objective
 from engine.training import train
 
 
@@ -100,12 +100,13 @@ def test_every_choice_that_taught_is_remembered_once(school, options, left, of_e
 
 def test_the_student_is_asked_for_its_reward_without_dropout(school, monkeypatch):
     seen = []
+    parts = Objective.hard_and_soft
 
-    def rewarded(self, *_):
-        seen.append(self.place.model.training)
-        return torch.zeros(())
+    def noted(self, *inputs):
+        seen.append(self.training)
+        return parts(self, *inputs)
 
-    monkeypatch.setattr(Reinforced, "_reward", rewarded)
+    monkeypatch.setattr(Objective, "hard_and_soft", noted)
     trained(school)
     assert seen and not any(seen)
 
