@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.suites import SUITE
+from benchmarks.suites import COMMANDS
 from core.command_line import positive_int, run_door
 from core.errors import UserError
 
@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train models on published tasks, keep and show what comes out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, of in SUITE.items():
+    for name, of in COMMANDS.items():
         suite = commands.add_parser(name, help=of.about)
         suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
         named = (

@@ -4,10 +4,11 @@ import argparse
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from core.conf import JSON
-from core.document import composed
+from core.document import composed, read_document
 from core.errors import UserError
 
 DEFAULT = Path("dataset")
@@ -22,19 +23,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@cache
+def config(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
+    """The config before its architecture file is filled in, read once: not to be changed. Overrides are a tuple."""
+    return composed(path, overrides)
+
+
+@cache
+def whole_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
+    """The config with all its layers, read once: not to be changed. Overrides are a tuple."""
+    return read_document(path, overrides)
+
+
 def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -> list[str]:
     """`--set` overrides that point the data paths of a config into `data`; what is not there is read where it is named.
 
     overrides  what else is changed: it may name other files, or none
     UserError where a file is in neither place.
     """
-    named = composed(conf_path, overrides)["inputs"]["data_paths"]
+    named = config(conf_path, tuple(overrides))["inputs"]["data_paths"]
     given = [change.split("=", 1)[0] for change in overrides]
     found = []
     for key, value in named.items():
         place = f"inputs.data_paths.{key}"
         if value and place not in given:
-            path = _found(data, Path(value), is_part=key == "pre_trained_emb")
+            path = look_for(data, Path(value), is_part=key == "pre_trained_emb")
             if path is None and not Path(value).is_file():
                 raise _absent(data, Path(value))
             found += [f"{place}={path}"] if path else []
@@ -43,7 +56,7 @@ def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -
 
 def encoder_overrides(conf_path: Path, model: str, overrides: Sequence[str] = ()) -> list[str]:
     """`--set` overrides that put `model` in the place of the encoder of a config, wherever it is named."""
-    architecture = composed(conf_path, overrides)["architecture"]
+    architecture = config(conf_path, tuple(overrides))["architecture"]
     is_file = isinstance(architecture, dict) and architecture["file"].startswith("encoder/")
     places = ["architecture.params.model"] if is_file else _encoders(architecture)
     return [f"{place}={model}" for place in places]
@@ -70,14 +83,17 @@ def named_texts(part: JSON, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def find(data: Path, wanted: Path) -> Path:
-    """The file below `data` with the name and folder of `wanted`. UserError where there is none."""
-    if found := _found(data, wanted, is_part=False):
+    """The file below `data` with the name and folder of `wanted`. UserError where there is not one."""
+    if found := look_for(data, wanted):
         return found
     raise _absent(data, wanted)
 
 
-def _found(data: Path, wanted: Path, is_part: bool) -> Path | None:
-    """is_part  whether another file whose name begins like that stands for it, too: a part of word vectors"""
+def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
+    """The file below `data` with the name and folder of `wanted`, if there is one. UserError for more than one.
+
+    is_part  whether another file whose name begins like that stands for it, too: a part of word vectors
+    """
     beginning = f"{wanted.stem}*{wanted.suffix}"
     for pattern in (f"{wanted.parent.name}/{wanted.name}", *([beginning] if is_part else [])):
         for suffix in ("", ".gz"):

@@ -104,10 +104,9 @@ def _finite(scores: Scores) -> dict[str, float | None]:
 
 def measured_again(job: Job, known: Record, places: Places) -> Record:
     """A record with the size and speed that its finished run has on this machine now."""
-    paths = job.experiment(places).conf.inputs.data_paths
-    assert paths.valid_data_path is not None
-    run = RunFolder(job.folder(places))
-    found = footprint(run, row_file(Predictor.load(run.path).conf, paths.valid_data_path))
+    conf = job.experiment(places).conf
+    assert conf.inputs.data_paths.valid_data_path is not None
+    found = footprint(RunFolder(job.folder(places)), row_file(conf, conf.inputs.data_paths.valid_data_path))
     return replace(known, footprint=found, machine=this_machine())
 
 

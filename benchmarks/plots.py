@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
-from benchmarks.suites import SUITE
+from benchmarks.suites import COMMANDS
 from benchmarks.tables import variants
 from benchmarks.tasks import SUITES, TITLES
 from problems.metrics import METRICS
@@ -26,7 +26,7 @@ FRONT: Mapping[str, Any] = {"color": "#888888", "linewidth": 1, "linestyle": "--
 def plots(records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
     """File name, title and figure of each."""
     for suite in SUITES:
-        title = SUITE[suite].title
+        title = COMMANDS[suite].title
         if own := [record for record in records if record.suite == suite]:
             if any(record.footprint for record in own):
                 yield f"{suite}_latency", f"{title}: score against latency", latency(own)

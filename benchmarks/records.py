@@ -71,11 +71,6 @@ class Record(Conf):
         return (found for of_metrics in self.interval.values() for found in of_metrics.values())
 
     @property
-    def is_fold(self) -> bool:
-        """Whether it is of a teacher that was trained without a part of the rows, for those that learn from it."""
-        return "training_params.left_out=" in self.variant
-
-    @property
     def version(self) -> tuple[str, str]:
         """What seeds of one model have in common."""
         return self.config, self.data

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.plots import plots
 from benchmarks.records import Record
 from benchmarks.tables import KINDS, MINUS, comma_separated, tables
-from benchmarks.tasks import SUITES, TITLES, chosen_tasks
+from benchmarks.tasks import SUITES, TITLES, chosen_tasks, is_fold
 from core.errors import UserError, known_names
 from core.files import written_aside
 
@@ -93,7 +93,7 @@ def write(records: Sequence[Record], folder: Path) -> str:
     """Write the report to a folder; its tables as Markdown."""
     shown = markdown(records)
     parts = [table.html() for table in tables(records)]
-    drawn = [record for record in records if record.task in TITLES and not record.is_fold]
+    drawn = [record for record in records if record.task in TITLES and not is_fold(record.variant)]
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False}):
         for name, title, figure in plots(drawn):
             with written_aside(folder / f"{name}.png") as aside:

@@ -9,6 +9,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import mean
 
@@ -39,12 +41,14 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
     """The jobs without a record of this config and these files, and what these need and has no finished run."""
     done = {(*record.key, *record.version) for record in records}
+    version = cache(lambda job: (job.digest(), job.data(places)))
+    is_finished = cache(lambda job: job.is_finished(places))
     todo: dict[Job, None] = {}
     for job in jobs:
-        if (*job.key, job.digest(), job.data(places)) in done:
+        if (*job.key, *version(replace(job, seed=1))) in done:  # that of all seeds
             continue
         for needed in with_needed([job]):
-            if needed == job or not needed.is_finished(places):
+            if needed == job or not is_finished(needed):
                 todo[needed] = None
     return list(todo)
 

@@ -14,7 +14,7 @@ class Suite:
     """The model that is trained where none is named."""
 
 
-SUITE: Mapping[str, Suite] = {
+COMMANDS: Mapping[str, Suite] = {
     "glue": Suite("GLUE", "train on the tasks of GLUE", "bilstm_attention"),
     "wikiqa": Suite("WikiQA", "train on WikiQA", "bilstm_attention"),
     "tagging": Suite("Tagging", "train on CoNLL-2003", "bilstm"),

@@ -12,8 +12,8 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.records import Record
-from benchmarks.suites import SUITE
-from benchmarks.tasks import PEERS, SUITES, TITLES, Task
+from benchmarks.suites import COMMANDS
+from benchmarks.tasks import PEERS, SUITES, TITLES, Task, is_fold
 from core.document import ROOT
 from core.errors import UserError
 
@@ -62,7 +62,7 @@ def tables(records: Sequence[Record]) -> list[Table]:
     found = []
     for suite, tasks in SUITES.items():
         names = {task.name for task in tasks}
-        if own := [one for one in records if one.suite == suite and one.task in names and not one.is_fold]:
+        if own := [one for one in records if one.suite == suite and one.task in names and not is_fold(one.variant)]:
             beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
             for some in beside:
                 found += [scores(suite, some, own), differences(suite, some, own), by_seed(suite, some, own)]
@@ -161,7 +161,7 @@ def _column_title(column: Column) -> str:
 
 
 def _title(suite: str, tasks: Sequence[Task]) -> str:
-    return f"{SUITE[suite].title} on {tasks[0].title}" if suite == "distillation" else SUITE[suite].title
+    return f"{COMMANDS[suite].title} on {tasks[0].title}" if suite == "distillation" else COMMANDS[suite].title
 
 
 def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table:
@@ -192,7 +192,7 @@ def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table
     notes = [f"medians; measured on {'; '.join(machines)}"]
     if loads:
         notes.append(f"processes at work meanwhile: {min(loads):.1f} to {max(loads):.1f}, the measured one among them")
-    return Table(f"{SUITE[suite].title}: size and speed", header, rows, notes)
+    return Table(f"{COMMANDS[suite].title}: size and speed", header, rows, notes)
 
 
 def shared_tasks(records: Sequence[Record]) -> list[str]:

@@ -9,10 +9,19 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data import data_overrides, encoder_overrides, find, is_encoder, named_texts
+from benchmarks.data import (
+    config,
+    data_overrides,
+    encoder_overrides,
+    find,
+    is_encoder,
+    look_for,
+    named_texts,
+    whole_config,
+)
 from block_zoo import BLOCKS
 from core.conf import JSON
-from core.document import ROOT, composed, read_document
+from core.document import ROOT
 from core.errors import UserError, did_you_mean, known_names
 from core.run_folder import RunFolder
 from distillation.run import fold_folder
@@ -45,9 +54,9 @@ class Part:
     is_optional: bool = False
     """Whether it is left out where it does not lie."""
 
-    def overrides(self) -> list[str]:
+    def overrides(self) -> tuple[str, ...]:
         """What makes the config one that reads and scores it."""
-        return [*self.changes, *([f"metrics={json.dumps(self.metrics)}"] if self.metrics else [])]
+        return (*self.changes, *([f"metrics={json.dumps(self.metrics)}"] if self.metrics else ()))
 
 
 @dataclass(frozen=True)
@@ -91,11 +100,11 @@ class Task:
         """Those of a part of its rows."""
         return (self.also[part].metrics if part in self.also else ()) or self.metrics
 
-    def overrides(self) -> list[str]:
+    def overrides(self) -> tuple[str, ...]:
         """What makes their configs ones of this task."""
-        inputs = composed(ROOT / "configs" / self.data)["inputs"] if self.data else {}
+        inputs = config(ROOT / "configs" / self.data)["inputs"] if self.data else {}
         given = [key for key in ("data_paths", "file_header", "labels", "group_by") if key in inputs]
-        return [*(f"inputs.{key}={json.dumps(inputs[key])}" for key in given), *self.changes]
+        return (*(f"inputs.{key}={json.dumps(inputs[key])}" for key in given), *self.changes)
 
     def models(self) -> list[str]:
         """Those that have a config."""
@@ -118,9 +127,14 @@ PEERS = (*BASELINES, TRAINER)
 """What models are compared with (see benchmarks.peers): they have no config of their own."""
 
 
+def is_fold(variant: str) -> bool:
+    """Whether it is of a teacher that was trained without a part of the rows, for those that learn from it."""
+    return _LEFT_OUT.search(variant) is not None
+
+
 @cache
 def _models_by_run(task: Task) -> Mapping[str, str]:
-    return {composed(task.config(model))["outputs"]["save_base_dir"]: model for model in task.models()}
+    return {config(task.config(model))["outputs"]["save_base_dir"]: model for model in task.models()}
 
 
 def _distillation(name: str, title: str, metrics: Sequence[str], **more: Any) -> Task:
@@ -255,7 +269,7 @@ class Job:
     @property
     def reads_words(self) -> bool:
         """Whether its config names a file of word vectors, so that there is a choice."""
-        paths = composed(self.path)["inputs"]["data_paths"]
+        paths = config(self.path)["inputs"]["data_paths"]
         return bool(paths.get("pre_trained_emb"))
 
     @property
@@ -263,7 +277,7 @@ class Job:
         """The model and what was changed in it."""
         has_vectors = self.reads_words and self.model not in BASELINES and self.vectors != "glove"
         vectors = [f"{self.vectors} vectors"] if has_vectors else []
-        encoder = [f"encoder {Path(self.encoder or '').name}"] if self.uses_encoder and self._is_another else []
+        encoder = [f"encoder {self._encoder_name}"] if self.uses_encoder and self._is_another else []
         return ", ".join([self.model, *vectors, *encoder, *self.changes])
 
     @property
@@ -274,19 +288,25 @@ class Job:
     @property
     def _is_another(self) -> bool:
         """Whether the given encoder is another than that of the configs, as far as its name tells."""
-        texts = named_texts(read_document(self.path, self.overrides())["architecture"])
-        named = {Path(text).name for place, text in texts if is_encoder(place) and not self.task.model_of(text)}
-        return any(name != Path(self.encoder or "").name for name in named) or any(
+        texts = named_texts(whole_config(self.path, self.overrides())["architecture"])
+        named = {text for place, text in texts if is_encoder(place) and not self.task.model_of(text)}
+        return any(self._encoder_name not in (name, Path(name).name) for name in named) or any(
             job._is_another for job in self.runs().values()
         )
 
-    def overrides(self) -> list[str]:
+    @property
+    def _encoder_name(self) -> str:
+        """Of the given one: that of its folder, whose content `data` knows, or else its whole name on the hub."""
+        given = Path(self.encoder or "")
+        return given.name if given.is_dir() else str(given)
+
+    def overrides(self) -> tuple[str, ...]:
         """What makes its config another one, but for the encoder."""
-        vectors = list(WORD_VECTORS[self.vectors] if self.reads_words else ())
+        vectors = WORD_VECTORS[self.vectors] if self.reads_words else ()
         if self.model in BASELINES:  # they have no use for any
-            params = composed(self.path)["architecture"].get("params", {})
-            vectors = [*WORD_VECTORS["random"], *(["architecture.params.init=null"] if "init" in params else [])]
-        return [*self.task.overrides(), *vectors, *self.changes]
+            params = config(self.path)["architecture"].get("params", {})
+            vectors = (*WORD_VECTORS["random"], *(["architecture.params.init=null"] if "init" in params else ()))
+        return (*self.task.overrides(), *vectors, *self.changes)
 
     def _encoders(self) -> list[str]:
         """The overrides that put the encoder into the config."""
@@ -296,21 +316,20 @@ class Job:
 
     def digest(self) -> str:
         """Of all that makes the training what it is but for seed and files: another version is known by it."""
-        document = read_document(self.path, self.overrides())
-        for key in ("$schema", "model_description", "outputs"):
-            document.pop(key, None)
-        del document["inputs"]["data_paths"]
-        document["architecture"] = list(map(_said, document["architecture"]))
+        document = whole_config(self.path, self.overrides())
+        said = {key: value for key, value in document.items() if key not in ("$schema", "model_description", "outputs")}
+        said["inputs"] = {key: value for key, value in document["inputs"].items() if key != "data_paths"}
+        said["architecture"] = list(map(_said, document["architecture"]))
         more = [*self.overrides(), *(job.digest() for job in self.runs().values())]
-        more += [Path(str(self.encoder)).name] if self._encoders() and self._is_another else []
-        return _digest([document, more])
+        more += [self._encoder_name] if self._encoders() and self._is_another else []
+        return _digest([said, more])
 
     def data(self, places: Places) -> str:
         """Of the content of all files that its config names, its encoder and what its teachers read among them: with
         other files it is another training. UserError where they are missing.
         """
         own = self.overrides()
-        document = read_document(self.path, [*own, *data_overrides(self.path, places.data, own)])
+        document = whole_config(self.path, (*own, *data_overrides(self.path, places.data, own)))
         named = (Path(text) for place, text in named_texts(document) if "data_paths." in place)
         files = list(named)
         if self._encoders():
@@ -329,7 +348,7 @@ class Job:
     def runs(self) -> dict[str, "Job"]:
         """The runs that its config names, to learn or start from: their place there -> what trains them."""
         found = {}
-        for place, text in named_texts(composed(self.path, self.overrides())):
+        for place, text in named_texts(config(self.path, self.overrides())):
             model = self.task.model_of(text)
             if model is not None and place != "outputs.save_base_dir":
                 seed = self.task.teacher_seed or self.seed
@@ -339,7 +358,7 @@ class Job:
     def needs(self) -> list["Job"]:
         """The trainings that must have come to their end before it begins."""
         whole, fold = self._whole()
-        runs, teachers = self.runs(), composed(self.path, self.overrides()).get("teachers") or {}
+        runs, teachers = self.runs(), config(self.path, self.overrides()).get("teachers") or {}
         found = [*([whole] if fold else []), *runs.values()]
         for name, teacher in teachers.items():
             if run := runs.get(f"teachers.{name}.conf.path"):
@@ -355,9 +374,10 @@ class Job:
                 return replace(self, changes=tuple(other for other in self.changes if other != change)), int(found[1])
         return self, 0
 
-    def experiment(self, places: Places) -> Experiment:
-        """Its config with the data and runs of this machine. UserError for what is not there."""
-        path, own = self.path, [*self.overrides(), f"training_params.seed={self.seed}"]
+    def experiment(self, places: Places, part: Part | None = None) -> Experiment:
+        """Its config with the data and runs of this machine, to score a part. UserError for what is not there."""
+        changes = part.overrides() if part else ()
+        path, own = self.path, [*self.overrides(), *changes, f"training_params.seed={self.seed}"]
         runs = [f"{place}={job.folder(places)}" for place, job in self.runs().items()]
         data = data_overrides(path, places.data, own)
         run = f"outputs.save_base_dir={self.folder(places)}"
@@ -376,23 +396,18 @@ class Job:
         if all(needed.is_finished(places) for needed in self.needs()):
             conf = self.experiment(places).conf
             named = asdict(conf.inputs.data_paths)
-            files = [named[f"{part}_data_path"] for part in ("train", "valid", "test")]
-            alike = [str(path) for part, path in also.items() if not self.task.also[part].changes]
-            for path in [*filter(None, files), *alike]:
-                row = next(iter(row_file(conf, path)), None)  # a column that is not there is refused
+            files = [(conf, path) for part in ("train", "valid", "test") if (path := named[f"{part}_data_path"])]
+            files += [(self.experiment(places, self.task.also[part]).conf, str(path)) for part, path in also.items()]
+            for reading, path in files:
+                row = next(iter(row_file(reading, path)), None)  # a column that is not there is refused
                 if row is not None and row.error:
                     raise UserError(f"{path}:{row.number}: {row.error}")
 
     def also(self, places: Places) -> dict[str, Path]:
         """The further files to score."""
-        found = {}
-        for name, part in self.task.also.items():
-            try:
-                found[name] = find(places.data, Path(part.file))
-            except UserError:
-                if not part.is_optional:
-                    raise
-        return found
+        look = {name: look_for if part.is_optional else find for name, part in self.task.also.items()}
+        found = {name: look[name](places.data, Path(part.file)) for name, part in self.task.also.items()}
+        return {name: path for name, path in found.items() if path}
 
 
 def _digest(value: JSON) -> str:

@@ -21,7 +21,7 @@ from benchmarks.keep import as_markdown
 from benchmarks.records import Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
-from benchmarks.suites import SUITE
+from benchmarks.suites import COMMANDS
 from benchmarks.tasks import BASELINES, PEERS, SUITES, Job, Places, _said, chosen_models, chosen_tasks
 from block_zoo import Linear
 from core.config import InputsConf
@@ -573,15 +573,36 @@ def test_a_measurement_is_kept_with_its_command_and_shown_in_a_page(tmp_path, do
         assert page.read_text() == f"Before.\n<!-- kept encoders -->\n{printed}<!-- end -->\nAfter.\n"
 
 
-def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant():
-    named, copied = Job(RTE, "student", 1), Job(RTE, "student", 1, encoder="/some/where/all-MiniLM-L6-v2")
+def test_a_copy_of_the_encoder_that_a_config_names_makes_no_other_variant(tmp_path):
+    (tmp_path / "all-MiniLM-L6-v2").mkdir()
+    named, copied, of_others = (
+        Job(RTE, "student", 1, encoder=encoder)
+        for encoder in (None, str(tmp_path / "all-MiniLM-L6-v2"), "others/all-MiniLM-L6-v2")
+    )
     assert copied.variant == named.variant == "student" and copied.digest() == named.digest()
+    assert of_others.variant == "student, encoder others/all-MiniLM-L6-v2" and of_others.digest() != named.digest()
+
+
+def test_every_further_part_is_looked_at_before_anything_is_trained(published, tmp_path, door):
+    """Rows as MNLI has them, beside a diagnostic set without labels; then two of that name."""
+    mnli = composed(next(task for task in SUITES["glue"] if task.name == "mnli").config("bilstm"))["inputs"]
+    row = {column: "neutral" if column == "label" else "a word" for column in mnli["file_header"]}
+    lines = ["\t".join(mnli["file_header"].values()), "\t".join(row.values())]
+    for file in ("MNLI/train.tsv", "MNLI/dev_matched.tsv", "MNLI/dev_mismatched.tsv"):
+        (tmp_path / "MNLI").mkdir(exist_ok=True)
+        (tmp_path / file).write_text("\n".join(lines) + "\n")
+    for folder, said in {"diagnostic": "Label", "more/diagnostic": "has more than one diagnostic"}.items():
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "diagnostic-full.tsv").write_text("index\tPremise\tHypothesis\n0\ta word\ta word\n")
+        code, _, err = door("benchmark", "glue", "--tasks", "mnli", "--models", "bilstm", *published)
+        assert code == 2 and said in err and "diagnostic-full.tsv" in err, err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_model_and_peer_of_every_task_is_a_job_and_no_name_means_two_things():
     from benchmarks.peers import BASELINES as ANSWERED
 
-    assert list(ANSWERED) == list(BASELINES) and SUITE.keys() == SUITES.keys()
+    assert list(ANSWERED) == list(BASELINES) and COMMANDS.keys() == SUITES.keys()
     for task in [task for tasks in SUITES.values() for task in tasks]:
         assert set(PEERS).isdisjoint(task.models()), task
         for model in [*task.models(), *(peer for peer in PEERS if task.path(peer).exists())]:
