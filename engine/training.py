@@ -58,6 +58,9 @@ def train(experiment: Experiment, say: Callable[[str], None], force: bool = Fals
                 speak(f"stage {number} of {len(stages)}{' is finished' if is_done else ''}")
             if is_done:
                 _refuse_changed(run, stage.document())
+                kept, wanted = (document["training_params"] for document in (run.read_config(), stage.document()))
+                if without_effect := _differences(kept, wanted):
+                    speak(f"note: {', '.join(without_effect)} changed after it: it stays as it is")
                 continue
             has_begun = resume and (len(stages) == 1 or (run / STATE).exists())
             state = _state_to_resume(run, stage.document(), processes) if has_begun else None

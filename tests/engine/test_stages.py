@@ -106,6 +106,15 @@ def test_a_finished_stage_is_not_gone_on_from_with_another_config(staged):
         trained(staged, "trainer.conf.stages[0].training_params.batch_size=3", resume=True)
 
 
+def test_more_epochs_are_no_more_of_a_stage_that_is_finished_and_it_is_said(staged):
+    trained(staged)
+    first = weights(staged.run / "stages" / "1")
+    RunFolder(staged.run).clear()
+    said = trained(staged, "trainer.conf.stages[0].training_params.max_epoch=9", resume=True)
+    assert "note: max_epoch changed after it: it stays as it is" in said
+    assert equal(first, weights(staged.run / "stages" / "1"))
+
+
 def test_nobody_clears_the_run_of_a_later_stage_that_is_at_work(staged):
     trained(staged)
     before = weights(staged.run)
