@@ -3,7 +3,7 @@
 import argparse
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,18 @@ from core.document import composed, read_document
 from core.errors import UserError
 
 DEFAULT = Path("dataset")
+
+
+class AbsentFilesError(UserError):
+    """Files that are not where data lies."""
+
+    def __init__(self, data: Path, files: Iterable[Path]) -> None:
+        self.files = list(dict.fromkeys(files))
+        names = ", ".join(f"{file.parent.name}/{file.name}" for file in self.files)
+        fetched = (
+            "`python dataset/download.py glue wikiqa glove.6B` fetches these sets; others lie as configs name them"
+        )
+        super().__init__(f"--data {data}: {f'has no {names}. {fetched}' if data.is_dir() else 'no such folder'}.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +55,16 @@ def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -
     """
     named = config(conf_path, tuple(overrides))["inputs"]["data_paths"]
     given = [change.split("=", 1)[0] for change in overrides]
-    found = []
+    found, absent = [], []
     for key, value in named.items():
         place = f"inputs.data_paths.{key}"
         if value and place not in given:
             path = look_for(data, Path(value), is_part=key == "pre_trained_emb")
             if path is None and not Path(value).is_file():
-                raise _absent(data, Path(value))
+                absent.append(Path(value))
             found += [f"{place}={path}"] if path else []
+    if absent:
+        raise AbsentFilesError(data, absent)
     return found
 
 
@@ -86,7 +100,7 @@ def find(data: Path, wanted: Path) -> Path:
     """The file below `data` with the name and folder of `wanted`. UserError where there is not one."""
     if found := look_for(data, wanted):
         return found
-    raise _absent(data, wanted)
+    raise AbsentFilesError(data, [wanted])
 
 
 def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
@@ -104,11 +118,3 @@ def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
             if found:
                 return Path(found[0])
     return None
-
-
-def _absent(data: Path, wanted: Path) -> UserError:
-    if not data.is_dir():
-        return UserError(f"--data {data}: no such folder.")
-    name = f"{wanted.parent.name}/{wanted.name}"
-    fetched = "`python dataset/download.py glue wikiqa glove.6B` fetches these sets; others lie as configs name them"
-    return UserError(f"--data {data}: has no {name}. {fetched}.")

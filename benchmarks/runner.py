@@ -17,6 +17,7 @@ from statistics import mean
 import torch
 from tqdm import tqdm
 
+from benchmarks.data import AbsentFilesError
 from benchmarks.records import Record
 from benchmarks.tasks import Job, Places
 from core.conf import JSON
@@ -39,17 +40,26 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
 
 
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
-    """The jobs without a record of this config and these files, and what these need and has no finished run."""
+    """The jobs without a record of this config and these files, and what these need and has no finished run.
+
+    UserError that names all files that are missing.
+    """
     done = {(*record.key, *record.version) for record in records}
     version = cache(lambda job: (job.digest(), job.data(places)))
     is_finished = cache(lambda job: job.is_finished(places))
     todo: dict[Job, None] = {}
+    absent: list[Path] = []
     for job in jobs:
-        if (*job.key, *version(replace(job, seed=1))) in done:  # that of all seeds
-            continue
-        for needed in with_needed([job]):
-            if needed == job or not is_finished(needed):
-                todo[needed] = None
+        try:
+            if (*job.key, *version(replace(job, seed=1))) in done:  # that of all seeds
+                continue
+            for needed in with_needed([job]):
+                if needed == job or not is_finished(needed):
+                    todo[needed] = None
+        except AbsentFilesError as error:
+            absent += error.files
+    if absent:
+        raise AbsentFilesError(places.data, absent)
     return list(todo)
 
 

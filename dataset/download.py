@@ -1,8 +1,9 @@
 """Fetches published data sets to where the configs look for them: `python dataset/download.py glue wikiqa glove.6B`.
 
 Every file is checked against the checksum of its publisher's original, goes on where an interrupted download stopped,
-and is there whole or not at all. `--source DIR` takes the same files from a folder instead of the network. What the
-licences of the data allow is for you to read: WikiQA, MRPC and QQP are for research.
+and is there whole or not at all; given again, the command compares what lies there with what it unpacked.
+`--source DIR` takes the same files from a folder instead of the network. What the licences of the data allow is for
+you to read: WikiQA, MRPC and QQP are for research.
 """
 
 import argparse
@@ -30,6 +31,8 @@ MRPC = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
 WIKIQA = "https://download.microsoft.com/download/E/5/F/E5FCFCEE-7005-4814-853D-DAA7C66507E0/WikiQACorpus.zip"
 PARTS = ("train.tsv", "dev.tsv", "test.tsv")
 CHUNK = 1 << 20
+SUMS = "SHA256SUMS"
+"""The checksums of what was unpacked, beside it, as `sha256sum --check` reads them."""
 Unpack = Callable[[Sequence[Path]], Iterator[tuple[str, Iterator[bytes]]]]
 """From the originals on disc to the files to write: name and content."""
 
@@ -234,8 +237,7 @@ def _download(url: str, part: Path) -> None:
 def _check(path: Path, original: Original, remove: bool) -> None:
     if original.sha256 is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if found != original.sha256:
         if remove:
             path.unlink()
@@ -244,31 +246,53 @@ def _check(path: Path, original: Original, remove: bool) -> None:
         )
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def make(data_set: DataSet, target: Path, source: Path | None) -> str:
-    """Write the files of a set that are missing; what was done, in one line."""
+    """Write the files of a set that are missing; what was done, in one line. UserError for a file that was changed."""
     folder = target / data_set.folder
-    if all((folder / name).is_file() for name in data_set.files):
-        return f"{folder}: is there, and was not checked again"
+    sums = _unpacked(folder / SUMS)
+    present = [name for name in data_set.files if (folder / name).is_file()]
+    known = {**sums, **data_set.sha256}
+    for name in present:
+        if name in known and _sha256(folder / name) != known[name]:
+            raise UserError(f"{folder / name}: is not the file that is published. Remove it, and try again.")
+    if len(present) == len(data_set.files):
+        if unchecked := [name for name in present if name not in known]:
+            return f"{folder}: is there, but nothing says what this should be: {', '.join(unchecked)}"
+        return f"{folder}: is there, as published"
     originals = [fetch(original, target / ".originals", source) for original in data_set.originals]
     try:
         for name, content in data_set.unpack(originals):
-            if (folder / name).is_file():
+            if name in present:
                 continue
             with written_aside(folder / name) as aside, aside.open("wb") as file:
                 digest = hashlib.sha256()
                 for chunk in content:
                     digest.update(chunk)
                     file.write(chunk)
-                if data_set.sha256.get(name, digest.hexdigest()) != digest.hexdigest():
+                sums[name] = digest.hexdigest()
+                if data_set.sha256.get(name, sums[name]) != sums[name]:
                     for path in originals if source is None else ():
                         path.unlink()
-                    raise UserError(f"{folder / name}: is not the published file: its SHA-256 is {digest.hexdigest()}.")
+                    raise UserError(f"{folder / name}: is not the published file: its SHA-256 is {sums[name]}.")
+            with written_aside(folder / SUMS) as aside:
+                aside.write_text("".join(f"{found}  {of}\n" for of, found in sums.items()))
     except zipfile.BadZipFile as error:
         raise UserError(f"{originals[0]}: is damaged ({error}). Remove it, and try again.") from error
     if source is None:
         for path in originals:
             path.unlink()
     return f"{folder}: {', '.join(data_set.files)}"
+
+
+def _unpacked(path: Path) -> dict[str, str]:
+    """File -> checksum."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {name: found for line in lines for found, _, name in [line.partition("  ")] if name}
 
 
 def main() -> None:

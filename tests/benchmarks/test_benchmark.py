@@ -127,7 +127,10 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
             ["glue", "--tasks", "rte", "--models", "bilstn"],
             "there is no config of 'bilstn' for rte. Did you mean 'bilstm",
         ),
-        (["glue", "--tasks", "cola", "--vectors", "random"], "has no CoLA/train.tsv. `python dataset/download.py glue"),
+        (
+            ["glue", "--tasks", "cola", "wnli", "--vectors", "random"],
+            "has no CoLA/train.tsv, CoLA/dev.tsv, WNLI/train.tsv, WNLI/dev.tsv. `python dataset/download.py glue",
+        ),
         (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no such file."),
     ],
 )

@@ -80,9 +80,23 @@ def test_an_archive_becomes_the_files_that_configs_name_and_is_asked_for_once(se
     some = published(server, archive(train_tsv="a\n", dev_tsv="b\n", other_txt="c"))
     assert "train.tsv, dev.tsv" in download.make(some, tmp_path, None)
     assert (tmp_path / "Some" / "train.tsv").read_text() == "a\n"
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["dev.tsv", "train.tsv"]
-    assert "is there" in download.make(some, tmp_path, None)
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert names == ["SHA256SUMS", "dev.tsv", "train.tsv"]
+    assert "is there, as published" in download.make(some, tmp_path, None)
     assert server.starts == [0]
+
+
+def test_what_was_changed_since_is_noticed_and_made_anew_once_it_is_gone(server, tmp_path):
+    some = published(server, archive(train_tsv="a\n", dev_tsv="b\n"))
+    download.make(some, tmp_path, None)
+    (tmp_path / "Some" / "dev.tsv").write_text("b")
+    with pytest.raises(UserError, match="dev.tsv: is not the file that is published. Remove it, and try again."):
+        download.make(some, tmp_path, None)
+    (tmp_path / "Some" / "dev.tsv").unlink()
+    download.make(some, tmp_path, None)
+    assert (tmp_path / "Some" / "dev.tsv").read_text() == "b\n"
+    (tmp_path / "Some" / "SHA256SUMS").unlink()  # as where the files came in another way
+    assert "nothing says what this should be: train.tsv, dev.tsv" in download.make(some, tmp_path, None)
 
 
 def test_what_was_cut_off_goes_on_where_it_stopped(server, tmp_path):
