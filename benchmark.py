@@ -171,10 +171,10 @@ def _measure(wanted: "list[Job]", places: "Places", known: "list[Record]", resul
     """Add a newer record of each of these that is trained."""
     from benchmarks import jobs, records
 
-    by_key = {(*record.key, *record.version): record for record in known}
     count = 0
     for job in wanted:
-        record = by_key.get((*job.key, job.digest(), job.data(places)))
+        of_it = (job.training, (job.digest(), job.data(places)), job.teachers(places))
+        record = next((one for one in known if (one.training, one.version, one.teachers) == of_it), None)
         if record is not None and job.is_finished(places):
             records.append(results, jobs.measured_again(job, record, places))
             count += 1

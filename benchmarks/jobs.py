@@ -49,6 +49,7 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
         seed=job.seed,
         config=job.digest(),
         data=job.data(places),
+        teachers=job.teachers(places) or {},
         machine=this_machine(),
         **measured,
     )

@@ -51,6 +51,8 @@ class Record(Conf):
     """dev, test and further parts -> metric -> value, None where it is not defined."""
     rows: dict[str, int]
     """train, dev, ... -> how many rows."""
+    teachers: dict[str, str] = field(default_factory=dict)
+    """Models that it learnt or began from -> digest of their weights: one that is trained again is another teacher."""
     interval: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Part -> metric -> 2.5 and 97.5 % of it when the rows are drawn again (bootstrap)."""
     curve: list[list[float]] = field(default_factory=list)
@@ -76,9 +78,14 @@ class Record(Conf):
         return self.config, self.data
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
-        """What makes another record of the same a newer one."""
+    def training(self) -> tuple[str, str, str, int]:
+        """The job that it is of."""
         return self.suite, self.task, self.variant, self.seed
+
+    @property
+    def key(self) -> tuple[str, str, str, int, frozenset[tuple[str, str]]]:
+        """What makes another record of the same a newer one."""
+        return *self.training, frozenset(self.teachers.items())
 
     @property
     def dev_score(self) -> float:
@@ -119,7 +126,7 @@ def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
     Of a variant only what has config and data of its newest record counts: seeds of two configs are not one model's.
     """
-    found: dict[tuple[str, str, str, int], Record] = {}
+    found: dict[tuple[str, str, str, int, frozenset[tuple[str, str]]], Record] = {}
     complaints = []
     for path in paths:
         text = path.read_text("utf-8", errors="replace") if path.exists() else ""
@@ -134,7 +141,7 @@ def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     newest = {key[:3]: record.version for key, record in found.items()}
     older = [key for key, record in found.items() if record.version != newest[key[:3]]]
     for key in older:
-        *of, seed = key
+        *of, seed, _ = key
         changed = "config" if found[key].config != newest[key[:3]][0] else "data"
         complaints.append(f"left out: {', '.join(map(str, of))}, seed {seed}: the {changed} was changed after it")
     return [record for key, record in found.items() if key not in older], complaints

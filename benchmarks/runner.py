@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -40,18 +41,23 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
 
 
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
-    """The jobs without a record of this config and these files, and what these need and has no finished run.
+    """The jobs without a record of this config, these files and teachers, and what these need and has no finished run.
+
+    Where the teachers are not at hand, a record counts whatever they were.
 
     UserError that names all files that are missing.
     """
-    done = {(*record.key, *record.version) for record in records}
+    done: dict[Any, list[Mapping[str, str]]] = {}
+    for record in records:
+        done.setdefault((record.training, record.version), []).append(record.teachers)
     version = cache(lambda job: (job.digest(), job.data(places)))
     is_finished = cache(lambda job: job.is_finished(places))
     todo: dict[Job, None] = {}
     absent: list[Path] = []
     for job in jobs:
         try:
-            if (*job.key, *version(replace(job, seed=1))) in done:  # that of all seeds
+            learnt_from = done.get((job.training, version(replace(job, seed=1))))  # a version is that of all seeds
+            if learnt_from and job.teachers(places) in (*learnt_from, None):
                 continue
             for needed in with_needed([job]):
                 if needed == job or not is_finished(needed):

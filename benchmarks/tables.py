@@ -87,12 +87,10 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record], is_brie
     rows = []
     for variant, own in variants(records).items():
         values = {column: _values(own, column) for column in columns}
-        seeds = sorted({len(found) for found in values.values() if found})
-        if not seeds:  # trained for other metrics
+        if not any(values.values()):  # trained for other metrics
             continue
-        counts = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
         cells = [_number(mean(found) if found else None) if is_brief else _spread(found) for found in values.values()]
-        rows.append([variant, counts, *cells] + ([average(tasks, own)] if has_average else []))
+        rows.append([variant, _counts(values.values()), *cells] + ([average(tasks, own)] if has_average else []))
     sources: dict[str, int] = {}
     for row in published(suite):
         known = row["scores"]
@@ -100,7 +98,7 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record], is_brie
         if any(cells):
             source = sources.setdefault(row["source"], len(sources) + 1)
             rows.append([f"{row['model']} [{source}]", "", *cells] + ([""] if has_average else []))
-    header = ["Model", "Seeds", *map(_column_title, columns), *(["Average"] if has_average else [])]
+    header = ["Model", "Trainings", *map(_column_title, columns), *(["Average"] if has_average else [])]
     if has_average and not any(row[-1] for row in rows):  # some task is missing everywhere
         header, rows = header[:-1], [row[:-1] for row in rows]
     notes = [f"[{number}] {source}" for source, number in sources.items()]
@@ -116,14 +114,14 @@ def differences(suite: str, tasks: Sequence[Task], records: Sequence[Record]) ->
         found = [(record, other) for record in own if (other := rival(record, records))]
         for name in dict.fromkeys(other.variant for _, other in found):
             pairs = [(record, other) for record, other in found if other.variant == name]
-            cells = [_spread(list(_differences(pairs, column)), "+") for column in columns]
-            rows.append([f"{variant}{MINUS}{name}", str(len({one.seed for one, _ in pairs})), *cells])
-    header = ["By seed", "Seeds", *map(_column_title, columns)]
+            values = [list(_differences(pairs, column)) for column in columns]
+            rows.append([f"{variant}{MINUS}{name}", _counts(values), *(_spread(of_one, "+") for of_one in values)])
+    header = ["By seed", "Trainings", *map(_column_title, columns)]
     return Table(f"{_title(suite, tasks)}: differences, %", header, rows)
 
 
 def rival(record: Record, records: Sequence[Record]) -> Record | None:
-    """What a model is to beat, with the same seed: for a student the same model without a teacher, in the
+    """What a model is to beat, with the same seed and teachers: for a student the same model without a teacher, in the
     suite of distillation the student of the average for all others. None for others, and where it is not there.
 
     Of several variants of it the one that has most in common.
@@ -136,6 +134,7 @@ def rival(record: Record, records: Sequence[Record]) -> Record | None:
         return None
     own = set(record.variant.split(", ")[1:])
     alike = [one for one in records if (one.model, one.task, one.seed) == (name, record.task, record.seed)]
+    alike = [one for one in alike if all(record.teachers.get(*of) == of[1] for of in one.teachers.items())]
     found = {frozenset(one.variant.split(", ")[1:]): one for one in alike}
     return found[max(possible, key=len)] if (possible := [known for known in found if known <= own]) else None
 
@@ -208,8 +207,11 @@ def by_seed(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tab
     rows = []
     for variant, own in variants(records).items():
         for seed in sorted({record.seed for record in own}):
-            cells = [_with_interval([one for one in own if one.seed == seed], column) for column in columns]
-            rows.append([variant, str(seed), *cells])
+            left = [one for one in own if one.seed == seed]
+            while left:  # more than one of a task where teachers were trained again
+                shown = {one.task: one for one in left}
+                rows.append([variant, str(seed), *(_with_interval([*shown.values()], column) for column in columns)])
+                left = [one for one in left if one is not shown[one.task]]
     header = ["Model", "Seed", *map(_column_title, columns)]
     notes = ["in brackets: 2.5 and 97.5 % of the score when the rows are drawn again (bootstrap)"]
     return Table(f"{_title(suite, tasks)}: scores of each training, %", header, rows, notes)
@@ -252,14 +254,16 @@ def comma_separated(records: Sequence[Record]) -> str:
     """A line for each score of each record."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    names = ["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high", "config", "data"]
+    names = ["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high"]
+    names += ["config", "data", "teachers"]
     lines.writerow(names)
     for record in records:
+        teachers = " ".join(f"{model}={digest}" for model, digest in record.teachers.items())
         for part, found in record.scores.items():
             for metric, value in found.items():
                 low, high = record.interval.get(part, {}).get(metric, ("", ""))
                 where = [record.suite, record.task, record.variant, record.seed, part, record.rows.get(part, "")]
-                lines.writerow([*where, metric, value, low, high, record.config, record.data])
+                lines.writerow([*where, metric, value, low, high, record.config, record.data, teachers])
     return text.getvalue()
 
 
@@ -305,6 +309,12 @@ def _machine(record: Record) -> str:
 
 def _name(part: str, metric: str) -> str:
     return metric if part == "dev" else f"{part} {metric}"
+
+
+def _counts(values: Iterable[Sequence[float]]) -> str:
+    """How many there are of each, least to most, where there are any."""
+    counts = sorted({len(found) for found in values if found})
+    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
 
 
 def _number(value: float | None) -> str:

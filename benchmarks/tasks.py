@@ -23,7 +23,7 @@ from block_zoo import BLOCKS
 from core.conf import JSON
 from core.document import ROOT
 from core.errors import UserError, did_you_mean, known_names
-from core.run_folder import RunFolder
+from core.run_folder import WEIGHTS, RunFolder
 from distillation.run import fold_folder
 from engine.data import row_file
 from engine.experiment import Experiment, load_experiment
@@ -257,8 +257,8 @@ class Job:
         return f"{self.task} {self.variant}, seed {self.seed}"
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
-        """That of its record."""
+    def training(self) -> tuple[str, str, str, int]:
+        """What its records say that they are of."""
         return self.task.suite, self.task.name, self.variant, self.seed
 
     @property
@@ -338,12 +338,15 @@ class Job:
         return _digest([[content_key(file) for file in files if file.is_file()], of_runs])
 
     def folder(self, places: Places) -> Path:
-        """Its run; that of another config or other files is another one, and out-of-fold runs lie in the whole one."""
+        """Its run, another one for another config, other files or teachers; out-of-fold runs lie in the whole one."""
         whole, fold = self._whole()
         if fold:
             return fold_folder(whole.folder(places), fold)
-        name = f"{self.task}_{self.model}_{self.digest()}_{self.data(places)}_{self.seed}"
-        return places.runs / self.task.suite / name
+        teachers = self.teachers(places)
+        read = [self.data(places), *([_digest(teachers)] if teachers else [])]
+        return (
+            places.runs / self.task.suite / "_".join([self.task.name, self.model, self.digest(), *read, str(self.seed)])
+        )
 
     def runs(self) -> dict[str, "Job"]:
         """The runs that its config names, to learn or start from: their place there -> what trains them."""
@@ -354,6 +357,13 @@ class Job:
                 seed = self.task.teacher_seed or self.seed
                 found[place] = Job(self.task, model, seed, self.vectors, encoder=self.encoder)
         return found
+
+    def teachers(self, places: Places) -> dict[str, str] | None:
+        """The models of those runs -> digest of their weights. None as long as they are not trained."""
+        runs = {job.model: RunFolder(job.folder(places)) for job in self.runs().values()}
+        if not all(run.is_finished for run in runs.values()):
+            return None
+        return {model: _digest(content_key(run / WEIGHTS)) for model, run in runs.items()}
 
     def needs(self) -> list["Job"]:
         """The trainings that must have come to their end before it begins."""

@@ -103,6 +103,15 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
     code, out, _ = door(*command, *published)
     assert code == 0 and "1 trainings, 1 of them done before" in out
     assert (tmp_path / "found.jsonl").read_text() == before
+    weights = next((tmp_path / "runs" / "glue").glob("rte_minilm*")) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    code, out, _ = door(*command, *published)
+    assert code == 0 and "1 trainings, 0 of them done before" in out  # it has learnt from another teacher
+    assert len(list((tmp_path / "runs" / "glue").glob("rte_student*"))) == 2
+    shutil.rmtree(weights.parent)
+    code, out, _ = door(*command, *published)
+    assert code == 0 and "1 trainings, 1 of them done before" in out  # whichever it was
+    (tmp_path / "found.jsonl").write_text(before)
     (tmp_path / "found.jsonl").write_text(before + '{"version": 1, "suite"')
     code, out, err = door("benchmark", "report", "--results", tmp_path / "found.jsonl", "--output", tmp_path / "report")
     assert code == 0 and "found.jsonl:4: left out: not a whole line of JSON." in err
@@ -474,6 +483,24 @@ def test_methods_are_set_against_the_average_with_the_same_seed_and_encoder():
     ]
 
 
+def test_students_of_teachers_that_were_trained_again_are_set_against_those_of_the_same_teachers(tmp_path):
+    def of(model, accuracy, **teachers):
+        changed = {"model": model, "variant": model, "scores": {"dev": {"accuracy": accuracy, "auc": accuracy}}}
+        return replace(RECORD, suite="distillation", teachers=teachers, **changed)
+
+    found = [of("student", 0.4), of("average", 0.5, a="1", b="1"), of("one_teacher", 0.6, a="1")]
+    found += [of("average", 0.7, a="2", b="2"), of("one_teacher", 0.9, a="2"), of("rl_kd", 0.9, a="2", b="3")]
+    for record in found:
+        records.append(tmp_path / "found.jsonl", record)
+    assert records.read([tmp_path / "found.jsonl"])[0] == found  # each counts
+    task = next(task for task in SUITES["distillation"] if task.name == "rte")
+    rows = {row[0]: row[1:] for row in tables.differences("distillation", [task], found).rows}
+    of_both = {"student − average": ["1", *["-30.0"] * 2], "one_teacher − average": ["2", *["+15.0 ± 7.1"] * 2]}
+    assert rows == of_both
+    shown = [row[:3] for row in tables.by_seed("distillation", [task], found).rows if row[0] == "average"]
+    assert [row[1] for row in shown] == ["1", "1"] and len({row[2] for row in shown}) == 2
+
+
 def test_a_student_needs_the_runs_that_its_config_names_all_of_one_seed():
     task = next(task for task in SUITES["distillation"] if task.name == "rte")
     names = ("pooler", "mean", "short", "match")
@@ -508,7 +535,7 @@ def test_a_student_of_two_layers_begins_with_those_of_its_teacher(published, tmp
         "one_teacher_encoder",
     ]
     assert "Distillation on RTE" in out
-    runs = {path.name.rsplit("_", 3)[0]: path for path in (tmp_path / "runs" / "distillation").iterdir()}
+    runs = {re.split("_[0-9a-f]{12}_", path.name)[0]: path for path in (tmp_path / "runs" / "distillation").iterdir()}
     kept = json.loads((runs["rte_one_teacher_encoder"] / "config.json").read_text())
     assert kept["architecture"][0]["conf"]["model"] == str(runs["rte_teacher_pooler"])
     assert kept["teachers"]["teacher"]["conf"]["path"] == str(runs["rte_teacher_pooler"])
