@@ -290,7 +290,7 @@ class TrainingConf(Conf):
     longer, on a GPU the others less."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto = the best the device has: on CUDA bf16, else fp16; on a CPU fp32, but bf16 for a pretrained
-    encoder where the CPU has matrix units for it (AMX)."""
+    encoder where the CPU computes in it (AMX or AVX512-BF16)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -205,5 +205,6 @@ def pick_precision(conf: ExperimentConf, device: torch.device) -> str:
     if named != "auto":
         return named
     if device.type == "cpu":
-        return "bf16" if reads_pieces(conf) and torch.cpu._is_amx_tile_supported() else "fp32"
+        is_native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return "bf16" if reads_pieces(conf) and is_native else "fp32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
