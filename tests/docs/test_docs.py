@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -16,6 +17,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "dataset" / "README.md",
+    ROOT / "benchmarks" / "README.md",
 ]
 
 
@@ -29,10 +31,23 @@ def test_what_is_generated_is_up_to_date():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def headings(page: Path) -> set[str]:
+    """What links to a part of a page name: as GitHub does, a number behind what is there already."""
+    found: list[str] = []
+    for heading in re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M
+    ):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        found.append(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
+    return {f"{name}-{found[:at].count(name)}".removesuffix("-0") for at, name in enumerate(found)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    for target, part in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+        path = page.parent / target if target else page
+        assert target.startswith("http") or path.exists(), target
+        assert not part or path.suffix != ".md" or part in headings(path), f"{target}#{part}"
 
 
 def test_the_configs_of_readme_and_guides_check(tmp_path, monkeypatch):
