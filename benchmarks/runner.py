@@ -43,9 +43,7 @@ def with_needed(jobs: Sequence[Job]) -> list[Job]:
 def left_to_do(jobs: Sequence[Job], records: Sequence[Record], places: Places) -> list[Job]:
     """The jobs without a record of this config, these files and teachers, and what these need and has no finished run.
 
-    Where the teachers are not at hand, a record counts whatever they were.
-
-    UserError that names all files that are missing.
+    Where the teachers are not at hand, a record counts whatever they were. UserError that names all missing files.
     """
     done: dict[Any, list[Mapping[str, str]]] = {}
     for record in records:
