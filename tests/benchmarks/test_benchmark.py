@@ -253,7 +253,7 @@ def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_t
     found.append(replace(RECORD, seed=2, scores={"dev": {"accuracy": 0.7}}))
     table = tables.scores("glue", SUITES["glue"], found)
     cells = dict(zip(table.header, table.rows[0], strict=True))
-    assert cells["RTE accuracy"] == "60.0 ± 14.1" and cells["Seeds"] == "1 to 2"
+    assert cells["RTE accuracy"] == "60.0 ± 14.1" and cells["Trainings"] == "1 to 2"
     assert cells["MNLI mismatched accuracy"] == "60.0"
     assert float(cells["Average"]) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
     assert "Average" not in tables.scores("glue", SUITES["glue"], found[1:]).header  # a task is missing
@@ -390,7 +390,8 @@ def test_interrupted_it_stops_its_trainings(published, tmp_path):
 
 def test_a_training_ends_when_its_parent_is_killed(tmp_path):
     """A process in between, killed as for want of memory; its child stands in for a training."""
-    child = "import os, sys, time, pathlib\nfrom benchmarks.runner import end_with\nend_with(int(sys.argv[1]))\n"
+    child = "import os, signal, sys, time, pathlib\nfrom benchmarks.runner import end_with\n"
+    child += "signal.signal(signal.SIGINT, signal.default_int_handler)\nend_with(int(sys.argv[1]))\n"
     child += f"try:\n  pathlib.Path({str(tmp_path / 'started')!r}).touch()\n  time.sleep(60)\n"
     child += f"except KeyboardInterrupt:\n  pathlib.Path({str(tmp_path / 'ended')!r}).touch()"
     parent = f"import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}, str(os.getpid())])"
@@ -570,7 +571,7 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     assert "`configs/glue/rte_*.json`" in text
     page.write_text(before.replace("scores", "summary"))
     assert door(*command, "--page", page)[0] == 0
-    assert "| Model | Seeds | RTE accuracy |" in page.read_text() and "rows" not in page.read_text()
+    assert "| Model | Trainings | RTE accuracy |" in page.read_text() and "rows" not in page.read_text()
     page.write_text(before.replace("bil* | x", "cnn | *"))
     assert door(*command, "--page", page)[0] == 0
     assert page.read_text().index("| cnn | 1 |") < page.read_text().index("| bilstm | 1 |")
