@@ -1,6 +1,7 @@
 """Transformers as a teacher against the transformers library, which tokenises, pairs and cuts on its own."""
 
 import json
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +33,7 @@ NUMBER = {"score": Spec("B")}
 SETS = {"labels": Spec("BC", {"C": 3}, labels=("b", "a", "c"))}
 TAGS = {"tags": Spec("BT", ids=True, labels=("b", "a", "c"))}
 PLACES = dict.fromkeys(("start_label", "end_label"), Spec("B", ids=True, places=True))
+close = partial(torch.allclose, atol=1e-4)  # random weights this large turn roundings, which differ by CPU, into 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -103,37 +105,37 @@ def test_logits_are_those_of_the_library_in_the_order_of_our_labels(checkpoint, 
     model = checkpoint(kind)
     found = given(teacher(THREE, model, ("text", "other") if is_pair else ("text",)), file)
     logits = theirs(model, FIRST, *([SECOND] if is_pair else []), max_length=40)[:, [1, 0, 2]]  # ours are b, a, c
-    assert torch.allclose(found.values, logits, atol=1e-5)
+    assert close(found.values, logits)
     assert logits.std(0).min() > 1e-3
 
 
 def test_texts_that_are_too_long_are_cut_as_the_library_cuts_them(checkpoint, file):
     model = checkpoint()
     found = given(teacher(THREE, model, ("text", "other"), max_length=9), file)
-    assert torch.allclose(found.values, theirs(model, FIRST, SECOND, max_length=9)[:, [1, 0, 2]], atol=1e-5)
+    assert close(found.values, theirs(model, FIRST, SECOND, max_length=9)[:, [1, 0, 2]])
 
 
 def test_inputs_say_which_texts_in_which_order(checkpoint, file):
     model = checkpoint()
     turned = teacher(THREE, model, ("text", "other"), inputs=["branch of other", "text"])
     expected = theirs(model, SECOND, FIRST, max_length=40)[:, [1, 0, 2]]
-    assert torch.allclose(given(turned, file).values, expected, atol=1e-5)
+    assert close(given(turned, file).values, expected)
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "c"], {"LABEL_1": "b", "LABEL_0": "a", "LABEL_2": "c"}])
 def test_labels_of_other_names_are_translated(checkpoint, file, labels):
     model = checkpoint(names=("LABEL_0", "LABEL_1", "LABEL_2"))
     found = given(teacher(THREE, model, labels=labels), file).values
-    assert torch.allclose(found, theirs(model, FIRST)[:, [1, 0, 2]], atol=1e-5)
+    assert close(found, theirs(model, FIRST)[:, [1, 0, 2]])
 
 
 def test_a_single_score_is_a_number_or_speaks_for_the_positive_label(checkpoint, file):
     model = checkpoint(names=("LABEL_0",))
     scores = theirs(model, FIRST).reshape(-1)
-    assert torch.allclose(given(teacher(NUMBER, model), file).values, scores, atol=1e-5)
+    assert close(given(teacher(NUMBER, model), file).values, scores)
     sure = given(teacher(TWO, model), file).values.softmax(1)
-    assert torch.allclose(sure, torch.stack([1 - scores.sigmoid(), scores.sigmoid()], 1), atol=1e-5)
-    assert torch.allclose(given(teacher(TWO, model, labels=["no"]), file).values.softmax(1), sure.flip(1))
+    assert close(sure, torch.stack([1 - scores.sigmoid(), scores.sigmoid()], 1))
+    assert close(given(teacher(TWO, model, labels=["no"]), file).values.softmax(1), sure.flip(1))
 
 
 def test_labels_that_stand_together_have_a_score_each(checkpoint, file):
@@ -159,7 +161,7 @@ def test_tags_are_scored_at_the_first_piece_of_each_word(checkpoint, file, kind)
         with torch.no_grad():
             logits = made(input_ids=framed).logits[0, first][:, [1, 0, 2]]
         assert found.real_mask()[row].sum() == len(words)
-        assert torch.allclose(found.values[row, : len(words)], logits, atol=1e-5)
+        assert close(found.values[row, : len(words)], logits)
     assert several
 
 
@@ -182,11 +184,11 @@ def test_inner_states_are_those_of_the_library(checkpoint, file):
             output = made(**split(text, return_tensors="pt"), output_hidden_states=True, output_attentions=True)
         length = output.hidden_states[0].shape[1]
         for address, whole in {"hidden.0": output.hidden_states[0], "hidden.3": output.hidden_states[3]}.items():
-            assert torch.allclose(found[address].values[row, :length], whole[0], atol=1e-5)
+            assert close(found[address].values[row, :length], whole[0])
             assert found[address].real_mask()[row].sum() == length
         maps = found["attention.2"].values[row, :, :length, :length]
-        assert torch.allclose(maps, output.attentions[1][0], atol=1e-5)
-        assert torch.allclose(found["pooled"].values[row], output.hidden_states[-1][0, 0], atol=1e-5)
+        assert close(maps, output.attentions[1][0])
+        assert close(found["pooled"].values[row], output.hidden_states[-1][0, 0])
     for address, features in found.items():
         assert len(Table.of(known[address].axes, features)) == len(FIRST)
         assert known[address].sizes.get("D", 16) == 16
@@ -290,7 +292,7 @@ def test_answers_in_a_passage_are_those_of_the_library_at_its_pieces(checkpoint,
         at = [0] * has_null + [place for place, text in enumerate(framed.sequence_ids(0)) if text == 1]
         for address, logits in (("start", output.start_logits), ("end", output.end_logits)):
             mask = found[address].real_mask()[row]
-            assert torch.allclose(found[address].values[row][mask], logits[0, at], atol=1e-5)
+            assert close(found[address].values[row][mask], logits[0, at])
 
 
 def test_windows_of_a_passage_are_texts_of_their_own_and_cut_the_question_only(checkpoint, file):
@@ -309,7 +311,7 @@ def test_windows_of_a_passage_are_texts_of_their_own_and_cut_the_question_only(c
         kinds = torch.tensor([[0] * (len(kept) + 2) + [1] * (length + 1)])
         with torch.no_grad():
             logits = made(input_ids=ids, token_type_ids=kinds).start_logits[0, -1 - length : -1]
-        assert torch.allclose(found.values[window][found.real_mask()[window]], logits, atol=1e-5)
+        assert close(found.values[window][found.real_mask()[window]], logits)
 
 
 def test_of_a_passage_that_is_too_long_the_beginning_is_read(checkpoint, file):
