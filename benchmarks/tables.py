@@ -151,7 +151,8 @@ def _of_tasks(tasks: Sequence[Task], records: Sequence[Record]) -> tuple[list[Re
     names = {task.name for task in tasks}
     own = [record for record in records if record.task in names]
     parts = {task: dict.fromkeys(part for one in own if one.task == task.name for part in one.scores) for task in tasks}
-    return own, [(task, part, metric) for task in tasks for part in parts[task] for metric in task.metrics_of(part)]
+    columns = ((task, part, metric) for task in tasks for part in parts[task] for metric in task.metrics_of(part))
+    return own, [column for column in columns if _values(own, column)]  # AUC has no value against scores
 
 
 def _column_title(column: Column) -> str:
