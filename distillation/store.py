@@ -1,12 +1,13 @@
 """The teacher store: every teacher answers every row once, and what it gave lies on disc, memory-mapped.
 
 An entry depends on the teacher, on the content of the file and on what was asked for. It is filled in shards: what a
-kill leaves is taken up again, several processes fill it together, and two that do not know of each other do no harm.
+kill leaves is taken up again, the processes of a training fill it together, and another training waits for it.
 """
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -39,6 +40,9 @@ class Crew(Protocol):
 
     def wait(self) -> None:
         """Until all are here."""
+
+    def agreed(self, said: bool) -> bool:
+        """Whether any of them says so."""
 
 
 @dataclass(frozen=True)
@@ -77,30 +81,57 @@ def answered(
     def made(number: int) -> Shard:
         return _made(name, teacher, rows, shards[number], axes)
 
+    def told(what: str) -> None:
+        say(f"teacher '{name}': {what}")
+
     if cache_dir is None:
         whole = Shard.joined([made(number) for number in range(len(shards))])
         return Answered(rows, whole.tables, whole.error, time.perf_counter() - began)
     content = [store.content_key(file.path), file.settings()]
     folder = cache_dir / store.key("answers", teacher.key(), content, wanted, is_training)
     found, seconds = Shard.opened(folder, axes), 0.0
-    crew.wait()  # nobody joins shards while others still look
-    if found is None:
-        beside = folder.with_name(f"{folder.name}.shards")
-        paths = [beside / str(number) for number in range(len(shards))]
-        missing = [number for number, path in enumerate(paths) if Shard.opened(path, axes) is None]
-        if damaged := [path for path in [folder, *(paths[number] for number in missing)] if path.exists()]:
-            say(f"teacher '{name}': parts of the store are damaged and made again: {len(damaged)}")
-        crew.wait()
-        for number in missing[crew.number :: crew.count]:
-            write(paths[number], [made(number)])
-        crew.wait()
-        if crew.number == 0:  # somebody else may have joined the shards just now, and removed them
-            write(folder, [Shard.opened(path, axes) or made(number) for number, path in enumerate(paths)])
-            shutil.rmtree(beside, ignore_errors=True)
-        crew.wait()
-        found, seconds = Shard.opened(folder, axes), time.perf_counter() - began
+    if crew.agreed(found is None):
+        with _alone(folder, crew, told):
+            found = Shard.opened(folder, axes)  # another training may have made it meanwhile
+            if found is None:
+                _fill(folder, len(shards), made, axes, crew, told)
+                found, seconds = Shard.opened(folder, axes), time.perf_counter() - began
     assert found is not None
     return Answered(rows, found.tables, found.error, seconds)
+
+
+@contextmanager
+def _alone(folder: Path, crew: Crew, told: Callable[[str], None]) -> Iterator[None]:
+    """Keep other trainings out of an entry while these processes look at it and fill it."""
+    wait = "another training fills this part of the store; waiting for it"
+    with store.locked(folder, lambda: told(wait)) if crew.number == 0 else nullcontext():
+        crew.wait()
+        yield
+        crew.wait()
+
+
+def _fill(
+    folder: Path,
+    count: int,
+    made: Callable[[int], "Shard"],
+    axes: Mapping[str, str],
+    crew: Crew,
+    told: Callable[[str], None],
+) -> None:
+    """Make the shards that are missing beside the entry, and join them."""
+    beside = folder.with_name(f"{folder.name}.shards")
+    paths = [beside / str(number) for number in range(count)]
+    missing = [number for number, path in enumerate(paths) if Shard.opened(path, axes) is None]
+    if damaged := [path for path in [folder, *(paths[number] for number in missing)] if path.exists()]:
+        told(f"parts of the store are damaged and made again: {len(damaged)}")
+    crew.wait()
+    for number in missing[crew.number :: crew.count]:
+        write(paths[number], [made(number)])
+    crew.wait()
+    if crew.number == 0:
+        write(folder, [Shard.opened(path, axes) or made(number) for number, path in enumerate(paths)])
+        shutil.rmtree(beside, ignore_errors=True)
+    crew.wait()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from core.conf import JSON
 from core.errors import UserError
@@ -73,6 +74,24 @@ def open_store(folder: Path) -> Stored | None:
         return None
 
 
+@contextmanager
+def locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Keep the other processes that lock this folder out; `on_wait` is called where one of them has it now.
+
+    A file that stays beside the folder is what they share. UserError where the disc does not take it.
+    """
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    with _disc(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            held = lock.acquire()
+    with held:
+        yield
+
+
 class StoreWriter:
     """Writes arrays piece by piece beside `folder`; `finish` gives them their place.
 
@@ -86,7 +105,7 @@ class StoreWriter:
         self._entries: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
-        with self._disc():
+        with _disc(self.folder):
             self._aside.mkdir(parents=True)
             _sweep(self.folder.parent)
         return self
@@ -99,7 +118,7 @@ class StoreWriter:
 
     def append(self, name: str, values: np.ndarray) -> None:
         """Add to an array along its first axis."""
-        with self._disc():
+        with _disc(self.folder):
             if name not in self._files:
                 file = f"{len(self._files)}.bin"
                 self._files[name] = (self._aside / file).open("wb")
@@ -111,13 +130,13 @@ class StoreWriter:
 
     def writable(self, name: str) -> np.ndarray:
         """An array so far, to be changed in place."""
-        with self._disc():
+        with _disc(self.folder):
             self._files[name].flush()
             return _mapped(self._aside, self._entries[name], "r+")
 
     def finish(self, extra: JSON) -> Stored:
         """Close the arrays, note `extra`, and put the folder into its place."""
-        with self._disc():
+        with _disc(self.folder):
             for name, file in self._files.items():
                 file.close()
                 self._entries[name]["crc32"] = _checksum(self._aside / self._entries[name]["file"])
@@ -132,15 +151,16 @@ class StoreWriter:
                     raise
             return stored
 
-    @contextmanager
-    def _disc(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(
-                f"{self.folder.parent}: encoded data cannot be kept there ({error.strerror}). Set BLOCKSMITH_CACHE to "
-                "another folder, or inputs.use_cache to false."
-            ) from error
+
+@contextmanager
+def _disc(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent}: encoded data cannot be kept there ({error.strerror}). Set BLOCKSMITH_CACHE to another "
+            "folder, or inputs.use_cache to false."
+        ) from error
 
 
 def _sweep(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The teacher store with a teacher that counts what it is asked."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,9 @@ class Alone:
 
     def wait(self):
         pass
+
+    def agreed(self, said):
+        return said
 
 
 @pytest.fixture
@@ -130,7 +134,7 @@ def test_after_a_kill_the_shards_that_are_there_are_not_made_again(tmp_path, fil
 
 def test_a_damaged_store_is_noticed_and_made_again(tmp_path, file):
     ask(Known(), file, tmp_path / "cache")
-    (folder,) = (tmp_path / "cache").iterdir()
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     damaged = bytearray((folder / "0.bin").read_bytes())
     damaged[5] ^= 1
     (folder / "0.bin").write_bytes(damaged)
@@ -159,9 +163,36 @@ def test_a_damaged_shard_is_noticed_and_made_again(tmp_path, file, monkeypatch):
     assert "damaged" in said[0]
 
 
-def test_two_processes_share_the_work(tmp_path, file):
-    import threading
+def test_a_second_training_waits_for_what_the_first_makes(tmp_path, file, monkeypatch):
+    first, second, answer, waits = Known(), Known(), Known.answer, threading.Event()
+    said: list[str] = []
+    kept: list[Any] = []
 
+    def on_say(text):
+        said.append(text)
+        waits.set()
+
+    def ask_too():
+        kept.append(answered("big", second, file, ("", "states"), tmp_path / "cache", Alone(), on_say))
+
+    other = threading.Thread(target=ask_too)
+
+    def slow(self, rows, places, addresses):
+        if not other.ident:
+            other.start()
+            assert waits.wait(10)
+        return answer(self, rows, places, addresses)
+
+    monkeypatch.setattr(Known, "answer", slow)
+    own = ask(first, file, tmp_path / "cache")
+    other.join()
+    assert said == ["teacher 'big': another training fills this part of the store; waiting for it"]
+    assert sorted(first.asked) == list(range(50)) and not second.asked
+    assert np.array_equal(kept[0].tables[""].values, own.tables[""].values)
+    assert kept[0].seconds == 0
+
+
+def test_two_processes_share_the_work(tmp_path, file):
     barrier, teachers = threading.Barrier(2), [Known(), Known()]
     kept: dict[int, Any] = {}
 
