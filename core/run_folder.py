@@ -36,6 +36,8 @@ FINISHED = "finished"
 """Key of the scores that says that the training came to its end."""
 STATE, METRICS, TENSORBOARD, LOCK = "training_state.pt", "metrics.jsonl", "tensorboard", ".lock"
 ENVIRONMENT, REPORT, STAGES = "environment.json", "report.html", "stages"
+TEACHERS = "teachers"
+"""Key of the environment that says for each teacher what its answers depend on."""
 
 
 class RunFolder:

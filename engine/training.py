@@ -16,9 +16,10 @@ import torch
 from core.conf import JSON
 from core.errors import UserError
 from core.machine import this_machine
-from core.run_folder import ENVIRONMENT, FINISHED, SCORES, STATE, RunFolder
+from core.run_folder import ENVIRONMENT, FINISHED, SCORES, STATE, TEACHERS, RunFolder
 from core.seeding import seed_everything
 from core.types import Scores
+from distillation.base import RowTeacher
 from engine.data import Data, checked_scores, cut_texts, read_data, refuse_equal_groups, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
@@ -32,6 +33,7 @@ from engine.terms import Teachers
 from engine.trainers.base import Progress, Report, Workplace, make_trainer
 from engine.workplace import make_accelerator, make_workplace
 from model_zoo.graph import Model
+from text import store
 from text.encoded import EncodedRows
 from text.readers import RowFile
 
@@ -111,6 +113,7 @@ def _train(
     place = make_workplace(conf, model, objective, sets, processes, experiment.source)
     trainer = make_trainer(conf, place)
     fitted = {"inputs": data.encoder.state(), "target": data.problem.state()}
+    known = {name: store.key(one.key()) for name, one in teachers.items() if isinstance(one, RowTeacher)}
     if state is None:
         processes.own_random_numbers()
         if processes.is_first:
@@ -120,11 +123,13 @@ def _train(
             run.write_problem(fitted)
             command = shlex.join([Path(sys.executable).name, *sys.argv])
             stages = {"stages": len(before) + 1} if before else {}
-            run.write_json(ENVIRONMENT, {"command": command, **stages, **this_machine()})
+            run.write_json(ENVIRONMENT, {"command": command, **stages, **this_machine(), TEACHERS: known})
     else:
         if not run.was_fitted_as(fitted):
             path = conf.inputs.data_paths.train_data_path
             raise UserError(f"{run.path}: cannot resume, {path} gives another vocabulary or other labels than before.")
+        if others := [name for name, key in run.read_json(ENVIRONMENT).get(TEACHERS, {}).items() if known[name] != key]:
+            raise UserError(f"{run.path}: cannot resume, other teachers than before: {', '.join(others)}.")
         _restore(place, state)
         place.progress.finished = _has_no_patience(place.progress, conf.training_params.early_stop_patience)
         if place.progress.finished:

@@ -13,7 +13,7 @@ from core.conf import JSON
 from core.config import ExperimentConf
 from core.errors import UserError
 from core.files import written_aside
-from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, STAGES, WEIGHTS, RunFolder
+from core.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, REPORT, SCORES, STAGES, TEACHERS, WEIGHTS, RunFolder
 from core.types import SPECIAL_IDS
 from engine.data import Data, read_data
 from engine.objective import WEIGHT_OF
@@ -348,7 +348,9 @@ def _graph(run: Run, plugins: Collection[str]) -> Html:
 
 def _environment(run: Run) -> Html:
     """Where it was trained, how to do so again, and the whole config."""
-    known = facts([(name, value) for name, value in run.environment.items() if name != "command" and value])
+    known = facts(
+        [(name, value) for name, value in run.environment.items() if name not in ("command", TEACHERS) and value]
+    )
     again = [
         "python",
         "train.py",

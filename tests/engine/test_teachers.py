@@ -288,6 +288,14 @@ def test_a_resumed_student_ends_as_an_uninterrupted_one(school):
     assert equal(whole, RunFolder(school.run).read_state()["model"])
 
 
+def test_a_training_does_not_go_on_with_a_teacher_that_was_trained_again(school):
+    trained(school)
+    shutil.rmtree(school.folder / "big")
+    (school.folder / "other").rename(school.folder / "big")
+    with pytest.raises(UserError, match="run: cannot resume, other teachers than before: big"):
+        trained(school, "training_params.max_epoch=3", resume=True)
+
+
 def test_a_weight_that_moves_begins_and_ends_as_it_says(school):
     """From a weight of 1 to 0: the last updates change nothing any more."""
     ramp = {"start": 1, "end": 0, "until": 0.5}
