@@ -105,6 +105,8 @@ class Teacher:
     """The teachers whose answers its own are made of."""
     answers_any_row: bool = True
     """Whether it answers rows that nobody has seen, too."""
+    answers_other_files: bool = True
+    """Whether it answers the rows of other files than the training file, too."""
     doubt: str = ""
     """What a user should know of it, if anything."""
 

@@ -81,7 +81,7 @@ class Scores(RowTeacher):
                 raise ValueError("id joins the rows of two files, but path names none.")
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
-        self.answers_any_row = False
+        self.answers_any_row, self.answers_other_files = False, conf.path is None or conf.id is not None
         self.conf, self.target = conf, next(iter(classroom.targets.values()))
         spec = answer_spec(self.target)
         if spec.axes not in ("B", "BD", "BC"):

@@ -15,7 +15,7 @@ from core.config import InputsConf, TeacherConf
 from core.errors import Finding, UserError
 from core.run_folder import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from core.types import Batch, Features, Scores
-from distillation import TEACHERS
+from distillation import TEACHERS, WEIGHTINGS, Weighting
 from distillation.answers import OF_LABELS, Answers, confidence, places_of
 from distillation.base import ALL, Classroom, JointTeacher, OpenRun, RowTeacher, Teacher, TeacherRows
 from distillation.places import Reading, aligned
@@ -72,6 +72,19 @@ def _complaints(draft: Draft, conf: TeacherConf, teacher: Teacher) -> Iterator[t
         yield ".min_confidence", "needs one answer with a probability for each label, but this teacher has none."
     if draft.inputs is not None and draft.inputs.augmentation is not None and not teacher.answers_any_row:
         yield "", "answers the rows of a file only, not those that inputs.augmentation makes."
+    if not teacher.answers_other_files and (others := _other_files(draft)):
+        sentence = "has the scores of the training rows alone, row by row. Name a column in id, for"
+        yield ".conf.id", f"{sentence} {' and '.join(others)} {'need' if others[1:] else 'needs'} scores, too."
+
+
+def _other_files(draft: Draft) -> list[str]:
+    """The files beside the training file whose rows teachers answer for a training."""
+    if draft.inputs is None:
+        return []
+    paths, conf = draft.inputs.data_paths, draft.weighting
+    kind: Any = WEIGHTINGS[conf.type] if conf is not None and conf.type in WEIGHTINGS else Weighting
+    asked = [paths.unlabelled_data_path, paths.valid_data_path if kind.Conf.reads_scores else None]
+    return [path for path in asked if path is not None]
 
 
 def _training_file(inputs: InputsConf | None) -> RowFile | None:

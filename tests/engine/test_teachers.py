@@ -402,6 +402,22 @@ def test_a_file_of_scores_is_joined_by_an_id_that_both_files_have(school):
     assert f"teachers.big.conf.id: {school.folder / 'train.tsv'}: has no column 'name'." in problems(school)
 
 
+def test_scores_of_the_training_rows_alone_do_not_serve_where_others_are_asked_for(school):
+    (school.folder / "scores.tsv").write_text("score\n" + "0.5\n" * 120)
+    conf = {"kind": "score", "column": "score", "path": str(school.folder / "scores.tsv")}
+    school.config["teachers"]["scores"] = {"type": "Scores", "conf": conf}
+    school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
+    school.config["weighting"] = {"type": "Uniform"}
+    load_experiment(school.path)
+    school.config["weighting"] = {"type": "ByValidationScore"}
+    paths, place = school.config["inputs"]["data_paths"], "teachers.scores.conf.id: has the scores of the training rows"
+    valid = paths["valid_data_path"]
+    found = problems(school)
+    assert f"{place} alone, row by row. Name a column in id, for {valid} needs scores, too." in found
+    paths["unlabelled_data_path"] = paths["train_data_path"]
+    assert f"for {paths['train_data_path']} and {valid} need scores, too." in problems(school)
+
+
 def test_teachers_are_not_weighed_by_the_rows_of_the_test(school):
     school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
     school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
