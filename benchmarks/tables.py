@@ -286,9 +286,12 @@ def _values(records: Sequence[Record], column: Column) -> list[float]:
 
 def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
     """What the numbers come from: configs, rows of each task, machines."""
-    patterns = dict.fromkeys(f"`{task.config('*').relative_to(ROOT)}`" for task in tasks)
-    yield f"`*` is the model in {', '.join(patterns)}"
-    for name in dict.fromkeys(record.task for record in records):
+    names = dict.fromkeys(record.task for record in records)
+    places = {task.name: str(task.config("*").relative_to(ROOT)) for task in tasks if task.name in names}
+    if len(places) > 1:
+        places = {name: place.replace(f"/{name}_", "/TASK_") for name, place in places.items()}
+    yield f"`*` is the model in {', '.join(f'`{place}`' for place in dict.fromkeys(places.values()))}"
+    for name in names:
         rows = next(record.rows for record in records if record.task == name)
         whole = next((task.whole for task in tasks if task.name == name), {})
         parts = [f"{part} {_counted(count, whole.get(part, count))} rows" for part, count in rows.items()]
