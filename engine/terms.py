@@ -89,7 +89,7 @@ class _Scene:
         if name in self.teachers:
             return self._of_teacher(name, address.partition(".")[2], path)
         if address not in self.targets:
-            known = {*self.targets, *self.teachers}
+            known = {*self.targets, *self.teachers, *([ALL] if self.teachers else [])}
             if sentence := graph.reference_problem(address, known):
                 graph.refuse(path, sentence)
         return self.targets.get(address) or graph.spec_at(address)
