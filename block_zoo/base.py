@@ -43,6 +43,9 @@ class Block(nn.Module):
             """
             return self
 
+        def check_target(self, target: Spec) -> None:
+            """ValueError where an output layer with these settings cannot answer this target; its sizes fit."""
+
         def notices(self, is_output: bool, *inputs: Spec) -> dict[str, str]:
             """Field -> what a user should know about it, such as that it has no effect beside the others, or for inputs
             with these specs.

@@ -41,6 +41,7 @@ def trace_all(
         try:
             if column:
                 problem.check_output(graph.specs[layer], column)
+                next(traced.conf for traced in graph.layers if traced.id == layer).check_target(targets[column])
                 _check_tokens(graph.specs[layer], targets[column])
         except ValueError as error:
             graph.refuse(f"architecture[{index}]", str(error))

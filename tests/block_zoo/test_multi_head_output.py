@@ -29,6 +29,22 @@ def test_softmax_of_the_output_is_the_mean_of_the_heads():
     torch.testing.assert_close(output.values.exp(), sum(probabilities) / 3)
 
 
+def test_sigmoid_of_the_output_is_the_mean_of_the_heads_where_rows_have_several_labels():
+    block: Any = MultiHeadOutput.Conf(heads=HEADS, hidden_dim=4, multi_label=True).build(VECTOR)
+    output = block(Features(torch.randn(5, 6) * 20))
+    mean = torch.stack([part.sigmoid() for part in output.parts.values()]).mean(0)
+    torch.testing.assert_close(output.values.sigmoid(), mean)
+    assert (mean > 0.5).any()
+
+
+@pytest.mark.parametrize(("axes", "multi_label"), [("B", True), ("BC", False)])
+def test_heads_answer_as_many_labels_as_the_target_has(axes, multi_label):
+    target = Spec(axes, ids=True, labels=("a", "b"))
+    with pytest.raises(ValueError, match=f"set multi_label to {str(not multi_label).lower()}"):
+        MultiHeadOutput.Conf(heads=HEADS, multi_label=multi_label).check_target(target)
+    MultiHeadOutput.Conf(heads=HEADS, multi_label=not multi_label).check_target(target)
+
+
 def test_the_loss_of_one_head_trains_that_head_only():
     block: Any = MultiHeadOutput.Conf(heads=HEADS, hidden_dim=4).build(VECTOR)
     outputs = {"output": block(Features(torch.randn(5, 6)))}
