@@ -214,8 +214,10 @@ class Classroom:
         target, file = self.targets[column], self.file()
         if theirs is None or file is None or target.labels is not None or not target.ids or target.axes != "B":
             return
+        first: dict[str, int] = {}
         for row in islice(file, FIRST_ROWS):
-            label = row.cells.get(column)
-            if label and label not in theirs and not row.error:
-                said = f"knows the labels {', '.join(theirs)}, but {file.path}:{row.number} has '{label}'."
-                raise ValueError(said + did_you_mean(label, theirs))
+            if not row.error and (label := row.cells.get(column)):
+                first.setdefault(label, row.number)
+        if strange := [label for label in first if label not in theirs]:
+            said = f"knows the labels {', '.join(theirs)}, but {file.path}:{first[strange[0]]} has '{strange[0]}'."
+            raise ValueError(said + (did_you_mean(strange[0], theirs) or f" First rows: {', '.join(sorted(first))}."))

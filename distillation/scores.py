@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import torch
 from core.conf import JSON
 from core.errors import UserError, did_you_mean, inside, known_names
 from core.types import Features, Row
-from distillation.base import TEACHERS, Classroom, RowTeacher, answer_spec
+from distillation.base import FIRST_ROWS, TEACHERS, Classroom, RowTeacher, answer_spec
 from text import store
 from text.encoded_rows import row_keys
 from text.readers import RowFile, without_blank_end
@@ -46,8 +47,8 @@ class ScoredRows:
 class Scores(RowTeacher):
     """Scores that lie in the data file, or in a file of their own whose rows are found by an id.
 
-    Rows whose cells are all empty, or whose id is not there, have no answer: losses leave them out. Their contents are
-    read when training begins, not by `--check`.
+    Rows whose cells are all empty, or whose id is not there, have no answer: losses leave them out. `--check` reads the
+    first thousand rows, training all of them.
 
         {"bert": {"type": "Scores", "conf": {"kind": "score", "column": "bert_score"}}}
     """
@@ -100,6 +101,24 @@ class Scores(RowTeacher):
         self.training, self.texts = classroom.file, sorted(set(classroom.columns.values()))
         self.owners: dict[str, tuple[str, list[str | None]]] = {}
         """Id -> where its row stands, and what its texts are."""
+        if (file := classroom.file()) is not None:
+            self._check_first(file)
+
+    def _check_first(self, file: RowFile) -> None:
+        """UserError for what is no score in the first rows, and for files that end there after different rows."""
+        if self.conf.path is None:
+            for row in islice(file, FIRST_ROWS):
+                if not row.error:
+                    self._scores(row, file.path)
+            return
+        own = RowFile(Path(self.conf.path), {}, has_header=True)
+        found = list(islice(self._own(own), FIRST_ROWS))
+        if self.conf.id is not None:
+            self._by_own_id(own, found)
+        else:
+            rows = sum(1 for _ in islice(without_blank_end(file), FIRST_ROWS))
+            if rows != len(found):
+                self._by_row(file, own, list(self._own(own)))
 
     def _check_columns(self, classroom: Classroom) -> None:
         """ValueError where a column is missing in the file of scores, or in the data."""
@@ -162,12 +181,16 @@ class Scores(RowTeacher):
                 raise UserError(f"{file.path}:{row.number}: {row.error}")
             yield (_cell(row, self.conf.id, file.path) if self.conf.id else ""), self._scores(row, file.path)
 
-    def _by_id(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
-        assert self.conf.id is not None
+    def _by_own_id(self, own: RowFile, found: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Id -> scores. UserError where an id has several rows."""
         scores = dict(found)
         if len(scores) < len(found):
             twice = next(name for name, times in Counter(name for name, _ in found).items() if times > 1)
             raise UserError(f"{own.path}: column '{self.conf.id}' has '{twice}' in several rows.")
+        return scores
+
+    def _by_id(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
+        scores = self._by_own_id(own, found)
         if not self.owners and (training := self.training()) is not None:
             self._ids(training)
         return [(line, scores[name]) for line, name in self._ids(file) if scores.get(name) is not None]

@@ -110,7 +110,7 @@ class Transformers(RowTeacher):
         if self.kind.__name__ not in made:
             raise ValueError(f"{conf.model} is a {made[0]}, but to answer here it must be a {self.kind.__name__}.")
         self.answers = {START: "start", END: "end"} if spec.places else dict.fromkeys([*classroom.targets][:1], "")
-        self.order = self._order(spec)
+        self.order = self._order(spec, classroom)
         self.plan = self._plan(classroom, is_tagged=spec.axes == "BTD")
         self.specs = {**dict.fromkeys(self.answers.values(), spec), **_inner(self.settings)}
         self.encoder: InputEncoder | None = None
@@ -179,7 +179,7 @@ class Transformers(RowTeacher):
         mask_BW = mask_BW & kept_BW
         return Features(states_at(scores, place_BW), mask_BW)
 
-    def _order(self, spec: Spec) -> list[int]:
+    def _order(self, spec: Spec, classroom: Classroom) -> list[int]:
         """For each of our labels its place among the scores. ValueError where these are not the same labels."""
         conf, count = self.conf, self.settings.num_labels
         if spec.places:
@@ -207,14 +207,15 @@ class Transformers(RowTeacher):
             names = translated
         if len(set(names)) < len(names):
             raise ValueError(f"labels names one of them twice: {', '.join(names)}.")
-        if ours is None:
+        if ours is None and count == 1:
             return []
-        if count == 1 and spec.axes == "BD" and len(ours) == 2:
+        if ours is not None and count == 1 and spec.axes == "BD" and len(ours) == 2:
             positive = names[0] if translated is not None else self.target.positive or ours[-1]
             if positive not in ours:
                 raise ValueError(f"labels: no label here is called '{positive}'.{known_names(ours)}")
             return [int(label == positive) for label in ours]
         try:
+            classroom.refuse_other_labels(names, next(iter(classroom.targets)))
             return label_order(names, ours)
         except ValueError as error:
             hint = "" if translated is not None else " Say in labels which is which."

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import core.ramp
+from core.errors import UserError
 from core.ramp import Ramp
 from core.types import Batch, Features, Outputs, lookup
 from distillation.weighting import Lesson
@@ -85,11 +86,14 @@ class Objective(nn.Module):
             inputs = [self._at(address, outputs, batch) for address in term.inputs]
             if term.group_by is not None:
                 inputs.append(batch.targets[term.group_by])
-            if term.teacher is None:
-                value = loss(*inputs)
-            else:
-                assert weights_BK is not None and self.weighing is not None
-                value = _weighed(loss, inputs, weights_BK[:, self.weighing.names.index(term.teacher)])  # type: ignore[arg-type]
+            try:
+                if term.teacher is None:
+                    value = loss(*inputs)
+                else:
+                    assert weights_BK is not None and self.weighing is not None
+                    value = _weighed(loss, inputs, weights_BK[:, self.weighing.names.index(term.teacher)])  # type: ignore[arg-type]
+            except UserError as error:
+                raise UserError(f"{term.name} of {' and '.join(term.inputs)}: {error}") from error
             weight = weight / share if term.conf.is_sum else weight
             yield loss, value if weight == 1 else value * weight
 

@@ -12,7 +12,7 @@ from core.conf import PositiveInt
 from core.types import Features, Spec
 from losses.base import LOSSES, Loss
 from losses.soft_target import kl
-from losses.teacher_loss import LOWEST, Both, TeacherLoss, mean_of_real, shared_tokens
+from losses.teacher_loss import LOWEST, Both, TeacherLoss, mean_of_real, same_tokens
 
 SMALLEST = 1e-6
 """The least attention that has a logarithm: dropout leaves zeros."""
@@ -34,7 +34,7 @@ def check_attention(student: Spec, teacher: Spec) -> None:
 def attention_maps(student: Features, teacher: Features) -> Both:
     """What each token pays to those that both read, B x T x A x T, with one head, their mean, where A differs."""
     by_token = _by_token(student), _by_token(teacher)
-    mask_BT = shared_tokens(*by_token)
+    mask_BT = same_tokens(*by_token)
     tokens = mask_BT.shape[1]
     ours, theirs = (f.values[:, :tokens, :, :tokens].float() * mask_BT[:, None, None] for f in by_token)
     if ours.shape[2] != theirs.shape[2]:
@@ -46,7 +46,7 @@ def _by_token(attention: Features) -> Features:
     """B x A x T x S as B x T x A x S, where those tokens are real that pay attention to anything."""
     pays_BT = attention.values.sum((1, 3)) > 0
     mask_BT = pays_BT if attention.mask is None else pays_BT & attention.mask
-    return Features(attention.values.transpose(1, 2), mask_BT)
+    return Features(attention.values.transpose(1, 2), mask_BT, attention.lengths)
 
 
 def attention_kl(student: Features, teacher: Features) -> Tensor:
@@ -61,7 +61,7 @@ def relation_kl(student: Features, teacher: Features, heads: int) -> Tensor:
     """losses_B, KL(teacher | student) of softmax(H H' / sqrt(d)), H the states of all tokens in a head of d features,
     the mean over heads and tokens.
     """
-    mask_BT = shared_tokens(student, teacher)
+    mask_BT = same_tokens(student, teacher)
     ours, theirs = (_relations(states.values, heads, mask_BT) for states in (student, teacher))
     return mean_of_real(kl(theirs, ours).mean(1), mask_BT)
 

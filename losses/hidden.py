@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from core.types import Features, Spec
 from losses.base import LOSSES, Loss
-from losses.teacher_loss import Both, TeacherLoss, shared_tokens
+from losses.teacher_loss import Both, TeacherLoss, same_tokens
 
 
 class VectorsConf(Loss.Conf):
@@ -37,7 +37,7 @@ class VectorsLoss(TeacherLoss):
         """Those of both in the teacher's size."""
         if student.values.dim() == 2:
             return Both(self.projection(student.values.float()), teacher.values.float(), None)
-        mask_BT = shared_tokens(student, teacher)
+        mask_BT = same_tokens(student, teacher)
         ours, theirs = (states.values[:, : mask_BT.shape[1]].float() for states in (student, teacher))
         return Both(self.projection(ours), theirs, mask_BT)
 

@@ -9,7 +9,7 @@ from core.ramp import Ramp, number
 from core.types import Features, Spec
 from losses.base import LOSSES, Loss
 from losses.hidden import VectorsConf, VectorsLoss
-from losses.teacher_loss import LOWEST, TeacherLoss, answered, mean_of_real, shared_tokens
+from losses.teacher_loss import LOWEST, TeacherLoss, answered, mean_of_real, same_tokens
 
 SMALLEST = 1e-6
 """The least mean distance that distances are divided by."""
@@ -20,7 +20,7 @@ the gradient of a direction grows with the inverse of the distance."""
 
 def shared_states(student: Features, teacher: Features, *more: Features) -> tuple[Tensor, ...]:
     """The states of all in float32, B x T x D with zeros where not both read a token; and how many they do, B."""
-    mask_BT = shared_tokens(student, teacher)
+    mask_BT = same_tokens(student, teacher)
     cut = (features.values[:, : mask_BT.shape[1]].float() for features in (student, teacher, *more))
     return *(states.masked_fill(~mask_BT[..., None], 0) for states in cut), mask_BT.sum(1)
 

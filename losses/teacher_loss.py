@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.errors import UserError
 from core.types import Features, Spec
 from losses.base import Loss
 from losses.row_loss import logits_of
@@ -77,6 +78,22 @@ def shared_tokens(student: Features, teacher: Features) -> Tensor:
     """Which tokens both read, mask_BT up to the end of the shorter of the two."""
     tokens = min(student.values.shape[1], teacher.values.shape[1])
     return student.real_mask()[:, :tokens] & teacher.real_mask()[:, :tokens]
+
+
+def same_tokens(student: Features, teacher: Features) -> Tensor:
+    """The same of inner states: each token of one is that of the other, up to where one of them cuts its texts.
+
+    UserError where texts have other numbers of tokens, so that both read other pieces.
+    """
+    if student.lengths is not None and teacher.lengths is not None:
+        ours, theirs = student.lengths, teacher.lengths
+        cut = torch.minimum(ours.max(), theirs.max())
+        differ = (ours.clamp(max=cut) != theirs.clamp(max=cut)) & (theirs > 0)
+        if differ.any():
+            row = differ.nonzero()[0].item()
+            counts = f"{theirs[row]} tokens in a text where the student reads {ours[row]}"
+            raise UserError(f"the teacher reads {counts}: states of tokens need one tokenizer for both.")
+    return shared_tokens(student, teacher)
 
 
 def widened(values: Tensor, tokens: int) -> Tensor:

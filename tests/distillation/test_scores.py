@@ -133,6 +133,17 @@ def test_what_is_no_score_is_refused_with_its_place(tmp_path, conf, text, senten
         teacher(TWO, **conf).read(file(tmp_path, text), None)
 
 
+def test_the_first_training_rows_are_looked_at_before_training(tmp_path):
+    rows = file(tmp_path, "id\ts\n" + "".join(f"r{n}\t0.5\n" for n in range(8)) + "r8\t1.5\n")
+    with pytest.raises(UserError, match=r"rows.tsv:10: 1.5 is no probability"):
+        teacher(TWO, train=rows, kind="score", column="s")
+    few = {"kind": "score", "column": "s", "path": str(file(tmp_path, "id\ts\nr1\t0.5\nr1\t0.5\n", "few.tsv").path)}
+    with pytest.raises(UserError, match=r"few.tsv: has 2 rows, but .*rows.tsv has 9"):
+        teacher(TWO, train=rows, **few)
+    with pytest.raises(UserError, match=r"few.tsv: column 'id' has 'r1' in several rows"):
+        teacher(TWO, train=rows, **few, id="id")
+
+
 def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
     (tmp_path / "scores.tsv").write_text("id\ts\n1\t0.5\n2\t0.9\n")
     path = str(tmp_path / "scores.tsv")

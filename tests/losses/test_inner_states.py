@@ -1,5 +1,6 @@
 """Losses on inner states of a teacher, against loops in numpy, identities and invariances."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.errors import UserError
 from core.types import Features, Spec
 from losses import LOSSES
 
@@ -75,6 +77,18 @@ def test_vectors_of_rows_and_of_tokens_that_both_read_by_hand(name, formula):
     ours, theirs = texts(OURS), texts(THEIRS, seed=1)
     rows = build(name, TOKENS, TOKENS).rows(ours, theirs)
     np.testing.assert_allclose(rows, by_token(formula, ours, theirs), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["HiddenMSELoss", "NSTLoss"])
+def test_states_of_other_pieces_of_text_are_refused(name):
+    def counted(lengths):
+        return replace(texts(lengths), lengths=torch.tensor(lengths))
+
+    loss = build(name, Spec("BTD", {"D": 4}), Spec("BTD", {"D": 4}))
+    assert loss(counted([3, 2, 3]), counted([5, 2, 4])).isfinite()  # the student cuts its texts after three
+    assert loss(counted([3, 2]), counted([3, 0])).isfinite()  # the teacher has no answer for the second
+    with pytest.raises(UserError, match="reads 4 tokens in a text where the student reads 2"):
+        loss(counted([5, 2]), counted([5, 4]))
 
 
 @pytest.mark.parametrize(("name", "formula"), HIDDEN)
