@@ -1,5 +1,6 @@
 """A policy that chooses teachers for each row, learned by reinforcement."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -62,14 +63,18 @@ class Reinforced(Weighting):
     def __init__(self, conf: Conf, names: Sequence[str], answers: Spec, read: Sequence[Spec] = ()) -> None:
         super().__init__(conf, names, answers, read)
         with inside(".vector"):
-            width = sum(spec.expect("BD").size("D") for spec in read)
+            self.width = sum(spec.expect("BD").size("D") for spec in read)
         of_one = answers.sizes.get("C" if answers.axes == "BC" else "D", 1) * (answers.axes in ("BD", "BC")) + 2
-        size = width + len(names) * of_one
+        size = self.width + len(names) * of_one
         self.weight_KF = nn.Parameter(torch.zeros(len(names), size))
         self.bias_K = nn.Parameter(torch.zeros(len(names)))
         self.mode: Literal["average", "draw", "again"] = "average"
         """Whether all teach alike, those who are drawn, or those of the last time."""
         self.choice: Choice | None = None
+        self.costs: list[Tensor] = []
+        """What the answers of each teacher cost by the label, K, in the batches since `told`."""
+        self.seconds = 0.0
+        """What choosing took since then."""
 
     def states(self, lesson: Lesson) -> Tensor:
         """states_BF: the row's vector, what each teacher says, how sure it is, what that costs by the label; zeros of
@@ -90,7 +95,7 @@ class Reinforced(Weighting):
 
     @torch.no_grad()
     def weights(self, lesson: Lesson) -> Tensor:
-        present_BK = lesson.present
+        present_BK, began = lesson.present, time.perf_counter()
         if self.mode == "draw":
             states_BF = self.states(lesson)
             scores_BK = self.scores(states_BF)
@@ -99,12 +104,24 @@ class Reinforced(Weighting):
             else:
                 action_BK = scores_BK + torch.randn_like(scores_BK)
             self.choice = Choice(states_BF, action_BK, present_BK)
+            costs_BK = states_BF[:, self.width :].unflatten(1, (len(self.names), -1))[:, :, -1]
+            self.costs.append(costs_BK.sum(0) / present_BK.sum(0).clamp(min=1))
+            self.seconds += time.perf_counter() - began
         if self.mode == "average" or self.choice is None:
             return alike(present_BK)
         if self.conf.selection == "weights":
             return shared_out(self.choice.action.softmax(1), present_BK)
         weights_BK = shared_out(self.choice.action, present_BK)
         return weights_BK if self.conf.empty == "all" else weights_BK * (self.choice.action.sum(1, keepdim=True) > 0)
+
+    def told(self) -> Mapping[str, float]:
+        """What the state said of each teacher since this was asked last: its mean cost by the label. Waits for the
+        device.
+        """
+        if not self.costs:
+            return {}
+        means, self.costs = torch.stack(self.costs).mean(0).tolist(), []
+        return {f"cost of {name}": mean for name, mean in zip(self.names, means, strict=True)}
 
     def log_probability(self, choice: Choice) -> Tensor:
         """The logarithm of the probability (or density) of what was done, B, with gradient."""

@@ -73,6 +73,27 @@ class Lesson:
             found.append(sure_B1 if said is None else torch.cat([said, sure_B1], 1))
         return found
 
+    @property
+    def has_one_label(self) -> bool:
+        """Whether each row has one of known labels."""
+        return self.target is not None and self.target.dim() == 1 and bool(self.spec.labels)
+
+    def by_group(self, weights_BK: Tensor) -> Tensor:
+        """Of each teacher and each of `groups_of` the sum of its weights, and how many rows count: 2 x K x G."""
+        assert self.target is not None
+        present_BK, target_B1 = self.present, self.target.unsqueeze(1)
+        is_label_BC = target_B1 == torch.arange(len(self.spec.labels or ()), device=target_B1.device)
+        of_labels_BKC = (is_label_BC & present_BK.any(1, keepdim=True)).unsqueeze(1).expand(-1, len(self.answers), -1)
+        right_BK = torch.stack([answer.values.argmax(-1) for answer in self.answers], 1) == target_B1
+        hits_BK2 = torch.stack([right_BK & present_BK, ~right_BK & present_BK], 2)
+        groups_BKG = torch.cat([of_labels_BKC, hits_BK2], 2).to(weights_BK)
+        return torch.stack([torch.einsum("bk,bkg->kg", weights_BK, groups_BKG), groups_BKG.sum(0)])
+
+
+def groups_of(spec: Spec) -> list[str]:
+    """The groups of rows for which the weights of a teacher are told: by their label, and by what it says to them."""
+    return [*(spec.labels or ()), "where it is right", "where it is wrong"]
+
 
 class Weighting(nn.Module, ABC):
     """Weights of teachers: `forward(lesson) -> weights_BK`, zero for those without an answer."""

@@ -11,7 +11,7 @@ import core.ramp
 from core.errors import UserError
 from core.ramp import Ramp
 from core.types import Batch, Features, Outputs, lookup
-from distillation.weighting import Lesson
+from distillation.weighting import Lesson, groups_of
 from engine.terms import Term
 from losses.disagreement import disagreement
 from losses.teacher_loss import TeacherLoss, answered
@@ -19,8 +19,8 @@ from model_zoo.graph import Weight
 
 WEIGHT_OF = "weight of "
 """So begins what the mean weight of a teacher is called in records."""
-MOST_LABELS = 20
-"""Labels at most for which the weights of teachers are told apart."""
+MOST_GROUPS = 22
+"""Groups of rows at most for which the weights of teachers are told apart."""
 
 
 class Objective(nn.Module):
@@ -35,8 +35,8 @@ class Objective(nn.Module):
         self.weighting = None if self.weighing is None else self.weighing.build()
         self.shares: list[Tensor] = []
         """The mean weight of each teacher in the batches since `told`."""
-        self.by_label: Tensor | None = None
-        """C x (K + 1), of each label the sum of the weights of each teacher since `told_by_label`, and the rows."""
+        self.by_group: Tensor | None = None
+        """Of each teacher and group of rows the sum of its weights since `told_by_group`, and the rows: 2 x K x G."""
 
     @property
     def addresses(self) -> set[str]:
@@ -113,12 +113,9 @@ class Objective(nn.Module):
             if not self.training:
                 return weights_BK
             self.shares.append(weights_BK.sum(0))
-            count = len(lesson.spec.labels or ())
-            if lesson.target is not None and lesson.target.dim() == 1 and 0 < count <= MOST_LABELS:
-                counted_B1 = is_taught_B.to(given_BK)[:, None]
-                if self.by_label is None:
-                    self.by_label = given_BK.new_zeros(count, given_BK.shape[1] + 1)
-                self.by_label.index_add_(0, lesson.target, torch.cat([given_BK * counted_B1, counted_B1], 1))
+            if lesson.has_one_label and len(groups_of(lesson.spec)) <= MOST_GROUPS:
+                sums = lesson.by_group(given_BK)
+                self.by_group = sums if self.by_group is None else self.by_group + sums
         return weights_BK
 
     def lesson(self, outputs: Outputs, batch: Batch) -> Lesson:
@@ -136,15 +133,18 @@ class Objective(nn.Module):
         self.shares = []
         return {f"{WEIGHT_OF}{name}": mean for name, mean in zip(self.weighing.names, means, strict=True)}
 
-    def told_by_label(self) -> Mapping[str, float]:
-        """The same for the rows of each label, where there are not too many. Waits for the device."""
-        if self.weighing is None or self.by_label is None:
+    def told_by_group(self) -> Mapping[str, float]:
+        """The same for the rows of each label, where there are not too many, and for those where the teacher is right
+        or wrong. Waits for the device.
+        """
+        if self.weighing is None or self.by_group is None:
             return {}
-        sums_CK, self.by_label = self.by_label.tolist(), None
+        groups, (sums_KG, rows_KG) = groups_of(self.weighing.spec), self.by_group.tolist()
+        self.by_group = None
         return {
-            f"{WEIGHT_OF}{name}@{label}": total / rows
-            for label, (*totals, rows) in zip(self.weighing.spec.labels or (), sums_CK, strict=True)
-            for name, total in zip(self.weighing.names, totals, strict=True)
+            f"{WEIGHT_OF}{name}@{group}": total / rows
+            for name, totals, counts in zip(self.weighing.names, sums_KG, rows_KG, strict=True)
+            for group, total, rows in zip(groups, totals, counts, strict=True)
             if rows
         }
 

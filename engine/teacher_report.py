@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from core.errors import UserError
 from core.types import Features, Outputs, Spec
 from distillation import report
 from distillation.base import answer_spec
 from distillation.ensemble import mean_answer
-from distillation.weighting import Lesson
+from distillation.weighting import Lesson, groups_of
 from engine.data import checked_scores, read_data, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
@@ -64,7 +63,8 @@ def teacher_report(experiment: Experiment, say: Callable[[str], None]) -> str:
     if len(alone) > 1 and board.elements_called:
         parts.append(f"one of them is right for {board.oracle():.4f} of all {board.elements_called}")
     weighing = next((term.weighing for term in terms if term.weighing is not None), None)
-    if weighing is not None and isinstance(board, Board) and board.spec.axes == "BD":
+    is_known = weighing is not None and weighing.conf.trainer is None  # a policy learns its weights in training
+    if weighing is not None and is_known and isinstance(board, Board) and board.spec.axes == "BD":
         sign = 1 if data.problem.higher_is_better(metrics[0]) else -1
         worth = {name: sign * found[metrics[0]] for name, found in scores.items()}
         parts.append(table([*board.weights(weighing, firsts, worth)]))
@@ -149,17 +149,15 @@ class Board:
         given  the answers of all teachers, those that are made of others, too
         worth  of each teacher its score, the higher the better
         """
-        answers, weighting = [given[name] for name in weighing.names], weighing.build()
+        weighting = weighing.build()
         weighting.know(worth)
-        target_N = torch.from_numpy(np.array(self.target))
-        weights_NK = weighting(Lesson(answers, target_N, self.spec))
-        right_NK = torch.stack([answer.values.argmax(-1) == target_N for answer in answers], 1)
-        yield ["weight" if weighing.conf.trainer is None else "weight before training", *weighing.names]
-        yield ["all rows", *_means(weights_NK, torch.ones_like(right_NK))]
-        for number, label in enumerate(self.spec.labels or ()):
-            yield [label, *_means(weights_NK, (target_N == number)[:, None].expand_as(right_NK))]
-        yield ["where it is right", *_means(weights_NK, right_NK)]
-        yield ["where it is wrong", *_means(weights_NK, ~right_NK)]
+        lesson = Lesson([given[name] for name in weighing.names], torch.from_numpy(np.array(self.target)), self.spec)
+        weights_NK = weighting(lesson)
+        sums_KG, rows_KG = lesson.by_group(weights_NK)
+        yield ["weight", *weighing.names]
+        yield ["all rows", *(f"{mean:.4f}" for mean in weights_NK.mean(0).tolist())]
+        for group, means_K in zip(groups_of(self.spec), (sums_KG / rows_KG).T.tolist(), strict=True):
+            yield [group, *("" if math.isnan(mean) else f"{mean:.4f}" for mean in means_K)]
 
     def _all(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         return [self.elements(answer) for answer in self.answers.values()]
@@ -203,8 +201,3 @@ def _temperature(found: float) -> str:
     """It, or that it may be beyond those that were tried."""
     lowest, highest = report.TEMPERATURES
     return f"{lowest:g} or less" if found == lowest else f"{highest:g} or more" if found == highest else f"{found:.4f}"
-
-
-def _means(weights_NK: Tensor, counted_NK: Tensor) -> list[str]:
-    means_K = (weights_NK * counted_NK).sum(0) / counted_NK.sum(0)
-    return ["" if math.isnan(mean) else f"{mean:.4f}" for mean in means_K.tolist()]

@@ -90,7 +90,7 @@ def same_tokens(student: Features, teacher: Features) -> Tensor:
         cut = torch.minimum(ours.max(), theirs.max())
         differ = (ours.clamp(max=cut) != theirs.clamp(max=cut)) & (theirs > 0)
         if differ.any():
-            row = differ.nonzero()[0].item()
+            row = int(differ.nonzero()[0])
             counts = f"{theirs[row]} tokens in a text where the student reads {ours[row]}"
             raise UserError(f"the teacher reads {counts}: states of tokens need one tokenizer for both.")
     return shared_tokens(student, teacher)

@@ -228,12 +228,12 @@ def _teachers(run: Run) -> Html:
     weights = {name.removeprefix(WEIGHT_OF): points for name, points in named.items() if name.startswith(WEIGHT_OF)}
     over_all = {name: points for name, points in weights.items() if "@" not in name}
     parts = [figure(figures.lines(over_all, "step", "weight"), "How much each teacher counted.")] if weights else []
-    labels = list(dict.fromkeys(name.partition("@")[2] for name in weights if "@" in name))
-    if labels:
+    groups = list(dict.fromkeys(name.partition("@")[2] for name in weights if "@" in name))
+    if groups:
         last = {name: f"{points[-1][1]:.3f}" for name, points in weights.items()}
-        lines = [[label, *(last.get(f"{name}@{label}", "–") for name in over_all)] for label in labels]
-        by_label = table(["label", *over_all], lines)
-        parts.append(Html(f"<div>{paragraph('By the label of the row, before the last validation:')}{by_label}</div>"))
+        lines = [[group, *(last.get(f"{name}@{group}", "–") for name in over_all)] for group in groups]
+        said = paragraph("By the label of the row, and by what the teacher says to it, before the last validation:")
+        parts.append(Html(f"<div>{said}{table(['rows', *over_all], lines)}</div>"))
     for name, points in named.items():
         if not name.startswith(WEIGHT_OF):
             parts.append(figure(figures.lines({name: points}, "step", name), f"{name[0].upper()}{name[1:]}."))

@@ -164,10 +164,11 @@ class Reinforced(Standard):
         self.optimizer.step()
 
     def told(self) -> Mapping[str, float]:
-        """The mean reward, and the share of the time that the policy took."""
-        found = {"time share of policy": self.seconds / max(time.perf_counter() - self.since, 1e-9)}
-        self.seconds, self.since = 0.0, time.perf_counter()
-        return {**found, **self.rewards.told()}
+        """The mean reward, what teachers cost by the label, and the share of the time that the policy took."""
+        spent = self.seconds + self.policy.seconds
+        found = {"time share of policy": spent / max(time.perf_counter() - self.since, 1e-9)}
+        self.seconds, self.policy.seconds, self.since = 0.0, 0.0, time.perf_counter()
+        return {**found, **self.policy.told(), **self.rewards.told()}
 
     def state_dict(self) -> dict[str, Any]:
         """The choices of the episode so far, of each process; all must ask for them."""

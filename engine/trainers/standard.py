@@ -67,7 +67,7 @@ class Standard:
                 validate = bool(last or by_steps or any(start < stop <= done for stop in stops))
                 if validate or progress.step % conf.batch_num_to_show_results == 0:
                     report = self.waiting.report(place.processes, progress.step, epoch, rate, validate)
-                    told = {**place.objective.told(), **(place.objective.told_by_label() if validate else {})}
+                    told = {**place.objective.told(), **(place.objective.told_by_group() if validate else {})}
                     yield replace(report, more={**told, **self.told()})
                     if progress.finished:
                         return

@@ -8,7 +8,7 @@ import torch
 
 from core.types import NO_TARGET, Features, Spec
 from distillation import WEIGHTINGS
-from distillation.weighting import Lesson
+from distillation.weighting import Lesson, groups_of
 
 LABELS = Spec("BD", {"D": 2}, labels=("no", "yes"))
 NAMES = ("a", "b", "c")
@@ -35,6 +35,16 @@ ROWS = [(0.9, 0.6, 0.2), (0.5, 0.1, 0.7)]
 RIGHT = torch.tensor([1, 0])
 COSTS = [[-math.log(p) for p in (0.9, 0.6, 0.2)], [-math.log(p) for p in (0.5, 0.9, 0.3)]]
 LESSON = Lesson(of_probabilities(ROWS), RIGHT, LABELS)
+
+
+def test_weights_are_summed_by_label_and_by_who_is_right():
+    present = [(True, True, False), (True, True, True)]
+    lesson = Lesson(of_probabilities(ROWS, present), RIGHT, LABELS)  # a ties on the second row and says no, as b does
+    sums_KG, rows_KG = lesson.by_group(torch.tensor([[0.75, 0.25, 0.0], [0.5, 0.2, 0.3]]))
+    assert groups_of(LABELS) == ["no", "yes", "where it is right", "where it is wrong"]
+    expected = [[0.5, 0.75, 1.25, 0], [0.2, 0.25, 0.45, 0], [0.3, 0, 0, 0.3]]
+    torch.testing.assert_close(sums_KG, torch.tensor(expected))
+    assert rows_KG.tolist() == [[1, 1, 2, 0], [1, 1, 2, 0], [1, 1, 0, 1]]
 
 
 def test_the_cost_of_an_answer_is_its_cross_entropy():

@@ -167,7 +167,7 @@ def test_several_teachers_are_weighed_and_their_weights_recorded(school):
     assert (record["weight of big"], record["weight of other"]) == pytest.approx((0.75, 0.25))
 
 
-def test_at_a_validation_the_weights_are_told_by_label(school):
+def test_at_a_validation_the_weights_are_told_by_label_and_by_who_is_right(school):
     school.config["teachers"]["other"] = {"type": "Run", "conf": {"path": str(school.folder / "other")}}
     school.config["loss"]["losses"] = [{**SOFT, "inputs": ["output", "teachers"]}]
     school.config["weighting"] = {"type": "BestPerExample"}
@@ -184,6 +184,7 @@ def test_at_a_validation_the_weights_are_told_by_label(school):
     assert mean == pytest.approx(steps[0]["weight of big"], abs=0.02)
     for label in ("up", "down"):
         assert told[0][f"weight of big@{label}"] + told[0][f"weight of other@{label}"] == pytest.approx(1)
+    assert "weight of other@where it is right" in told[0]
 
 
 def test_the_weighted_loss_is_the_weighted_sum_of_the_losses_of_the_teachers(school):
