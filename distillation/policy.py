@@ -104,7 +104,7 @@ class Reinforced(Weighting):
             else:
                 action_BK = scores_BK + torch.randn_like(scores_BK)
             self.choice = Choice(states_BF, action_BK, present_BK)
-            costs_BK = states_BF[:, self.width :].unflatten(1, (len(self.names), -1))[:, :, -1]
+            costs_BK = states_BF[:, self.width :].view(len(states_BF), len(self.names), -1)[:, :, -1]
             self.costs.append(costs_BK.sum(0) / present_BK.sum(0).clamp(min=1))
             self.seconds += time.perf_counter() - began
         if self.mode == "average" or self.choice is None:

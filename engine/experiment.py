@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,19 @@ def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: C
         for number, stage in enumerate(found)
         for notice in stage.notices
     ]
+    notices += [
+        Finding(f"trainer.conf.stages[{number}]: architecture", sentence)
+        for number, (before, stage) in enumerate(pairwise(found), 1)
+        if (sentence := _not_handed_over(before, stage))
+    ]
     return replace(last, earlier=earlier, notices=notices)
+
+
+def _not_handed_over(before: Experiment, stage: Experiment) -> str:
+    """The layers of a stage of which the next has none of that id; "" where there are none."""
+    first, then = ([layer.layer_id for layer in one.conf.architecture if layer.layer_id] for one in (before, stage))
+    gone = [layer for layer in first if layer not in then]
+    return f"has no {' and no '.join(gone)}, so what the stage before it learnt there is lost." if gone else ""
 
 
 def _import_plugins(document: JSON, trusted: Collection[str] | None) -> list[Finding]:

@@ -159,6 +159,15 @@ def test_the_problems_of_all_stages_are_told_at_once(staged):
     ]
 
 
+def test_layers_that_the_next_stage_does_not_have_are_noticed(staged):
+    assert not [notice for notice in load_experiment(staged.path).notices if "is lost" in str(notice)]
+    layers = json.loads(json.dumps(staged.config["architecture"]).replace('"states"', '"others"'))
+    staged.config["trainer"]["conf"]["stages"][1]["architecture"] = layers
+    (notice,) = [notice for notice in load_experiment(staged.path).notices if "is lost" in str(notice)]
+    told = "architecture: has no states, so what the stage before it learnt there is lost."
+    assert str(notice) == f"trainer.conf.stages[1]: {told}"
+
+
 @pytest.mark.parametrize("conf", [{}, {"stages": 3}, {"stages": [1]}, {"stages": []}, {"stages": [], "steps": 2}])
 def test_what_is_no_list_of_stages_is_refused(task, conf):
     task.config["trainer"] = {"type": "Staged", "conf": conf}
