@@ -22,7 +22,7 @@ from engine.inference import rows_to_score
 from engine.predictor import Predictor
 from engine.training import train
 from problems.base import Problem
-from text.readers import RowFile
+from text.readers import RowFile, opened
 
 DRAWS = 400
 """Times that the rows of a part are drawn again."""
@@ -50,9 +50,21 @@ def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
         config=job.digest(),
         data=job.data(places),
         teachers=job.teachers(places) or {},
+        vectors=_vectors(experiment.conf.inputs.data_paths.pre_trained_emb),
         machine=this_machine(),
         **measured,
     )
+
+
+def _vectors(path: str | None) -> str:
+    """The name of a file of word vectors; of a text also how many: a part of a file may stand for the whole."""
+    if path is None:
+        return ""
+    name = Path(path).name
+    if not name.removesuffix(".gz").endswith((".txt", ".vec")):
+        return name
+    with opened(Path(path)) as file:
+        return f"{name}, {sum(1 for _ in file):,} lines"
 
 
 def _of_peer(job: Job, experiment: Experiment) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
@@ -13,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
 from benchmarks.suites import COMMANDS
-from benchmarks.tables import variants
+from benchmarks.tables import machine_of, variants
 from benchmarks.tasks import SUITES, TITLES
 from problems.metrics import METRICS
 
@@ -36,8 +37,13 @@ def plots(records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
 
 
 def latency(records: Sequence[Record]) -> Figure:
-    """For each task the models at their latency and mean score on dev; a line through those that none beats in both."""
-    measured = [record for record in records if record.footprint]
+    """For each task the models at their latency and mean score on dev; a line through those that none beats in both.
+
+    Of the machine on which most of them were measured: latencies of several do not compare.
+    """
+    machines = Counter(machine_of(record) for record in records if record.footprint)
+    machine = machines.most_common(1)[0][0]
+    measured = [record for record in records if record.footprint and machine_of(record) == machine]
     figure, panels = _panels(measured)
     styles = _styles(measured)
     for task, of_task in _by_task(measured).items():
@@ -52,6 +58,7 @@ def latency(records: Sequence[Record]) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
+    figure.suptitle(f"measured on {machine}", fontsize=9)
     figure.axes[0].plot([], [], **FRONT, label="Pareto front")
     _legend(figure, styles)
     return figure

@@ -53,6 +53,8 @@ class Record(Conf):
     """train, dev, ... -> how many rows."""
     teachers: dict[str, str] = field(default_factory=dict)
     """Models that it learnt or began from -> digest of their weights: one that is trained again is another teacher."""
+    vectors: str = ""
+    """The file of word vectors that it read, and how many they are."""
     interval: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Part -> metric -> 2.5 and 97.5 % of it when the rows are drawn again (bootstrap)."""
     curve: list[list[float]] = field(default_factory=list)

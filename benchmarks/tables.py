@@ -170,11 +170,11 @@ def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table
     header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "on the GPU, MiB", "Training, s", "Over"]
     measured = [record for record in _of_tasks(tasks, records)[0] if record.footprint]
     common = shared_tasks(measured)
-    machines = list(dict.fromkeys(map(_machine, measured)))
+    machines = list(dict.fromkeys(map(machine_of, measured)))
     rows, loads = [], []
     for variant, own in variants(measured).items():
         for machine in machines:
-            here = [one for one in own if _machine(one) == machine and (one.task in common or not common)]
+            here = [one for one in own if machine_of(one) == machine and (one.task in common or not common)]
             if found := [record.footprint for record in here if record.footprint]:
                 row = [f"{variant}, {machine}" if len(machines) > 1 else variant]
                 row.append(f"{median(cost.parameters for cost in found):,.0f}")
@@ -292,11 +292,26 @@ def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
         places = {name: place.replace(f"/{name}_", "/TASK_") for name, place in places.items()}
     yield f"`*` is the model in {', '.join(f'`{place}`' for place in dict.fromkeys(places.values()))}"
     for name in names:
-        rows = next(record.rows for record in records if record.task == name)
         whole = next((task.whole for task in tasks if task.name == name), {})
-        parts = [f"{part} {_counted(count, whole.get(part, count))} rows" for part, count in rows.items()]
-        yield f"{TITLES[name]}: {', '.join(parts)}"
-    yield f"trained on {'; '.join(dict.fromkeys(map(_machine, records)))}"
+        yield from _said_once([record for record in records if record.task == name], partial(_rows, whole))
+    yield from _said_once(records, lambda record: f"word vectors: {record.vectors}" if record.vectors else "")
+    yield f"trained on {'; '.join(dict.fromkeys(map(machine_of, records)))}"
+
+
+def _said_once(records: Iterable[Record], say: Callable[[Record], str]) -> Iterator[str]:
+    """What there is to say of records; where it is not the same of all of them, with the models of which it is."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        found.setdefault(say(record), {})[record.variant] = None
+    for sentence, of in found.items():
+        if sentence:
+            yield sentence if len(found) == 1 else f"{sentence} ({'; '.join(of)})"
+
+
+def _rows(whole: Mapping[str, int], record: Record) -> str:
+    """How many rows it was trained and scored on, and of how many that are published."""
+    parts = (f"{part} {_counted(count, whole.get(part, count))} rows" for part, count in record.rows.items())
+    return f"{TITLES[record.task]}: {', '.join(parts)}"
 
 
 def _counted(count: int, whole: int) -> str:
@@ -304,7 +319,7 @@ def _counted(count: int, whole: int) -> str:
     return f"{count:,}" if count == whole else f"{count:,} of the {whole:,} published"
 
 
-def _machine(record: Record) -> str:
+def machine_of(record: Record) -> str:
     """What a record was made on."""
     machine = record.machine
     device = machine.get("gpu") or f"{machine.get('processor')}, {machine.get('threads')} thread(s)"

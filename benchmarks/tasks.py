@@ -325,8 +325,8 @@ class Job:
         return _digest([said, more])
 
     def data(self, places: Places) -> str:
-        """Of the content of all files that its config names, its encoder and what its teachers read among them: with
-        other files it is another training. UserError where they are missing.
+        """Of the content of all files that its config names or that are scored beside, its encoder and what its
+        teachers read among them: with other files it is another training. UserError where they are missing.
         """
         own = self.overrides()
         document = whole_config(self.path, (*own, *data_overrides(self.path, places.data, own)))
@@ -334,6 +334,7 @@ class Job:
         files = list(named)
         if self._encoders():
             files += sorted(file for file in Path(str(self.encoder)).glob("*") if file.suffix in ENCODER_FILES)
+        files += self.also(places).values()
         of_runs = [job.data(places) for job in self.runs().values()]
         return _digest([[content_key(file) for file in files if file.is_file()], of_runs])
 

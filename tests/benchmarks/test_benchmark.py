@@ -14,11 +14,11 @@ import pytest
 from conftest import WORDS
 from tiny_encoders import write_encoder
 
-from benchmarks import records, report, tables
+from benchmarks import plots, records, report, tables
 from benchmarks.data import data_overrides
 from benchmarks.jobs import bootstrap, record_of, train_to_the_end
 from benchmarks.keep import as_markdown
-from benchmarks.records import Record
+from benchmarks.records import Footprint, Record
 from benchmarks.runner import left_to_do, run_all, seconds_left, with_needed
 from benchmarks.submission import TEST_SETS, _shown
 from benchmarks.suites import COMMANDS
@@ -257,6 +257,28 @@ def test_the_table_has_means_over_seeds_in_percent_and_the_average_of_tasks_by_t
     assert cells["MNLI mismatched accuracy"] == "60.0"
     assert float(cells["Average"]) == pytest.approx((7 * 50 + 60 + 70) / 9, abs=0.05)
     assert "Average" not in tables.scores("glue", SUITES["glue"], found[1:]).header  # a task is missing
+
+
+def test_a_table_tells_which_models_had_which_rows_and_word_vectors():
+    more = replace(RECORD, variant="cnn", rows={"train": 9, "dev": 2}, vectors="glove.txt, 3 lines")
+    assert tables.scores("glue", [RTE], [RECORD]).notes[-2:-1] == ["RTE: train 4 rows, dev 2 rows"]
+    assert list(tables.scores("glue", [RTE], [RECORD, more]).notes)[-4:-1] == [
+        "RTE: train 4 rows, dev 2 rows (bilstm)",
+        "RTE: train 9 rows, dev 2 rows (cnn)",
+        "word vectors: glove.txt, 3 lines (cnn)",
+    ]
+
+
+def test_speeds_that_are_drawn_together_were_measured_on_one_machine():
+    def measured(processor, variant):
+        footprint = Footprint(
+            parameters=1, weights_mib=1.0, rows_per_second={"1": 9.0}, latency_ms={"p50": 2.0}, predict_mib=9.0
+        )
+        return replace(RECORD, variant=variant, footprint=footprint, machine={"processor": processor})
+
+    figure = plots.latency([measured("fast", "cnn"), measured("slow", "bilstm"), measured("slow", "cnn")])
+    assert "slow" in figure.axes[0].get_title() + figure.get_suptitle() and "fast" not in figure.get_suptitle()
+    assert sum(len(drawn.get_offsets()) for drawn in figure.axes[0].collections) == 2
 
 
 def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
@@ -627,6 +649,11 @@ def test_every_further_part_is_looked_at_before_anything_is_trained(published, t
         (tmp_path / folder / "diagnostic-full.tsv").write_text("index\tPremise\tHypothesis\n0\ta word\ta word\n")
         code, _, err = door("benchmark", "glue", "--tasks", "mnli", "--models", "bilstm", *published)
         assert code == 2 and said in err and "diagnostic-full.tsv" in err, err
+    shutil.rmtree(tmp_path / "more")
+    job, places = Job(SUITES["glue"][5], "bilstm", 1, "random"), Places(tmp_path, tmp_path / "runs")
+    before = job.data(places)
+    (tmp_path / "diagnostic" / "diagnostic-full.tsv").unlink()
+    assert job.data(places) != before, "what was scored without it is not done with it"
     assert not (tmp_path / "runs").exists()
 
 
