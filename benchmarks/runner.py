@@ -137,12 +137,18 @@ def run_all(
         raise UserError(f"--runs {places.runs}: cannot be used as a folder ({error.strerror or error}).") from error
     waiting, failed, running = list(todo), list[Job](), list[Running]()
     needs = {job: set(job.needs()) for job in todo}
-    total = tqdm(total=len(todo), desc="trainings", unit="training", disable=None)
+    bar = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone{postfix}"
+    total = tqdm(total=len(todo), desc="trainings", bar_format=bar, disable=None)
 
     def tell(text: str) -> None:
         with tqdm.external_write_mode():
             say(text)
 
+    def left() -> str:
+        seconds = seconds_left([*waiting, *(one.job for one in running)], records())
+        return f"about {_time(seconds / at_once)} left" if seconds else ""
+
+    total.set_postfix_str(left())
     try:
         while waiting or running:
             for job in [job for job in waiting if not needs[job].isdisjoint(failed)]:
@@ -166,8 +172,9 @@ def run_all(
                     failed.append(one.job)
                     tell(f"{one.job}: failed\n{said[-2000:]}")
                 else:
-                    left = seconds_left([*waiting, *(other.job for other in running)], records())
-                    tell(f"{one.job}: done{f', about {_time(left / at_once)} left' if left else ''}")
+                    still = left()
+                    total.set_postfix_str(still)
+                    tell(", ".join(filter(None, [f"{one.job}: done", still])))
             total.update(len(todo) - len(waiting) - len(running) - total.n)
     finally:
         for one in running:

@@ -278,7 +278,7 @@ def test_speeds_that_are_drawn_together_were_measured_on_one_machine():
 
     figure = plots.latency([measured("fast", "cnn"), measured("slow", "bilstm"), measured("slow", "cnn")])
     assert "slow" in figure.axes[0].get_title() + figure.get_suptitle() and "fast" not in figure.get_suptitle()
-    assert sum(len(drawn.get_offsets()) for drawn in figure.axes[0].collections) == 2
+    assert len(figure.axes[0].collections) == 2, "a sign for each of its models"
 
 
 def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
@@ -401,7 +401,9 @@ def test_interrupted_it_stops_its_trainings(published, tmp_path):
     works = {"bilstm": touch.format(str(started), str(ended)), "cnn": wait.format(str(started))}
 
     def interrupt() -> list[Record]:
-        raise KeyboardInterrupt
+        if started.exists():
+            raise KeyboardInterrupt
+        return []
 
     jobs = [Job(RTE, model, 1, "random") for model in ("bilstm", "cnn")]
     places = Places(tmp_path, tmp_path / "runs")
