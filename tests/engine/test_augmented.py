@@ -108,7 +108,10 @@ def test_parts_of_speech_of_chinese_are_refused(school):
 
 
 def test_a_teacher_that_knows_the_rows_of_a_file_only_is_refused(school):
-    school.config["teachers"]["big"] = {"type": "Scores", "conf": {"kind": "score", "column": "text"}}
+    rows = (school.folder / "train.tsv").read_text().splitlines()
+    scores = school.file("scores.tsv", "score\n" + "0.5\n" * len(rows))
+    conf = {"kind": "score", "column": "score", "path": scores}
+    school.config["teachers"]["big"] = {"type": "Scores", "conf": conf}
     assert "teachers.big: answers the rows of a file only" in problems(school)
 
 
