@@ -239,12 +239,12 @@ class Asked:
 
 
 def _without(features: Features, present_B: torch.Tensor) -> Features:
-    """Features of which only these rows count."""
+    """Features of which only these rows count. How long the others are is not known without waiting for the device."""
     present_B = present_B.to(features.values.device)
     if features.mask is None and features.values.dim() <= 2:
-        return replace(features, mask=present_B)
+        return replace(features, mask=present_B, lengths=None)
     mask = features.real_mask()
-    return replace(features, mask=mask & (present_B if mask.dim() == 1 else present_B[:, None]))
+    return replace(features, mask=mask & (present_B if mask.dim() == 1 else present_B[:, None]), lengths=None)
 
 
 def _sure(teacher: RowTeacher, given: Answered, floor: float) -> np.ndarray:

@@ -3,7 +3,10 @@
 import json
 import math
 import shutil
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,7 +20,9 @@ from distillation import Run
 from distillation.ensemble import mean_answer
 from engine.experiment import load_experiment
 from engine.predictor import Predictor
+from engine.teachers import Asked
 from engine.training import train
+from losses.teacher_loss import same_tokens
 
 
 def trained(task, *overrides, said=None, **more):
@@ -150,7 +155,10 @@ def test_a_checkpoint_of_transformers_teaches(task):
     AutoModelForSequenceClassification.from_config(settings).save_pretrained(folder)
     task.config["teachers"] = {"big": {"type": "Transformers", "conf": {"model": str(folder)}}}
     task.config["loss"]["losses"] = [SOFT, {"type": "HiddenMSELoss", "inputs": ["vector", "big.pooled"]}]
-    with pytest.raises(ConfigError, match=r"knows the labels LABEL_0, LABEL_1, but .*train.tsv:1 has .*Say in labels"):
+    with pytest.raises(
+        ConfigError,
+        match=r"teachers.big.conf: knows the labels LABEL_0, LABEL_1, but .* First rows: down, up. Say in labels",
+    ):
         trained(task)
     task.config["teachers"]["big"]["conf"]["labels"] = ["down", "up"]
     said: list[str] = []
@@ -223,6 +231,15 @@ def test_members_without_weight_do_not_answer_for_others():
     answer = Features(torch.ones(2, 2), torch.tensor([True, True]))
     mean = mean_answer([silent, answer], Spec("BD", {"D": 2}), [1.0, 0.0])
     assert mean.mask is not None and mean.mask.tolist() == [True, False]
+
+
+def test_a_teacher_that_is_asked_for_rows_that_it_cannot_read_gives_nothing_for_them():
+    states = Features(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.tensor([3, 3]))
+    teacher: Any = SimpleNamespace(answer=lambda rows, places, addresses: {"states": states})
+    found = Asked(teacher, cast(Any, None), ["states"], np.array([5, -1])).features(np.array([0, 1]))["states"]
+    assert found.real_mask().sum(1).tolist() == [3, 0]
+    student = Features(torch.ones(2, 3, 4), states.mask, torch.tensor([3, 2]))
+    assert same_tokens(student, found).sum(1).tolist() == [3, 0]  # of the second row there is nothing to compare
 
 
 def test_scores_of_some_rows_teach_beside_the_labels(school):
