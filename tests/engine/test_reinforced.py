@@ -45,6 +45,14 @@ def test_the_average_teaches_first_then_the_policy_chooses_and_its_rewards_are_r
     assert sum("reward" in step for step in later) == len(later) // 3
     assert all(step["reward"] < 0 for step in later if "reward" in step)
     assert all(0 <= step["time share of policy"] < 1 for step in steps)
+    assert all(step["cost of good"] > 0 and 0 < step["time share of policy"] < 1 for step in later)
+    assert "weight of good@where it is right" in later[-1]
+
+
+def test_the_weights_of_a_policy_that_has_learnt_nothing_are_not_shown(school, door):
+    code, out, err = door("train", "--conf_path", school.path, "--check_teachers")
+    assert code == 0, err
+    assert "good" in out and "weight" not in out
 
 
 @pytest.mark.parametrize("conf", [{}, {"update": "paper"}, {"reward": 2}, {"reward": 3, "gamma": 0.3}])
