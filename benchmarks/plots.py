@@ -24,87 +24,17 @@ MARKERS = "osD^vPX*"
 FRONT: Mapping[str, Any] = {"color": "#888888", "linewidth": 1, "linestyle": "--"}
 
 
-def plots(records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
-    """File name, title and figure of each."""
-    for suite in SUITES:
-        title = COMMANDS[suite].title
-        if own := [record for record in records if record.suite == suite]:
-            if any(record.footprint for record in own):
-                yield f"{suite}_latency", f"{title}: score against latency", latency(own)
-            yield f"{suite}_seeds", f"{title}: score by seed", seeds(own)
-            if any(record.curve for record in own):
-                yield f"{suite}_curves", f"{title}: score on dev while training", curves(own)
+def plots(suite: str, records: Sequence[Record]) -> Iterator[tuple[str, str, Figure]]:
+    """File name, title and figure of each plot of a suite; a model looks the same in all of them.
 
-
-def latency(records: Sequence[Record]) -> Figure:
-    """For each task the models at their latency and mean score on dev; a line through those that none beats in both.
-
-    Of the machine on which most of them were measured: latencies of several do not compare.
+    records  those of the suite
     """
-    machines = Counter(machine_of(record) for record in records if record.footprint)
-    machine = machines.most_common(1)[0][0]
-    measured = [record for record in records if record.footprint and machine_of(record) == machine]
-    figure, panels = _panels(measured)
-    styles = _styles(measured)
-    for task, of_task in _by_task(measured).items():
-        axes, points = panels[task], {}
-        for variant, own in variants(of_task).items():
-            cost = median(record.footprint.latency_ms["p50"] for record in own if record.footprint)
-            points[variant] = (cost, mean(map(_first, own)))
-        for variant, (x, y) in points.items():
-            axes.scatter(x, y, s=45, **styles[variant].marker)
-        axes.plot(*zip(*_front(points.values(), _is_better_high(of_task[0])), strict=True), **FRONT)
-        axes.set(xscale="log", xlabel="median latency of one row, ms")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-    figure.suptitle(f"measured on {machine}", fontsize=9)
-    figure.axes[0].plot([], [], **FRONT, label="Pareto front")
-    _legend(figure, styles)
-    return figure
-
-
-def _front(points: Iterable[tuple[float, float]], is_better_high: bool) -> list[tuple[float, float]]:
-    """The points that none beats in both, the fastest first."""
-    sign = 1 if is_better_high else -1
-    front, best = [], float("-inf")
-    for x, y in sorted(points, key=lambda point: (point[0], -sign * point[1])):
-        if sign * y > best:
-            front.append((x, y))
-            best = sign * y
-    return front
-
-
-def seeds(records: Sequence[Record]) -> Figure:
-    """For each task a row for each model: a point for each seed, a stroke at the mean."""
-    by_task = {task: variants(own) for task, own in _by_task(records).items()}
-    names = {task: [textwrap.fill(variant, 44) for variant in own] for task, own in by_task.items()}
-    heights = [1 + 0.18 * sum(1 + name.count("\n") for name in own) for own in names.values()]
-    figure, panels = _panels(records, heights, columns=1, width=7)
-    styles = _styles(records)
-    for task, axes in panels.items():
-        for place, (variant, own) in enumerate(by_task[task].items()):
-            found = list(map(_first, own))
-            axes.scatter(found, [place] * len(found), s=18, **styles[variant].marker)
-            axes.vlines(mean(found), place - 0.35, place + 0.35, styles[variant].colour)
-        axes.set_yticks(range(len(names[task])), names[task], fontsize=8)
-        axes.set(ylim=(len(names[task]) - 0.5, -0.5), xlabel=axes.get_ylabel(), ylabel="")
-    return figure
-
-
-def curves(records: Sequence[Record]) -> Figure:
-    """For each task the score of each validation by step; one line for each seed."""
-    drawn = [record for record in records if record.curve]
-    figure, panels = _panels(drawn)
-    styles = _styles(drawn)
-    for record in drawn:
-        steps, values = zip(*record.curve, strict=True)
-        style, percents = styles[record.variant], [100 * value for value in values]
-        panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
-    for axes in panels.values():
-        axes.set_xlabel("step")
-    _legend(figure, styles)
-    return figure
+    title, styles = COMMANDS[suite].title, _styles(records)
+    if any(record.footprint for record in records):
+        yield f"{suite}_latency", f"{title}: score against latency", latency(records, styles)
+    yield f"{suite}_seeds", f"{title}: score by seed", seeds(records, styles)
+    if any(record.curve for record in records):
+        yield f"{suite}_curves", f"{title}: score on dev while training", curves(records, styles)
 
 
 @dataclass(frozen=True)
@@ -134,8 +64,76 @@ def _styles(records: Sequence[Record]) -> dict[str, Style]:
     best = sorted(groups, key=rank, reverse=True)[: len(COLOURS)]
     shown = [variant for variant in groups if variant in best]
     own = {of[0]: Style(*of, zorder=3) for of in zip(shown, COLOURS, MARKERS, strict=False)}
-    others = Style(f"{len(groups) - len(best)} others")
+    others = Style("others")
     return {**own, **{variant: others for variant in groups if variant not in own}}
+
+
+def latency(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
+    """For each task the models at their latency and mean score on dev; a line through those that none beats in both.
+
+    Of the machine on which most of them were measured: latencies of several do not compare.
+    """
+    machines = Counter(machine_of(record) for record in records if record.footprint)
+    machine = machines.most_common(1)[0][0]
+    measured = [record for record in records if record.footprint and machine_of(record) == machine]
+    figure, panels = _panels(measured)
+    for task, of_task in _by_task(measured).items():
+        axes, points = panels[task], {}
+        for variant, own in variants(of_task).items():
+            cost = median(record.footprint.latency_ms["p50"] for record in own if record.footprint)
+            points[variant] = (cost, mean(map(_first, own)))
+        for variant, (x, y) in points.items():
+            axes.scatter(x, y, s=45, **styles[variant].marker)
+        axes.plot(*zip(*_front(points.values(), _is_better_high(of_task[0])), strict=True), **FRONT)
+        axes.set(xscale="log", xlabel="median latency of one row, ms")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    figure.suptitle(f"measured on {machine}", fontsize=9)
+    figure.axes[0].plot([], [], **FRONT, label="Pareto front")
+    _legend(figure, measured, styles)
+    return figure
+
+
+def _front(points: Iterable[tuple[float, float]], is_better_high: bool) -> list[tuple[float, float]]:
+    """The points that none beats in both, the fastest first."""
+    sign = 1 if is_better_high else -1
+    front, best = [], float("-inf")
+    for x, y in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if sign * y > best:
+            front.append((x, y))
+            best = sign * y
+    return front
+
+
+def seeds(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
+    """For each task a row for each model: a point for each seed, a stroke at the mean."""
+    by_task = {task: variants(own) for task, own in _by_task(records).items()}
+    names = {task: [textwrap.fill(variant, 44) for variant in own] for task, own in by_task.items()}
+    heights = [1 + 0.18 * sum(1 + name.count("\n") for name in own) for own in names.values()]
+    figure, panels = _panels(records, heights, columns=1, width=7)
+    for task, axes in panels.items():
+        for place, (variant, own) in enumerate(by_task[task].items()):
+            found = list(map(_first, own))
+            axes.scatter(found, [place] * len(found), s=18, **styles[variant].marker)
+            axes.vlines(mean(found), place - 0.35, place + 0.35, styles[variant].colour)
+        axes.set_yticks(range(len(names[task])), names[task], fontsize=8)
+        axes.set(ylim=(len(names[task]) - 0.5, -0.5), xlabel=axes.get_ylabel(), ylabel="")
+    return figure
+
+
+def curves(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
+    """For each task the score of each validation by step; one line for each seed."""
+    drawn = [record for record in records if record.curve]
+    figure, panels = _panels(drawn)
+    for record in drawn:
+        steps, values = zip(*record.curve, strict=True)
+        style, percents = styles[record.variant], [100 * value for value in values]
+        panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
+    for axes in panels.values():
+        axes.set_xlabel("step")
+    _legend(figure, drawn, styles)
+    return figure
 
 
 def _panels(
@@ -146,7 +144,7 @@ def _panels(
     columns = min(columns, len(by_task))
     rows = -(-len(by_task) // columns)
     heights = heights or [2.8] * rows
-    size = (width * columns + 0.5, sum(heights) + 0.6 + 0.15 * min(len(variants(records)), len(COLOURS)))
+    size = (max(7, width * columns + 0.5), sum(heights) + 0.6 + 0.15 * min(len(variants(records)), len(COLOURS)))
     figure = Figure(figsize=size, layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
     for axes in grid[len(by_task) :]:
@@ -177,10 +175,10 @@ def _first(record: Record) -> float:
     return 100 * record.dev_score if math.isfinite(record.dev_score) else float("nan")
 
 
-def _legend(figure: Figure, styles: Mapping[str, Style]) -> None:
+def _legend(figure: Figure, drawn: Sequence[Record], styles: Mapping[str, Style]) -> None:
     """What the colours and signs are, below the drawing."""
     axes = figure.axes[0]
-    for style in dict.fromkeys(styles.values()):
+    for style in dict.fromkeys(styles[variant] for variant in styles if variant in variants(drawn)):
         axes.scatter([], [], s=45, label=style.name, **style.marker)
     lines, names = axes.get_legend_handles_labels()
     room = int(figure.get_figwidth() * 14)  # letters of a line

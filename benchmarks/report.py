@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.plots import plots
 from benchmarks.records import Record
-from benchmarks.tables import KINDS, MINUS, comma_separated, tables
-from benchmarks.tasks import SUITES, TITLES, chosen_tasks, is_fold
+from benchmarks.suites import COMMANDS
+from benchmarks.tables import KINDS, MINUS, by_suite, comma_separated, tables
+from benchmarks.tasks import SUITES, chosen_tasks
 from core.errors import UserError, known_names
 from core.files import written_aside
 
@@ -27,7 +28,8 @@ WANTED = re.compile(rf"(?P<suite>\w+) (?P<kind>{'|'.join(KINDS)})(?: on (?P<task
 
 def markdown(records: Sequence[Record]) -> str:
     """All tables."""
-    return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables(records))
+    found = (table for suite, own in by_suite(records).items() for table in tables(suite, own))
+    return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in found)
 
 
 def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str:
@@ -91,21 +93,20 @@ def fill(page: Path, records: Sequence[Record], kept: Mapping[str, str]) -> None
 
 def write(records: Sequence[Record], folder: Path) -> str:
     """Write the report to a folder; its tables as Markdown."""
-    shown = markdown(records)
-    parts = [table.html() for table in tables(records)]
-    drawn = [record for record in records if record.task in TITLES and not is_fold(record.variant)]
+    shown, sections = markdown(records), {}
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False}):
-        for name, title, figure in plots(drawn):
-            with written_aside(folder / f"{name}.png") as aside:
-                figure.savefig(aside, format="png", dpi=150)
-            parts.append(
-                f"<h2>{escape(title)}</h2><figure role=img aria-label='{escape(title)}'>{_svg(figure)}</figure>"
-            )
-    texts = {
-        "results.md": shown + "\n",
-        "results.csv": comma_separated(records),
-        "results.html": Template(PAGE.read_text("utf-8")).substitute(body="\n".join(parts)),
-    }
+        for suite, own in by_suite(records).items():
+            parts = [table.html() for table in tables(suite, own)]
+            for name, title, figure in plots(suite, own):
+                with written_aside(folder / f"{name}.png") as aside:
+                    figure.savefig(aside, format="png", dpi=150)
+                drawing = f"<figure role=img aria-label='{escape(title)}'>{_svg(figure)}</figure>"
+                parts.append(f"<h3>{escape(title)}</h3>{drawing}")
+            heading = f"<h2>{escape(COMMANDS[suite].title)}</h2>"
+            sections[suite] = "\n".join([f"<section id='{suite}'>{heading}", *parts, "</section>"])
+    links = " ".join(f"<a href='#{suite}'>{escape(COMMANDS[suite].title)}</a>" for suite in sections)
+    page = Template(PAGE.read_text("utf-8")).substitute(links=links, body="\n".join(sections.values()))
+    texts = {"results.md": shown + "\n", "results.csv": comma_separated(records), "results.html": page}
     for name, text in texts.items():
         with written_aside(folder / name) as aside:
             aside.write_text(text, encoding="utf-8")

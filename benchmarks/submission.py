@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from benchmarks.data import find
 from benchmarks.records import Record
@@ -42,10 +43,11 @@ TEST_SETS = (
 )
 """What a submission is made of; the diagnostic set is answered by the model for MNLI."""
 STSB_RANGE = (0.0, 5.0)
+UPLOAD = "submission.zip"
 
 
 def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path) -> Iterator[str]:
-    """Write the answers of the seed of each task that is best on dev; a line for each file.
+    """Write the answers of the seed of each task that is best on dev, and a zip of them; a line for each file.
 
     wanted  a training of the model; its task and seed say nothing
     UserError where a task has no finished run of this model, or a test file is not there.
@@ -72,6 +74,10 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
                     raise UserError(f"{path}:{answer.row.number}: {answer.row.error}")
                 file.write(f"{count - 1}\t{_shown(answer.cells['prediction'])}\n")
         yield f"{folder / test.answers}: {count:,} rows by {job}"
+    with written_aside(folder / UPLOAD) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as upload:
+        for test in TEST_SETS:
+            upload.write(folder / test.answers, test.answers)
+    yield f"{folder / UPLOAD}: what the site takes"
 
 
 def _shown(answer: str | float) -> str:

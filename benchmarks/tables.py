@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,6 @@ from core.errors import UserError
 PUBLISHED = Path(__file__).with_name("published.json")
 """Figures of others, each with its source: suite -> rows of model, source, scores by task and metric, in percent."""
 MINUS = " − "
-LONG = 40
-"""Rows above which a table of a page is folded."""
 Column = tuple[Task, str, str]
 """Task, part of its rows, metric."""
 
@@ -34,6 +33,8 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    is_folded: bool = False
+    """On a page, until someone wants to see it."""
 
     def markdown(self) -> str:
         """As Markdown, without its title."""
@@ -46,28 +47,38 @@ class Table:
         """As HTML; on a narrow screen it scrolls by itself."""
         head = "".join(f"<th scope=col>{escape(cell)}</th>" for cell in self.header)
         body = "".join(
-            f"<tr><th scope=row>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+            f"<tr><th scope=row>{_breakable(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
             for row in self.rows
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        notes = re.sub("`(.+?)`", r"<code>\1</code>", notes)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         shown = f"<div class=wide tabindex=0>{table}</div><ul>{notes}</ul>"
-        if len(self.rows) > LONG:
+        if self.is_folded:
             shown = f"<details><summary>{len(self.rows)} rows</summary>{shown}</details>"
-        return f"<h2>{escape(self.title)}</h2>{shown}"
+        return f"<h3>{escape(self.title)}</h3>{shown}"
 
 
-def tables(records: Sequence[Record]) -> list[Table]:
-    """Of each suite: the scores, how far they are from others, those of each training, then size and speed."""
-    found = []
-    for suite, tasks in SUITES.items():
-        names = {task.name for task in tasks}
-        if own := [one for one in records if one.suite == suite and one.task in names and not is_fold(one.variant)]:
-            beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
-            for some in beside:
-                found += [scores(suite, some, own), differences(suite, some, own), by_seed(suite, some, own)]
-            found.append(costs(suite, tasks, own))
-    return [table for table in found if table.rows]
+def _breakable(name: str) -> str:
+    """A name of parts, as HTML; it is broken between them first."""
+    return re.sub(r"([_.=/])", r"\1<wbr>", escape(name))
+
+
+def by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of each suite that has some, by model; without those of folds, which are for students alone."""
+    own = {suite: {task.name for task in tasks} for suite, tasks in SUITES.items()}
+    shown = [one for one in records if one.task in own.get(one.suite, ()) and not is_fold(one.variant)]
+    shown.sort(key=lambda one: (one.variant, one.seed))
+    return {suite: found for suite in SUITES if (found := [one for one in shown if one.suite == suite])}
+
+
+def tables(suite: str, records: Sequence[Record]) -> list[Table]:
+    """The scores of a suite, how far they are from others, those of each training, then size and speed."""
+    tasks, found = SUITES[suite], []
+    beside = [[task] for task in tasks] if suite == "distillation" else [tasks]  # many methods, a table each
+    for some in beside:
+        found += [scores(suite, some, records), differences(suite, some, records), by_seed(suite, some, records)]
+    return [table for table in [*found, costs(suite, tasks, records)] if table.rows]
 
 
 def variants(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -170,13 +181,13 @@ def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table
     header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "on the GPU, MiB", "Training, s", "Over"]
     measured = [record for record in _of_tasks(tasks, records)[0] if record.footprint]
     common = shared_tasks(measured)
-    machines = list(dict.fromkeys(map(machine_of, measured)))
+    machines = {machine: number for number, machine in enumerate(dict.fromkeys(map(machine_of, measured)), start=1)}
     rows, loads = [], []
     for variant, own in variants(measured).items():
         for machine in machines:
             here = [one for one in own if machine_of(one) == machine and (one.task in common or not common)]
             if found := [record.footprint for record in here if record.footprint]:
-                row = [f"{variant}, {machine}" if len(machines) > 1 else variant]
+                row = [f"{variant} [{machines[machine]}]"]
                 row.append(f"{median(cost.parameters for cost in found):,.0f}")
                 row.append(f"{median(cost.weights_mib for cost in found):,.1f}")
                 row += [f"{median(cost.rows_per_second[size] for cost in found):,.0f}" for size in ("1", "32", "256")]
@@ -189,7 +200,7 @@ def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table
                 loads += [cost.load for cost in found if cost.load is not None]
     without = [at for at in range(1, len(header)) if not any(row[at] for row in rows)]
     header, *rows = ([cell for at, cell in enumerate(row) if at not in without] for row in [header, *rows])
-    notes = [f"medians; measured on {'; '.join(machines)}"]
+    notes = ["medians", *(f"[{number}] measured on {machine}" for machine, number in machines.items())]
     if loads:
         notes.append(f"processes at work meanwhile: {min(loads):.1f} to {max(loads):.1f}, the measured one among them")
     return Table(f"{COMMANDS[suite].title}: size and speed", header, rows, notes)
@@ -215,7 +226,7 @@ def by_seed(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Tab
                 left = [one for one in left if one is not shown[one.task]]
     header = ["Model", "Seed", *map(_column_title, columns)]
     notes = ["in brackets: 2.5 and 97.5 % of the score when the rows are drawn again (bootstrap)"]
-    return Table(f"{_title(suite, tasks)}: scores of each training, %", header, rows, notes)
+    return Table(f"{_title(suite, tasks)}: scores of each training, %", header, rows, notes, is_folded=True)
 
 
 def _with_interval(records: Sequence[Record], column: Column) -> str:
@@ -252,19 +263,23 @@ KINDS: Mapping[str, Callable[[str, Sequence[Task], Sequence[Record]], Table]] = 
 
 
 def comma_separated(records: Sequence[Record]) -> str:
-    """A line for each score of each record."""
+    """A line for each score of each record, with what it was made of and on, and what it costs."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    names = ["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high"]
-    names += ["config", "data", "teachers"]
-    lines.writerow(names)
+    names = ["suite", "task", "variant", "seed", "part", "rows", "metric", "value", "low", "high", "training_rows"]
+    names += ["config", "data", "vectors", "teachers", "machine", "training_seconds", "parameters", "weights_mib"]
+    lines.writerow([*names, "rows_per_second_32", "latency_ms_p50"])
     for record in records:
         teachers = " ".join(f"{model}={digest}" for model, digest in record.teachers.items())
+        of = [record.config, record.data, record.vectors, teachers, machine_of(record), record.seconds or ""]
+        cost = record.footprint
+        of += [cost.parameters, cost.weights_mib] if cost else ["", ""]
+        of += [cost.rows_per_second.get("32", ""), cost.latency_ms.get("p50", "")] if cost else ["", ""]
         for part, found in record.scores.items():
             for metric, value in found.items():
                 low, high = record.interval.get(part, {}).get(metric, ("", ""))
                 where = [record.suite, record.task, record.variant, record.seed, part, record.rows.get(part, "")]
-                lines.writerow([*where, metric, value, low, high, record.config, record.data, teachers])
+                lines.writerow([*where, metric, value, low, high, record.rows.get("train", ""), *of])
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -276,7 +277,8 @@ def test_speeds_that_are_drawn_together_were_measured_on_one_machine():
         )
         return replace(RECORD, variant=variant, footprint=footprint, machine={"processor": processor})
 
-    figure = plots.latency([measured("fast", "cnn"), measured("slow", "bilstm"), measured("slow", "cnn")])
+    found = [measured("fast", "cnn"), measured("slow", "bilstm"), measured("slow", "cnn")]
+    figure = next(drawn for name, _, drawn in plots.plots("glue", found) if name == "glue_latency")
     assert "slow" in figure.get_suptitle() and "fast" not in figure.get_suptitle()
     signs = [len(np.asarray(drawn.get_offsets())) for drawn in figure.axes[0].collections]
     assert sum(signs) == 2, "those of its two models"
@@ -284,12 +286,14 @@ def test_speeds_that_are_drawn_together_were_measured_on_one_machine():
 
 def test_the_page_needs_nothing_else_and_shows_texts_as_texts(tmp_path):
     text = "training_params.x=<script>alert(1)</script>"
-    report.write([RECORD, replace(RECORD, variant=text, curve=[[10, 0.4], [20, 0.5]])], tmp_path)
+    of_another = replace(RECORD, suite="wikiqa", task="wikiqa", scores={"dev": {"auc": 0.5}})
+    report.write([RECORD, of_another, replace(RECORD, variant=text, curve=[[10, 0.4], [20, 0.5]])], tmp_path)
     page = (tmp_path / "results.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
     shown = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>|<(metadata)>.*?</metadata>', "", page, flags=re.DOTALL)
     assert not re.findall(r"""(?:src|href)=["'](?!#)|url\((?!#)|@import""", shown)
-    assert page.count("<figure") == page.count("<svg") == 2  # no footprint, so no latency
+    assert page.count("<figure") == page.count("<svg") == 3  # no footprint, so no latency
+    assert re.findall(r"href='#(\w+)'", page) == re.findall(r"<section id='(\w+)'", page) == ["glue", "wikiqa"]
     assert "[1] Gong et al. 2019" in page and "<td>50.0</td>" in page
 
 
@@ -351,8 +355,11 @@ def test_a_submission_has_a_line_for_each_row_in_order_in_the_official_names(tmp
     code, out, err = door("benchmark", "submit", "--model", "minilm", *options)
     assert code == 0, err
     assert "AX.tsv: 8 rows by mnli minilm" in out
-    names = "AX CoLA MNLI-m MNLI-mm MRPC QNLI QQP RTE SST-2 STS-B WNLI".split()
-    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == names
+    names = [f"{name}.tsv" for name in "AX CoLA MNLI-m MNLI-mm MRPC QNLI QQP RTE SST-2 STS-B WNLI".split()]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*names, "submission.zip"]
+    with ZipFile(tmp_path / "out" / "submission.zip") as upload:
+        assert sorted(upload.namelist()) == names
+        assert upload.read("RTE.tsv") == (tmp_path / "out" / "RTE.tsv").read_bytes()
     lines = (tmp_path / "out" / "RTE.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == list("01234567")
     assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "not_entailment"}
