@@ -39,7 +39,18 @@ def test_a_config_trains_and_its_student_answers_without_teachers(name, teachers
     path = FOLDER / f"{name}.json"
     options = ["--set", f"outputs.save_base_dir={tmp_path / 'run'}", "--set", "training_params.max_epoch=1"]
     named = read_document(path).get("teachers", {})
+    if name == "scores":
+        for part in ("train", "valid"):
+            scored = places / f"{part}.tsv"
+            fields = named["big"]["conf"]["columns"].values()
+            rows = ROOT / "dataset" / "demo_classification" / scored.name
+            words = ["--input", rows, "--output", scored, "--fields", *fields]
+            code, _, err = door("predict", "--model", places / "teacher_attention", *words)
+            assert code == 0, err
+            options += ["--set", f"inputs.data_paths.{part}_data_path={scored}"]
     for teacher, settings in named.items():
+        if settings["type"] != "Run":
+            continue
         run = places / Path(settings["conf"]["path"]).name.removeprefix("demo_")
         options += ["--set", f"teachers.{teacher}.conf.path={run}"]
         if "min_confidence" in settings:  # a teacher that is hardly trained is never sure
