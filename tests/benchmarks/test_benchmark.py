@@ -122,6 +122,31 @@ def test_a_benchmark_trains_what_is_left_and_says_what_came_out(published, tmp_p
     assert drawn == {f"glue_{name}.png" for name in ("latency", "seeds", "curves")}
 
 
+def test_rows_that_ship_in_the_layout_of_wikiqa_are_trained_on_and_scored_by_question(tmp_path, door):
+    (tmp_path / "WikiQA").mkdir()
+    columns = ["QuestionID", "Question", "DocumentID", "DocumentTitle", "SentenceID", "Sentence", "Label"]
+    for part, file in (("train", "train"), ("dev", "valid"), ("test", "test")):
+        lines = (ROOT / "dataset" / "demo_ranking" / f"{file}.tsv").read_text().splitlines()[1:90]
+        rows = [columns]
+        for at, (query, text, document, relevance) in enumerate(line.split("\t") for line in lines):
+            rows.append([query, text, "D1", "", f"D1-{at}", document, str(int(relevance != "0"))])
+        (tmp_path / "WikiQA" / f"WikiQA-{part}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    small = ["max_epoch=1", "batch_size=16", "valid_times_per_epoch=1"]
+    changes = [word for change in small for word in ("--set", f"training_params.{change}")]
+    places = ["--data", tmp_path, "--runs", tmp_path / "runs"]
+    models = ["--models", "bilstm", "word_overlap", "--vectors", "random", "--seeds", "1", "--here"]
+    code, _, err = door("benchmark", "wikiqa", *models, *places, *changes)
+    assert code == 0, err
+    found, complaints = records.read([tmp_path / "runs" / "results.jsonl"])
+    assert not complaints and {one.model for one in found} == {"bilstm", "word_overlap"}
+    for one in found:
+        assert one.rows == {"train": 89, "dev": 89, "test": 89}
+        assert all(set(one.scores[part]) >= {"auc", "map", "mrr"} for part in ("dev", "test"))
+        assert 0 < one.scores["test"]["map"] <= one.scores["test"]["mrr"] <= 1
+    code, out, err = door("benchmark", "report", "--runs", tmp_path / "runs")
+    assert code == 0 and "| WikiQA test map |" in out, err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
