@@ -48,7 +48,7 @@ from engine.objective import Objective
 from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.starting_weights import load_pretrained
-from engine.teachers import TrainingSet, prepare
+from engine.teaching import TrainingSet, prepare
 from engine.training import train
 from engine.workplace import make_accelerator
 from model_zoo.graph import Model

@@ -37,7 +37,7 @@ from engine.objective import Objective
 from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter
-from engine.teachers import TrainingSet
+from engine.teaching import TrainingSet
 from engine.trainers.base import Report, make_trainer
 from engine.workplace import make_accelerator, make_workplace
 from model_zoo.graph import Graph, Model

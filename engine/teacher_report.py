@@ -19,7 +19,7 @@ from engine.data import checked_scores, read_data, row_file
 from engine.draft import Draft
 from engine.experiment import Experiment, cache_folder
 from engine.processes import Processes
-from engine.teachers import Said, answers_for
+from engine.teaching import Said, answers_for
 from engine.terms import Weighing
 from engine.workplace import make_accelerator
 from losses.teacher_loss import answered, two_sided

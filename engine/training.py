@@ -28,7 +28,7 @@ from engine.predictor import Predictor
 from engine.processes import Processes
 from engine.reporter import Reporter, SilentReporter, score_text
 from engine.starting_weights import load_pretrained
-from engine.teachers import Said, TrainingSet, answers_for, ask, prepare, release
+from engine.teaching import Said, TrainingSet, answers_for, ask, prepare, release
 from engine.terms import Teachers
 from engine.trainers.base import Progress, Report, Workplace, make_trainer
 from engine.workplace import make_accelerator, make_workplace

@@ -23,7 +23,7 @@ from engine.parameter_groups import parameter_groups
 from engine.predictor import pick_device, pick_precision
 from engine.prefetch import prefetched
 from engine.processes import Processes
-from engine.teachers import TrainingSet
+from engine.teaching import TrainingSet
 from engine.trainers.base import Workplace
 from model_zoo.graph import Model
 from text.batching import batches_of_tokens, grouped_batches, mixed_batches, training_batches

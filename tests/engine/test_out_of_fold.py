@@ -20,7 +20,7 @@ from engine.experiment import checked, load_experiment
 from engine.out_of_fold import train_folds
 from engine.predictor import Predictor
 from engine.processes import Processes
-from engine.teachers import prepare
+from engine.teaching import prepare
 from engine.training import train
 from engine.workplace import make_accelerator
 

@@ -20,7 +20,7 @@ from distillation import Run
 from distillation.ensemble import mean_answer
 from engine.experiment import load_experiment
 from engine.predictor import Predictor
-from engine.teachers import Asked
+from engine.teaching import Asked
 from engine.training import train
 from losses.teacher_loss import same_tokens
 
