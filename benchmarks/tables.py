@@ -89,7 +89,7 @@ def variants(records: Sequence[Record]) -> dict[str, list[Record]]:
 def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record], is_brief: bool = False) -> Table:
     """Models as rows, tasks and their metrics as columns, in percent; the parts that have right answers.
 
-    is_brief  only the mean of the first metric of each task on dev
+    is_brief  only the mean of the first metric of each task on dev, and how many rows were to train on
     """
     records, columns = _of_tasks(tasks, records)
     if is_brief:
@@ -102,6 +102,9 @@ def scores(suite: str, tasks: Sequence[Task], records: Sequence[Record], is_brie
             continue
         cells = [_number(mean(found) if found else None) if is_brief else _spread(found) for found in values.values()]
         rows.append([variant, _counts(values.values()), *cells] + ([average(tasks, own)] if has_average else []))
+    if is_brief:
+        had = ["; ".join(_said_once(_of_tasks([task], records)[0], _training_rows(task))) for task, *_ in columns]
+        rows.append(["rows to train on", "", *had] + ([""] if has_average else []))
     sources: dict[str, int] = {}
     for row in published(suite):
         known = row["scores"]
@@ -329,9 +332,14 @@ def _rows(whole: Mapping[str, int], record: Record) -> str:
     return f"{TITLES[record.task]}: {', '.join(parts)}"
 
 
+def _training_rows(task: Task) -> Callable[[Record], str]:
+    """How many of those that are published a record was trained on."""
+    return lambda record: _counted(record.rows["train"], task.whole.get("train", record.rows["train"]))
+
+
 def _counted(count: int, whole: int) -> str:
     """Where it is a part of what is published, of how many."""
-    return f"{count:,}" if count == whole else f"{count:,} of the {whole:,} published"
+    return f"{count:,}" if count == whole else f"{count:,} of {whole:,} published"
 
 
 def machine_of(record: Record) -> str:

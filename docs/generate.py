@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
-WITH_RESULTS = ("results.md", "distillation_tutorial.md")
+WITH_RESULTS = ("../README.md", "results.md", "distillation_tutorial.md")
 """Pages with tables of results."""
 sys.path.insert(0, str(DOCS.parent))
 
@@ -119,7 +119,7 @@ def _architecture_file(document: core.conf.JSON) -> str | None:
 
 def _data(document: core.conf.JSON) -> str:
     """The name of a config's data: its folder."""
-    return Path(document["inputs"]["data_paths"]["train_data_path"]).parent.relative_to("dataset").as_posix()
+    return "/".join(Path(document["inputs"]["data_paths"]["train_data_path"]).parent.parts[1:])
 
 
 @cache

@@ -629,7 +629,9 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     assert "`configs/glue/rte_*.json`" in text
     page.write_text(before.replace("scores", "summary"))
     assert door(*command, "--page", page)[0] == 0
-    assert "| Model | Trainings | RTE accuracy |" in page.read_text() and "rows" not in page.read_text()
+    text = page.read_text()
+    assert "| Model | Trainings | RTE accuracy |" in text and "dev 2 rows" not in text
+    assert "| rows to train on |  | 4 |" in text
     page.write_text(before.replace("bil* | x", "cnn | *"))
     assert door(*command, "--page", page)[0] == 0
     assert page.read_text().index("| cnn | 1 |") < page.read_text().index("| bilstm | 1 |")
