@@ -10,6 +10,7 @@ import torch
 
 from core.conf import JSON, Range
 from core.errors import SettingError, UserError, did_you_mean, inside, known_names
+from core.run_folder import RunFolder
 from core.types import Batch, Features, Outputs, lookup
 from distillation.answers import Table
 from distillation.base import TEACHERS, Classroom, OpenRun, RowTeacher, answer_name, answer_of, answer_spec, label_order
@@ -81,6 +82,7 @@ class Run(RowTeacher):
 
     def __init__(self, conf: Conf, classroom: Classroom) -> None:
         with inside(".path"):
+            _refuse_if_absent(Path(conf.path))
             run, targets = classroom.open_run(Path(conf.path), conf.plugins), classroom.targets
         for column in conf.columns:
             if column not in (known := [*run.encoder.text_columns, *([run.group_by] if run.group_by else [])]):
@@ -214,6 +216,14 @@ class Run(RowTeacher):
 def fold_folder(run: Path, number: int) -> Path:
     """Where the run lies that has not seen a fold, beside the files of the whole run."""
     return run / "folds" / str(number)
+
+
+def _refuse_if_absent(path: Path) -> None:
+    """UserError where no run lies there."""
+    if not RunFolder.named(path).holds_a_run():
+        beside = [one.name for one in path.parent.glob("*") if RunFolder(one).holds_a_run()]
+        hint = did_you_mean(path.name, beside) or " Its training writes it: train the teacher first."
+        raise UserError(f"no such run folder: {path}.{hint}")
 
 
 def _fold_run(conf: Run.Conf, number: int, whole: OpenRun, classroom: Classroom) -> OpenRun:

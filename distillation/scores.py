@@ -66,7 +66,8 @@ class Scores(RowTeacher):
         path: str | None = None
         """The file of the scores: .tsv or .csv with a header, .jsonl or .parquet; null = the data file."""
         id: str | None = None
-        """The column in both files by which rows are found; null = those of the training file, row by row."""
+        """The column in both files by which rows are found, whatever file_header calls it; null = the rows are those of
+        the training file, in its order."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -74,10 +75,11 @@ class Scores(RowTeacher):
                 raise ValueError("needs either column or columns.")
             if self.kind == "score" and self.columns is not None:
                 raise ValueError("kind score has one column: name it in column.")
-            if (self.labels is not None) != (self.column is not None and self.kind != "score"):
-                raise ValueError(
-                    "labels says the order of the numbers in the list of column, and belongs to nothing else."
-                )
+            is_list = self.column is not None and self.kind != "score"
+            if is_list and self.labels is None:
+                raise ValueError(f"needs labels: the order of the numbers in the lists of column '{self.column}'.")
+            if self.labels is not None and not is_list:
+                raise ValueError("labels says the order of the numbers in a list, but here column holds no list.")
             if self.id is not None and self.path is None:
                 raise ValueError("id joins the rows of two files, but path names none.")
 
@@ -114,7 +116,10 @@ class Scores(RowTeacher):
         own = RowFile(Path(self.conf.path), {}, has_header=True)
         found = list(islice(self._own(own), FIRST_ROWS))
         if self.conf.id is not None:
-            self._by_own_id(own, found)
+            scores, column = self._by_own_id(own, found), self._id_in(file)
+            ids = (_cell(row, column, file.path) for row in islice(file, FIRST_ROWS) if not row.error)
+            if len(found) < FIRST_ROWS and not any(name in scores for name in ids):
+                self.doubt = f"{own.path} has a score for none of the first {FIRST_ROWS:,} rows of {file.path}."
         else:
             rows = sum(1 for _ in islice(without_blank_end(file), FIRST_ROWS))
             if rows != len(found):
@@ -127,7 +132,9 @@ class Scores(RowTeacher):
             with inside(".path"):
                 theirs = RowFile(Path(conf.path), {}, has_header=True).require
         of_labels = [(f".columns.{label}", column, theirs) for label, column in (conf.columns or {}).items()]
-        wanted = [(".column", conf.column, theirs), *of_labels, (".id", conf.id, theirs), (".id", conf.id, ours)]
+        wanted = [(".column", conf.column, theirs), *of_labels, (".id", conf.id, theirs)]
+        if conf.id is not None and (file := classroom.file()) is not None:
+            wanted.append((".id", self._id_in(file), ours))
         for place, column, require in wanted:
             if column is not None:
                 with inside(place):
@@ -179,14 +186,19 @@ class Scores(RowTeacher):
         for row in without_blank_end(file):
             if row.error:
                 raise UserError(f"{file.path}:{row.number}: {row.error}")
-            yield (_cell(row, self.conf.id, file.path) if self.conf.id else ""), self._scores(row, file.path)
+            name = _cell(row, self.conf.id, file.path) if self.conf.id is not None else ""
+            if not name and self.conf.id is not None:
+                raise UserError(f"{file.path}:{row.number}: has no '{self.conf.id}'.")
+            yield name, self._scores(row, file.path)
 
     def _by_own_id(self, own: RowFile, found: list[tuple[str, Any]]) -> dict[str, Any]:
         """Id -> scores. UserError where an id has several rows."""
         scores = dict(found)
         if len(scores) < len(found):
+            assert self.conf.id is not None
             twice = next(name for name, times in Counter(name for name, _ in found).items() if times > 1)
-            raise UserError(f"{own.path}: column '{self.conf.id}' has '{twice}' in several rows.")
+            lines = [row.number for row in own if _cell(row, self.conf.id, own.path) == twice]
+            raise UserError(f"{own.path}:{lines[1]}: column '{self.conf.id}' has '{twice}', as line {lines[0]} has.")
         return scores
 
     def _by_id(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
@@ -197,12 +209,11 @@ class Scores(RowTeacher):
 
     def _ids(self, file: RowFile) -> list[tuple[int, str]]:
         """Line and id of each row of the data. UserError where an id is that of a row with other texts."""
-        assert self.conf.id is not None
         found = []
         for row in file:
             if row.error:
                 continue
-            name, place = _cell(row, self.conf.id, file.path), f"{file.path}:{row.number}"
+            name, place = _cell(row, self._id_in(file), file.path), f"{file.path}:{row.number}"
             texts = [row.cells.get(column) for column in self.texts]
             first, known = self.owners.setdefault(name, (place, texts))
             if texts != known:
@@ -210,6 +221,11 @@ class Scores(RowTeacher):
                 raise UserError(f"{place}: {sentence} {self.conf.path} has scores for one of them at most.")
             found.append((row.number, name))
         return found
+
+    def _id_in(self, file: RowFile) -> str:
+        """What the rows of a data file call the column of ids."""
+        assert self.conf.id is not None
+        return next((ours for ours, theirs in file.columns.items() if theirs == self.conf.id), self.conf.id)
 
     def _by_row(self, file: RowFile, own: RowFile, found: list[tuple[str, Any]]) -> list[tuple[int, Any]]:
         training = self.training()

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ from problems.base import Problem
 REGISTRIES: Mapping[str, Registry] = {
     registry.kind: registry for registry in (BLOCKS, CHAR_EMBEDDINGS, LOSSES, PROBLEMS, TEACHERS, TRAINERS, WEIGHTINGS)
 }
+
+LEARNT = ("inputs.target", "loss.losses")
+"""Where notices stand of what no loss reads: of a stage they say nothing if another one reads it."""
 
 
 @dataclass
@@ -200,26 +203,40 @@ def _trainer_problems(document: JSON, notices: list[Finding]) -> Iterator[Findin
 
 def _checked_stages(stages: Sequence[JSON], source: str, files: bool, plugins: Collection[str] | None) -> Experiment:
     """The last stage, with those before it; every problem of all of them at once."""
-    found, problems = [], []
-    for number, document in enumerate(stages):
+    found: list[Experiment] = []
+    problems: list[list[Finding]] = []
+    for document in stages:
         try:
             found.append(checked(document, source, files, plugins))
+            problems.append([])
         except ConfigError as error:
-            problems += [Finding(f"trainer.conf.stages[{number}]: {at.path}", at.message) for at in error.findings]
-    if problems:
-        raise ConfigError(source, problems)
+            problems.append(error.findings)
+    if any(problems):
+        raise ConfigError(source, _by_stage(problems))
     *earlier, last = found
-    notices = [
-        Finding(f"trainer.conf.stages[{number}]: {notice.path}", notice.message)
-        for number, stage in enumerate(found)
-        for notice in stage.notices
-    ]
+    everywhere = set.intersection(*(set(stage.notices) for stage in found))
+    notices = _by_stage(
+        [[one for one in stage.notices if one in everywhere or one.path not in LEARNT] for stage in found]
+    )
     notices += [
         Finding(f"trainer.conf.stages[{number}]: architecture", sentence)
         for number, (before, stage) in enumerate(pairwise(found), 1)
         if (sentence := _not_handed_over(before, stage))
     ]
     return replace(last, earlier=earlier, notices=notices)
+
+
+def _by_stage(found: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """What was found in each stage; what is so in all of them stands once, and names none."""
+    numbers: dict[Finding, list[int]] = {}
+    for number, findings in enumerate(found):
+        for finding in findings:
+            numbers.setdefault(finding, []).append(number)
+    named = [
+        [one] if len(at) == len(found) > 1 else [replace(one, path=f"trainer.conf.stages[{n}]: {one.path}") for n in at]
+        for one, at in numbers.items()
+    ]
+    return [*chain.from_iterable(named)]
 
 
 def _not_handed_over(before: Experiment, stage: Experiment) -> str:

@@ -8,6 +8,7 @@ from core.config import LeftOutConf
 from core.errors import UserError
 from core.run_folder import STATE, RunFolder
 from distillation.run import fold_folder
+from engine.data import row_file
 from engine.experiment import Experiment
 from engine.training import train
 
@@ -23,6 +24,10 @@ def train_folds(experiment: Experiment, count: int, say: Callable[[str], None], 
         raise UserError("training_params.left_out: --folds says itself what is left out. Leave it out.")
     if experiment.earlier:
         raise UserError("trainer: --folds trains configs of one stage, but this one is Staged.")
+    path = experiment.conf.inputs.data_paths.train_data_path
+    rows = 0 if path is None else sum(1 for _ in row_file(experiment.conf, path))
+    if count > rows:
+        raise UserError(f"--folds: {count:,} folds of {rows:,} training rows leave some without any row.")
     whole = Path(experiment.conf.outputs.save_base_dir)
     _train(experiment, whole, None, say, force)
     for fold in range(1, count + 1):

@@ -14,7 +14,7 @@ from core.errors import Finding, UserError
 from core.run_folder import CONFIG, PROBLEM, WEIGHTS, RunFolder
 from distillation import TEACHERS, WEIGHTINGS, Weighting
 from distillation.answers import OF_LABELS
-from distillation.base import ALL, Classroom, OpenRun, Teacher
+from distillation.base import ALL, Classroom, JointTeacher, OpenRun, Teacher
 from engine.draft import Draft, word_init
 from problems.base import Problem, words_column
 from text import store
@@ -35,8 +35,9 @@ def make_teachers(draft: Draft, problem: Problem, problems: list[Finding]) -> di
             why = f"means all of them; '{name}' needs another name." if name == ALL else "needs a name without dots."
             problems.append(Finding(path, why))
         others = {other: teacher for other, teacher in found.items() if teacher is not None}
+        is_whole = len(others) == len(found)
         found[name] = None
-        if conf is None or len(others) < len(found) - 1:
+        if conf is None or (not is_whole and issubclass(TEACHERS[conf.type], JointTeacher)):
             continue
         try:
             read: Teacher.Conf = core.conf.read(TEACHERS[conf.type].Conf, conf.conf)  # type: ignore[attr-defined]

@@ -140,8 +140,22 @@ def test_the_first_training_rows_are_looked_at_before_training(tmp_path):
     few = {"kind": "score", "column": "s", "path": str(file(tmp_path, "id\ts\nr1\t0.5\nr1\t0.5\n", "few.tsv").path)}
     with pytest.raises(UserError, match=r"few.tsv: has 2 rows, but .*rows.tsv has 9"):
         teacher(TWO, train=rows, **few)
-    with pytest.raises(UserError, match=r"few.tsv: column 'id' has 'r1' in several rows"):
+    with pytest.raises(UserError, match=r"few.tsv:3: column 'id' has 'r1', as line 2 has"):
         teacher(TWO, train=rows, **few, id="id")
+
+
+def test_ids_are_found_under_any_name_that_the_config_gives_their_column(tmp_path):
+    (tmp_path / "scores.jsonl").write_text('{"pair": "a", "s": 0.5}\n{"pair": "b", "s": 0.9}\n')
+    (tmp_path / "train.tsv").write_text("pair\tsentence\nb\tx\nc\ty\n")
+    train = RowFile(tmp_path / "train.tsv", {"number": "pair", "text": "sentence"}, has_header=True)
+    conf = {"kind": "score", "column": "s", "id": "pair", "path": str(tmp_path / "scores.jsonl")}
+    found = teacher(TWO, {"sentence": "text"}, train, **conf)
+    assert found.read(train, None).lines.tolist() == [2] and not found.doubt
+    (tmp_path / "train.tsv").write_text("pair\tsentence\nd\tx\n")
+    assert "has a score for none of the first 1,000 rows" in teacher(TWO, {"sentence": "text"}, train, **conf).doubt
+    (tmp_path / "scores.jsonl").write_text('{"pair": "a", "s": 0.5}\n{"s": 0.9}\n')
+    with pytest.raises(UserError, match=r"scores.jsonl:2: has no 'pair'"):
+        teacher(TWO, {"sentence": "text"}, train, **conf)
 
 
 def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
@@ -159,7 +173,7 @@ def test_rows_of_several_files_have_ids_of_their_own(tmp_path):
 def test_an_id_that_several_scores_have_is_named(tmp_path):
     own = file(tmp_path, "id\ts\na\t0.5\nb\t0.5\nb\t0.6\n", "scores.tsv")
     found = teacher(TWO, kind="score", column="s", id="id", path=str(own.path))
-    with pytest.raises(UserError, match="scores.tsv: column 'id' has 'b' in several rows"):
+    with pytest.raises(UserError, match=r"scores.tsv:4: column 'id' has 'b', as line 3 has"):
         found.read(file(tmp_path, "id\na\nb\n"), None)
 
 
@@ -171,7 +185,8 @@ def test_an_id_that_several_scores_have_is_named(tmp_path):
         (NUMBER, {"kind": "logits", "columns": {"no": "a"}}, "target here is a number"),
         ({"tags": Spec("BT", ids=True)}, {"kind": "score", "column": "s"}, "answer for rows"),
         (TWO, {"kind": "score", "column": "s", "id": "id"}, "path names none"),
-        (TWO, {"kind": "logits", "column": "s"}, "labels says the order"),
+        (TWO, {"kind": "logits", "column": "s"}, "needs labels: the order of the numbers in the lists of column 's'"),
+        (TWO, {"kind": "score", "column": "s", "labels": ["no", "yes"]}, "here column holds no list"),
         (TWO, {"kind": "score", "column": "s", "path": "nowhere.tsv"}, "nowhere.tsv: no such file"),
         (TWO, {"kind": "logits"}, "either column or columns"),
     ],

@@ -207,6 +207,11 @@ def test_folds_of_another_number_or_config_are_not_gone_on_with(school):
         train_folds(load_experiment(school.path), 2, silent)
 
 
+def test_more_folds_than_rows_are_refused(school):
+    with pytest.raises(UserError, match=r"--folds: 5,000 folds of \d+ training rows leave some without any row."):
+        train_folds(load_experiment(school.path), 5000, lambda _: None)
+
+
 def test_folds_that_were_not_trained_are_refused_in_one_sentence(school):
     conf = school.config["teachers"]["big"]["conf"]
 

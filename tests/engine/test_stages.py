@@ -159,6 +159,22 @@ def test_the_problems_of_all_stages_are_told_at_once(staged):
     ]
 
 
+def test_every_teacher_that_is_missing_is_named_once_for_all_stages(staged):
+    staged.config["teachers"] = {
+        name: {"type": "Run", "conf": {"path": str(staged.folder / name)}} for name in ("big", "other")
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(staged.path)
+    found = {finding.path: finding.message for finding in caught.value.findings}
+    assert list(found) == ["teachers.big.conf.path", "teachers.other.conf.path"]
+    assert "train the teacher first" in found["teachers.big.conf.path"]
+    run = staged.folder / "othre"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="other.conf.path: no such run folder: .*Did you mean 'othre'"):
+        load_experiment(staged.path)
+
+
 def test_layers_that_the_next_stage_does_not_have_are_noticed(staged):
     assert not [notice for notice in load_experiment(staged.path).notices if "is lost" in str(notice)]
     layers = json.loads(json.dumps(staged.config["architecture"]).replace('"states"', '"others"'))
