@@ -29,14 +29,18 @@ def arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, of in COMMANDS.items():
         suite = commands.add_parser(name, help=of.about)
-        suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them, such as rte mrpc")
+        suite.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="some of them (default: all)")
         named = (
             "what the task's configs are called, such as bilstm minilm student, or all; or a baseline: majority chance "
         )
-        named += "bag_of_words word_overlap word_tag, or the trainer of transformers"
+        named += f"bag_of_words word_overlap word_tag, or the trainer of transformers (default: {of.usual})"
         suite.add_argument("--models", nargs="+", default=[of.usual], metavar="MODEL", help=named)
-        suite.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model")
-        suite.add_argument("--first_seed", type=positive_int, default=1, metavar="N")
+        suite.add_argument(
+            "--seeds", type=positive_int, default=3, metavar="N", help="trainings of each model (default: 3)"
+        )
+        suite.add_argument(
+            "--first_seed", type=positive_int, default=1, metavar="N", help="the first of their seeds (default: 1)"
+        )
         suite.add_argument(
             "--at_once", type=positive_int, metavar="N", help="trainings at once; if not said, one a GPU"
         )
@@ -63,12 +67,16 @@ def arguments() -> argparse.Namespace:
 
 def _which(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where it lies."""
-    parser.add_argument("--vectors", choices=["glove", "encoder", "random"], default="glove", help="of words")
+    parser.add_argument(
+        "--vectors", choices=["glove", "encoder", "random"], default="glove", help="of words (default: glove)"
+    )
     change = "change a value of the configs; it is named with the results"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="changes", help=change)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the data sets ($BLOCKSMITH_DATA)")
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help=f"folder of the data sets ($BLOCKSMITH_DATA, here {DATA})"
+    )
     parser.add_argument("--encoder", help="a folder with an encoder, in the place of the one that configs name")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run folders")
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the run folders (default: {RUNS})")
     parser.add_argument(
         "--results", type=Path, help=f"file that results are added to (default: {RESULTS} among the runs)"
     )
@@ -93,9 +101,9 @@ def main() -> None:
 
         if not found:
             raise UserError(f"{', '.join(map(str, files))}: no results.")
-        print(report.write(found, options.output or options.runs / "report"))
         if options.page:
             report.fill(options.page, found, kept({path.parent for path in files}))
+        print(report.write(found, options.output or options.runs / "report"))
         return
     from benchmarks.tasks import PEERS, SUITES, Job, Places, chosen_models
 

@@ -104,13 +104,16 @@ def find(data: Path, wanted: Path) -> Path:
 
 
 def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
-    """The file below `data` with the name and folder of `wanted`, if there is one. UserError for more than one.
+    """The file below `data` with the name and folder of `wanted`, if there is one: that in `data` itself, or else the
+    only one. UserError for more than one.
 
     is_part  whether another file whose name begins like that stands for it, too: a part of word vectors
     """
     beginning = f"{wanted.stem}*{wanted.suffix}"
     for pattern in (f"{wanted.parent.name}/{wanted.name}", *([beginning] if is_part else [])):
         for suffix in ("", ".gz"):
+            if (direct := data / f"{pattern}{suffix}").is_file():
+                return direct
             below = f"{glob.escape(str(data))}/**/{pattern}{suffix}"
             found = sorted(glob.glob(below, recursive=True))  # noqa: PTH207 Path.glob follows no links
             if len(found) > 1 and not is_part:

@@ -129,7 +129,8 @@ def curves(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
     for record in drawn:
         steps, values = zip(*record.curve, strict=True)
         style, percents = styles[record.variant], [100 * value for value in values]
-        panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
+        (line,) = panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
+        line.set_marker("o" if len(steps) == 1 else "")
     for axes in panels.values():
         axes.set_xlabel("step")
     _legend(figure, drawn, styles)

@@ -103,7 +103,8 @@ def refuse_if_closed(path: Path) -> None:
         with path.open("ab"):
             pass
     except OSError as error:
-        raise UserError(f"--results {path}: cannot be written ({error.strerror or error}).") from error
+        sentence = f"{path}: results cannot be written there ({error.strerror or error}); --results names another file."
+        raise UserError(sentence) from error
 
 
 def append(path: Path, record: Record) -> None:

@@ -85,14 +85,21 @@ def fill(page: Path, records: Sequence[Record], kept: Mapping[str, str]) -> None
     """Make the tables of a page anew. UserError where it is no page, or names a table that there is not."""
     try:
         text = page.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--page {page}: cannot be read ({error}).") from error
+    except OSError as error:
+        raise UserError(f"--page {page}: cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise UserError(f"--page {page}: is no text in UTF-8.") from error
     with written_aside(page) as aside:
         aside.write_text(filled(text, records, kept), encoding="utf-8")
 
 
 def write(records: Sequence[Record], folder: Path) -> str:
-    """Write the report to a folder; its tables as Markdown."""
+    """Write the report to a folder; its tables as Markdown. UserError where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "is a file, not a folder" if folder.is_file() else f"cannot be written ({error.strerror or error})"
+        raise UserError(f"--output {folder}: {why}.") from error
     shown, sections = markdown(records), {}
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False}):
         for suite, own in by_suite(records).items():

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from benchmarks.data import find
+from benchmarks.data import AbsentFilesError, look_for
 from benchmarks.records import Record
+from benchmarks.runner import left_to_do
 from benchmarks.tasks import SUITES, Job, Places
 from core.errors import UserError
 from core.files import written_aside
@@ -52,9 +53,14 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
     wanted  a training of the model; its task and seed say nothing
     UserError where a task has no finished run of this model, or a test file is not there.
     """
+    jobs = [replace(wanted, task=task) for task in SUITES["glue"]]
+    left_to_do(jobs, records, places)  # names all files that are missing
+    tests = {test: look_for(places.data, Path(test.file)) for test in TEST_SETS}
+    if absent := [Path(test.file) for test, path in tests.items() if path is None]:
+        raise AbsentFilesError(places.data, absent)
     runs = {}
-    for task in SUITES["glue"]:
-        job = replace(wanted, task=task)
+    for job in jobs:
+        task = job.task
         version = job.digest(), job.data(places)
         own = [one for one in records if (one.suite, one.task, one.version) == ("glue", task.name, version)]
         best = max(own, key=lambda record: record.dev_score, default=None)
@@ -63,7 +69,8 @@ def submit(records: Sequence[Record], wanted: Job, places: Places, folder: Path)
             sentence = "A submission needs all nine tasks: `benchmark.py glue` with this model trains what is missing."
             raise UserError(f"{places.runs}: has no finished run of {wanted.variant} for {task.title}. {sentence}")
         runs[task.name] = job
-    for test, path in {test: find(places.data, Path(test.file)) for test in TEST_SETS}.items():
+    for test, path in tests.items():
+        assert path is not None
         job = runs[test.task]
         rows = RowFile(path, dict(test.columns), has_header=True)
         count = 0

@@ -308,7 +308,8 @@ def _origin(tasks: Sequence[Task], records: Sequence[Record]) -> Iterable[str]:
     places = {task.name: str(task.config("*").relative_to(ROOT)) for task in tasks if task.name in names}
     if len(places) > 1:
         places = {name: place.replace(f"/{name}_", "/TASK_") for name, place in places.items()}
-    yield f"`*` is the model in {', '.join(f'`{place}`' for place in dict.fromkeys(places.values()))}"
+    shown = (f"`{place.replace('*', 'MODEL')}`" for place in dict.fromkeys(places.values()))
+    yield f"configs: {', '.join(shown)}"
     for name in names:
         whole = next((task.whole for task in tasks if task.name == name), {})
         yield from _said_once([record for record in records if record.task == name], partial(_rows, whole))

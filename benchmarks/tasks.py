@@ -252,6 +252,9 @@ class Job:
         for change in self.changes:
             if re.match(r"\s*(training_params\.seed|outputs)\b", change):
                 raise UserError(f"--set {change}: is settled by the benchmark itself.")
+        if self.model in BASELINES:  # which have no other settings
+            changes = tuple(change for change in self.changes if re.match(r"\s*(inputs|metrics)\b", change))
+            object.__setattr__(self, "changes", changes)
 
     def __str__(self) -> str:
         return f"{self.task} {self.variant}, seed {self.seed}"

@@ -16,7 +16,7 @@ from conftest import WORDS
 from tiny_encoders import write_encoder
 
 from benchmarks import plots, records, report, tables
-from benchmarks.data import data_overrides
+from benchmarks.data import data_overrides, look_for
 from benchmarks.jobs import bootstrap, record_of, train_to_the_end
 from benchmarks.keep import as_markdown
 from benchmarks.records import Footprint, Record
@@ -168,6 +168,7 @@ def test_rows_that_ship_in_the_layout_of_wikiqa_are_trained_on_and_scored_by_que
             "has no CoLA/train.tsv, CoLA/dev.tsv, WNLI/train.tsv, WNLI/dev.tsv. `python dataset/download.py glue",
         ),
         (["report", "--results", "nothing.jsonl"], "nothing.jsonl: no such file."),
+        (["submit", "--model", "bilstm"], "RTE/train.tsv, RTE/dev.tsv, WNLI/train.tsv, WNLI/dev.tsv. `python dataset"),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_trained(words, said, tmp_path, door):
@@ -509,11 +510,22 @@ def test_a_report_of_scores_that_are_not_defined_shows_the_others(tmp_path):
 def test_a_file_that_takes_no_results_is_refused_before_anything_is_trained(published, tmp_path, door):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
-    places = {tmp_path / "folder": "is a folder, not a file", tmp_path / "file" / "x.jsonl": "cannot be written"}
+    none, below = tmp_path / "folder", tmp_path / "file" / "x.jsonl"
+    places = {none: f"--results {none}: is a folder, not a file", below: f"{below}: results cannot be written there"}
     for place, said in places.items():
         code, _, err = door("benchmark", "glue", "--tasks", "rte", "--models", "bilstm", *published, "--results", place)
-        assert code == 2 and f"--results {place}: {said}" in err
+        assert code == 2 and said in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_of_several_folders_of_a_set_that_directly_below_the_data_counts(tmp_path):
+    for folder in ("RTE", "old/RTE"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "train.tsv").write_text("x")
+    assert look_for(tmp_path, Path("dataset/RTE/train.tsv")) == tmp_path / "RTE/train.tsv"
+    (tmp_path / "RTE").rename(tmp_path / "new")
+    (tmp_path / "new").rename(tmp_path / "old" / "other")
+    assert look_for(tmp_path, Path("dataset/RTE/train.tsv")) == tmp_path / "old/RTE/train.tsv"
 
 
 def test_data_is_found_through_a_link_to_its_folder(published, tmp_path):
@@ -608,7 +620,7 @@ def test_peers_read_what_a_config_reads_and_are_scored_alike(published, tmp_path
     assert code == 0, err
     found = {record.model: record for record in records.read([tmp_path / "found.jsonl"])[0]}
     assert list(found) == peers and all(one.rows["dev"] == 24 for one in found.values())
-    assert found["majority"].scores["dev"]["accuracy"] == 0.5
+    assert found["majority"].scores["dev"]["accuracy"] == 0.5 and found["majority"].variant == "majority"
     assert found["bag_of_words"].dev_score > 0.5  # it is fitted on words that tell the row
     assert 0 <= found["trainer"].dev_score <= 1
     code, _, err = door("benchmark", "glue", "--tasks", "rte", "--here", "--models", "word_tag", *published)
@@ -626,7 +638,13 @@ def test_a_page_has_its_tables_made_anew_and_keeps_all_else(tmp_path, door):
     text = page.read_text()
     assert text.startswith("Before.\n<!-- table glue") and text.endswith("\n<!-- end -->\nBetween.\n")
     assert "| bilstm | 1 | 50.0 |" in text and "cnn" not in text and "old" not in text
-    assert "`configs/glue/rte_*.json`" in text
+    assert "configs: `configs/glue/rte_MODEL.json`" in text
+    for words, said in (
+        (["--page", tmp_path / "nix.md"], "nix.md: cannot be read (No such file or directory)."),
+        (["--output", page], f"--output {page}: is a file, not a folder."),
+    ):
+        code, out, err = door("benchmark", "report", "--results", tmp_path / "found.jsonl", *words)
+        assert (code, out) == (2, "") and said in err
     page.write_text(before.replace("scores", "summary"))
     assert door(*command, "--page", page)[0] == 0
     text = page.read_text()
@@ -682,7 +700,7 @@ def test_every_further_part_is_looked_at_before_anything_is_trained(published, t
     for file in ("MNLI/train.tsv", "MNLI/dev_matched.tsv", "MNLI/dev_mismatched.tsv"):
         (tmp_path / "MNLI").mkdir(exist_ok=True)
         (tmp_path / file).write_text("\n".join(lines) + "\n")
-    for folder, said in {"diagnostic": "Label", "more/diagnostic": "has more than one diagnostic"}.items():
+    for folder, said in {"some/diagnostic": "Label", "more/diagnostic": "has more than one diagnostic"}.items():
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "diagnostic-full.tsv").write_text("index\tPremise\tHypothesis\n0\ta word\ta word\n")
         code, _, err = door("benchmark", "glue", "--tasks", "mnli", "--models", "bilstm", *published)
@@ -690,7 +708,7 @@ def test_every_further_part_is_looked_at_before_anything_is_trained(published, t
     shutil.rmtree(tmp_path / "more")
     job, places = Job(SUITES["glue"][5], "bilstm", 1, "random"), Places(tmp_path, tmp_path / "runs")
     before = job.data(places)
-    (tmp_path / "diagnostic" / "diagnostic-full.tsv").unlink()
+    (tmp_path / "some" / "diagnostic" / "diagnostic-full.tsv").unlink()
     assert job.data(places) != before, "what was scored without it is not done with it"
     assert not (tmp_path / "runs").exists()
 
