@@ -101,6 +101,9 @@ def main() -> None:
 
         if not found:
             raise UserError(f"{', '.join(map(str, files))}: no results.")
+        found, older = records.of_one_version(found)
+        for complaint in older:
+            print(complaint, file=sys.stderr)
         if options.page:
             report.fill(options.page, found, kept({path.parent for path in files}))
         print(report.write(found, options.output or options.runs / "report"))
@@ -169,8 +172,8 @@ def _train(options: argparse.Namespace, places: "Places", known: "list[Record]")
     except KeyboardInterrupt:
         print("stopped, nothing is lost: the same command goes on", file=sys.stderr)
         raise
-    found = [record for record in records.read([options.results])[0] if record.suite == options.command]
-    print(f"\n{report.markdown(found)}")
+    found, _ = records.of_one_version(records.read([options.results])[0])
+    print(f"\n{report.markdown([record for record in found if record.suite == options.command])}")
     if failed:
         raise UserError(f"{len(failed)} of {len(todo)} trainings failed: {', '.join(map(str, failed))}.")
 

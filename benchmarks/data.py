@@ -20,9 +20,8 @@ class AbsentFilesError(UserError):
     def __init__(self, data: Path, files: Iterable[Path]) -> None:
         self.files = list(dict.fromkeys(files))
         names = ", ".join(f"{file.parent.name}/{file.name}" for file in self.files)
-        fetched = (
-            "`python dataset/download.py glue wikiqa glove.6B` fetches these sets; others lie as configs name them"
-        )
+        command = f"python dataset/download.py glue wikiqa glove.6B{'' if data == DEFAULT else f' --to {data}'}"
+        fetched = f"`{command}` fetches these sets; others lie as configs name them"
         super().__init__(f"--data {data}: {f'has no {names}. {fetched}' if data.is_dir() else 'no such folder'}.")
 
 
@@ -48,10 +47,10 @@ def whole_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, JSON]:
 
 
 def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -> list[str]:
-    """`--set` overrides that point the data paths of a config into `data`; what is not there is read where it is named.
+    """`--set` overrides that point the data paths of a config to their files, see `look_for`.
 
     overrides  what else is changed: it may name other files, or none
-    UserError where a file is in neither place.
+    UserError where a file is missing.
     """
     named = config(conf_path, tuple(overrides))["inputs"]["data_paths"]
     given = [change.split("=", 1)[0] for change in overrides]
@@ -60,9 +59,9 @@ def data_overrides(conf_path: Path, data: Path, overrides: Sequence[str] = ()) -
         place = f"inputs.data_paths.{key}"
         if value and place not in given:
             path = look_for(data, Path(value), is_part=key == "pre_trained_emb")
-            if path is None and not Path(value).is_file():
+            if path is None:
                 absent.append(Path(value))
-            found += [f"{place}={path}"] if path else []
+            found.append(f"{place}={path}")
     if absent:
         raise AbsentFilesError(data, absent)
     return found
@@ -97,7 +96,7 @@ def named_texts(part: JSON, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def find(data: Path, wanted: Path) -> Path:
-    """The file below `data` with the name and folder of `wanted`. UserError where there is not one."""
+    """The file that `look_for` finds. UserError where there is none."""
     if found := look_for(data, wanted):
         return found
     raise AbsentFilesError(data, [wanted])
@@ -105,7 +104,8 @@ def find(data: Path, wanted: Path) -> Path:
 
 def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
     """The file below `data` with the name and folder of `wanted`, if there is one: that in `data` itself, or else the
-    only one. UserError for more than one.
+    only one; `wanted` itself where `data` has no such folder, so that the files of a set are of one place. UserError
+    for more than one.
 
     is_part  whether another file whose name begins like that stands for it, too: a part of word vectors
     """
@@ -120,4 +120,11 @@ def look_for(data: Path, wanted: Path, is_part: bool = False) -> Path | None:
                 raise UserError(f"--data {data}: has more than one {pattern}: {', '.join(found)}.")
             if found:
                 return Path(found[0])
-    return None
+    elsewhere = not _has_folder(data, wanted.parent.name) and wanted.is_file()
+    return wanted if elsewhere else None
+
+
+@cache
+def _has_folder(data: Path, name: str) -> bool:
+    pattern = f"{glob.escape(str(data))}/**/{glob.escape(name)}/"
+    return bool(glob.glob(pattern, recursive=True))  # noqa: PTH207 Path.glob follows no links

@@ -40,7 +40,7 @@ def train_to_the_end(experiment: Experiment, say: Callable[[str], None]) -> RunF
 def record_of(job: Job, places: Places, say: Callable[[str], None]) -> Record:
     """Train, score and measure. UserError for what the config, the data or the machine refuse."""
     experiment = job.experiment(places)
-    measured = _of_peer(job, experiment) if job.model in PEERS else _of_run(job, experiment, places, say)
+    measured = _of_peer(job, experiment, places) if job.model in PEERS else _of_run(job, experiment, places, say)
     return Record(
         suite=job.task.suite,
         task=job.task.name,
@@ -67,12 +67,13 @@ def _vectors(path: str | None) -> str:
         return f"{name}, {sum(1 for _ in file):,} lines"
 
 
-def _of_peer(job: Job, experiment: Experiment) -> dict[str, Any]:
+def _of_peer(job: Job, experiment: Experiment, places: Places) -> dict[str, Any]:
     """What a record says of a peer."""
     from benchmarks.peers import peer_scores  # late: scikit-learn's models are seldom needed
 
     start = time.perf_counter()
-    scores, rows = peer_scores(job.model, experiment, job.seed)
+    also = {part: (job.experiment(places, job.task.also[part]), path) for part, path in job.also(places).items()}
+    scores, rows = peer_scores(job.model, experiment, job.seed, also)
     seconds = round(time.perf_counter() - start, 1)
     return {"scores": {part: _finite(own) for part, own in scores.items()}, "rows": rows, "seconds": seconds}
 
@@ -120,7 +121,7 @@ def measured_again(job: Job, known: Record, places: Places) -> Record:
     conf = job.experiment(places).conf
     assert conf.inputs.data_paths.valid_data_path is not None
     found = footprint(RunFolder(job.folder(places)), row_file(conf, conf.inputs.data_paths.valid_data_path))
-    return replace(known, footprint=found, machine=this_machine())
+    return replace(known, footprint=replace(found, machine=this_machine()))
 
 
 def bootstrap(

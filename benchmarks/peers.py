@@ -11,6 +11,7 @@ They read what a config of the task reads (`Task.path`), and are fitted on the t
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,25 @@ Answer = Callable[[EncodedRows], DecodedRows]
 """What answers rows as a model would."""
 
 
-def peer_scores(name: str, experiment: Experiment, seed: int) -> tuple[Mapping[str, Scores], Mapping[str, int]]:
-    """dev, test -> scores, and -> number of rows. UserError where the peer cannot read such data."""
+def peer_scores(
+    name: str, experiment: Experiment, seed: int, also: Mapping[str, tuple[Experiment, Path]]
+) -> tuple[Mapping[str, Scores], Mapping[str, int]]:
+    """dev, test and further parts -> scores, and -> number of rows. UserError where the peer cannot read such data.
+
+    also  further part -> the config that reads it, and its file
+    """
     data = read_data(experiment.conf, lambda _: None)
-    rows = {"dev": data.valid, **_test_rows(experiment, data)}
+    readers, rows = {"dev": experiment}, {"dev": data.valid}
+    test = experiment.conf.inputs.data_paths.test_data_path
+    for part, (reader, path) in {**({"test": (experiment, test)} if test else {}), **also}.items():
+        readers[part], rows[part] = reader, _rows(reader, str(path), data)
     counts = {"train": len(data.train), **{part: len(own) for part, own in rows.items()}}
     if name == TRAINER:
         return {"dev": finetuning.trained(experiment, data, seed)}, counts
-    answer = BASELINES[name](data, seed)
-    metrics = checked_scores(experiment.conf, data.problem, experiment.source)
-    data.problem.tune(answer(data.valid), data.valid.targets)
-    return {part: data.problem.score(metrics, answer(own), own.targets) for part, own in rows.items()}, counts
+    answer, problem = BASELINES[name](data, seed), data.problem
+    problem.tune(answer(data.valid), data.valid.targets)
+    metrics = {part: checked_scores(of.conf, problem, of.source) for part, of in readers.items()}
+    return {part: problem.score(metrics[part], answer(own), own.targets) for part, own in rows.items()}, counts
 
 
 def majority(data: Data, _: int) -> Answer:
@@ -115,12 +124,9 @@ def _fitted(data: Data, features: Callable[[EncodedRows], Any]) -> Answer:
     return lambda rows: Decoded((model.predict_proba if labels else model.predict)(features(rows)))
 
 
-def _test_rows(experiment: Experiment, data: Data) -> dict[str, EncodedRows]:
-    conf, path = experiment.conf, experiment.conf.inputs.data_paths.test_data_path
-    if path is None:
-        return {}
-    file = row_file(conf, path)
-    return {"test": encode_file(file, data.encoder, data.problem, cache_folder(conf), conf.inputs.on_bad_row)}
+def _rows(experiment: Experiment, path: str, data: Data) -> EncodedRows:
+    conf = experiment.conf
+    return encode_file(row_file(conf, path), data.encoder, data.problem, cache_folder(conf), conf.inputs.on_bad_row)
 
 
 def _words(rows: EncodedRows, data: Data) -> list[csr_matrix]:

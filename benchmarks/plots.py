@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.records import Record
 from benchmarks.suites import COMMANDS
-from benchmarks.tables import machine_of, variants
+from benchmarks.tables import measured_on, variants
 from benchmarks.tasks import SUITES, TITLES
 from problems.metrics import METRICS
 
@@ -33,8 +33,8 @@ def plots(suite: str, records: Sequence[Record]) -> Iterator[tuple[str, str, Fig
     if any(record.footprint for record in records):
         yield f"{suite}_latency", f"{title}: score against latency", latency(records, styles)
     yield f"{suite}_seeds", f"{title}: score by seed", seeds(records, styles)
-    if any(record.curve for record in records):
-        yield f"{suite}_curves", f"{title}: score on dev while training", curves(records, styles)
+    if drawn := [one for one in records if one.curve and next(iter(one.scores["dev"])) == _metric(one)]:
+        yield f"{suite}_curves", f"{title}: score on dev while training", curves(drawn, styles)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def _styles(records: Sequence[Record]) -> dict[str, Style]:
     def rank(variant: str) -> tuple[int, float]:
         found = _by_task(groups[variant]).values()
         means = [mean(map(_first, own)) * (1 if _is_better_high(own[0]) else -1) for own in found]
-        return len(means), mean(means)
+        defined = [value for value in means if math.isfinite(value)]
+        return len(defined), mean(defined) if defined else -math.inf
 
     groups = variants(records)
     best = sorted(groups, key=rank, reverse=True)[: len(COLOURS)]
@@ -73,9 +74,9 @@ def latency(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
 
     Of the machine on which most of them were measured: latencies of several do not compare.
     """
-    machines = Counter(machine_of(record) for record in records if record.footprint)
+    machines = Counter(measured_on(record) for record in records if record.footprint)
     machine = machines.most_common(1)[0][0]
-    measured = [record for record in records if record.footprint and machine_of(record) == machine]
+    measured = [record for record in records if record.footprint and measured_on(record) == machine]
     figure, panels = _panels(measured)
     for task, of_task in _by_task(measured).items():
         axes, points = panels[task], {}
@@ -124,16 +125,15 @@ def seeds(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
 
 def curves(records: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
     """For each task the score of each validation by step; one line for each seed."""
-    drawn = [record for record in records if record.curve]
-    figure, panels = _panels(drawn)
-    for record in drawn:
+    figure, panels = _panels(records)
+    for record in records:
         steps, values = zip(*record.curve, strict=True)
         style, percents = styles[record.variant], [100 * value for value in values]
         (line,) = panels[record.task].plot(steps, percents, color=style.colour, zorder=style.zorder, linewidth=1)
         line.set_marker("o" if len(steps) == 1 else "")
     for axes in panels.values():
         axes.set_xlabel("step")
-    _legend(figure, drawn, styles)
+    _legend(figure, records, styles)
     return figure
 
 
@@ -172,8 +172,9 @@ def _is_better_high(record: Record) -> bool:
 
 
 def _first(record: Record) -> float:
-    """The first metric on dev, in percent."""
-    return 100 * record.dev_score if math.isfinite(record.dev_score) else float("nan")
+    """The first metric of its task on dev, in percent; NaN where there is none."""
+    value = record.scores["dev"].get(_metric(record))
+    return math.nan if value is None else 100 * value
 
 
 def _legend(figure: Figure, drawn: Sequence[Record], styles: Mapping[str, Style]) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -32,6 +33,8 @@ class Footprint(Conf):
     """Peak memory on the GPU, with the largest batches."""
     load: float | None = None
     """Processes that wanted to run meanwhile, this one among them: what is above 1 may have slowed it down."""
+    machine: dict[str, JSON] = field(default_factory=dict)
+    """On which this was measured; empty where that is the one of the training."""
 
 
 class Record(Conf):
@@ -85,9 +88,9 @@ class Record(Conf):
         return self.suite, self.task, self.variant, self.seed
 
     @property
-    def key(self) -> tuple[str, str, str, int, frozenset[tuple[str, str]]]:
+    def key(self) -> tuple[Any, ...]:
         """What makes another record of the same a newer one."""
-        return *self.training, frozenset(self.teachers.items())
+        return *self.training, *self.version, frozenset(self.teachers.items())
 
     @property
     def dev_score(self) -> float:
@@ -125,11 +128,8 @@ def append(path: Path, record: Record) -> None:
 
 
 def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """The records of files that are there, the newest of each key; and a sentence for each line that is left out.
-
-    Of a variant only what has config and data of its newest record counts: seeds of two configs are not one model's.
-    """
-    found: dict[tuple[str, str, str, int, frozenset[tuple[str, str]]], Record] = {}
+    """The records of files that are there, the newest of each key; and a sentence for each line that is none."""
+    found: dict[tuple[Any, ...], Record] = {}
     complaints = []
     for path in paths:
         text = path.read_text("utf-8", errors="replace") if path.exists() else ""
@@ -141,13 +141,25 @@ def read(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
             else:
                 found.pop(record.key, None)
                 found[record.key] = record
-    newest = {key[:3]: record.version for key, record in found.items()}
-    older = [key for key, record in found.items() if record.version != newest[key[:3]]]
-    for key in older:
-        *of, seed, _ = key
-        changed = "config" if found[key].config != newest[key[:3]][0] else "data"
-        complaints.append(f"left out: {', '.join(map(str, of))}, seed {seed}: the {changed} was changed after it")
-    return [record for key, record in found.items() if key not in older], complaints
+    return list(found.values()), complaints
+
+
+def of_one_version(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Of each variant those of the config and data of its newest record, and a sentence for each of the others.
+
+    Seeds of two configs are not one model's.
+    """
+    newest = {record.training[:3]: record.version for record in records}
+    kept, complaints = [], []
+    for record in records:
+        *of, seed = record.training
+        config, data = newest[record.training[:3]]
+        if record.version == (config, data):
+            kept.append(record)
+        else:
+            changed = "config" if record.config != config else "data"
+            complaints.append(f"left out: {', '.join(of)}, seed {seed}: a later line has another {changed}")
+    return kept, complaints
 
 
 @cache

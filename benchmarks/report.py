@@ -65,7 +65,10 @@ def filled(text: str, records: Sequence[Record], kept: Mapping[str, str]) -> str
         def is_wanted(variant: str) -> bool:
             return rank(variant) < len(patterns)
 
-        known = sorted((one for one in records if one.suite == wanted["suite"]), key=lambda one: rank(one.variant))
+        known = sorted(by_suite(records).get(wanted["suite"], []), key=lambda one: rank(one.variant))
+        unknown = [own for own in patterns if not any(fnmatch(one.variant, own) for one in known)]
+        if unknown:
+            raise UserError(f"<!-- table {described} -->: there are no results of {', '.join(unknown)}.")
         shown = known if wanted["kind"] == "differences" else [one for one in known if is_wanted(one.variant)]
         found = KINDS[wanted["kind"]](wanted["suite"], tasks, shown)
         if wanted["kind"] == "differences":

@@ -148,7 +148,7 @@ def rival(record: Record, records: Sequence[Record]) -> Record | None:
         return None
     own = set(record.variant.split(", ")[1:])
     alike = [one for one in records if (one.model, one.task, one.seed) == (name, record.task, record.seed)]
-    alike = [one for one in alike if all(record.teachers.get(*of) == of[1] for of in one.teachers.items())]
+    alike = [one for one in alike if all(record.teachers.get(of, same) == same for of, same in one.teachers.items())]
     found = {frozenset(one.variant.split(", ")[1:]): one for one in alike}
     return found[max(possible, key=len)] if (possible := [known for known in found if known <= own]) else None
 
@@ -184,20 +184,21 @@ def costs(suite: str, tasks: Sequence[Task], records: Sequence[Record]) -> Table
     header += ["Latency p50, ms", "p95, ms", "predict.py, MiB", "on the GPU, MiB", "Training, s", "Over"]
     measured = [record for record in _of_tasks(tasks, records)[0] if record.footprint]
     common = shared_tasks(measured)
-    machines = {machine: number for number, machine in enumerate(dict.fromkeys(map(machine_of, measured)), start=1)}
+    machines: dict[str, int] = {}
     rows, loads = [], []
     for variant, own in variants(measured).items():
-        for machine in machines:
-            here = [one for one in own if machine_of(one) == machine and (one.task in common or not common)]
+        for machine in dict.fromkeys(map(measured_on, measured)):
+            here = [one for one in own if measured_on(one) == machine]
+            here = [one for one in here if one.task in common] or here
             if found := [record.footprint for record in here if record.footprint]:
-                row = [f"{variant} [{machines[machine]}]"]
+                row = [f"{variant} [{machines.setdefault(machine, len(machines) + 1)}]"]
                 row.append(f"{median(cost.parameters for cost in found):,.0f}")
                 row.append(f"{median(cost.weights_mib for cost in found):,.1f}")
                 row += [f"{median(cost.rows_per_second[size] for cost in found):,.0f}" for size in ("1", "32", "256")]
                 row += [f"{median(cost.latency_ms[share] for cost in found):,.2f}" for share in ("p50", "p95")]
                 row.append(f"{median(cost.predict_mib for cost in found):,.0f}")
                 gpu = [cost.gpu_mib for cost in found if cost.gpu_mib]
-                trained = [record.seconds for record in here if record.seconds]
+                trained = [record.seconds for record in here if record.seconds and machine_of(record) == machine]
                 row += [f"{median(of):,.0f}" if of else "" for of in (gpu, trained)]
                 rows.append([*row, ", ".join(dict.fromkeys(TITLES[record.task] for record in here))])
                 loads += [cost.load for cost in found if cost.load is not None]
@@ -344,8 +345,16 @@ def _counted(count: int, whole: int) -> str:
 
 
 def machine_of(record: Record) -> str:
-    """What a record was made on."""
-    machine = record.machine
+    """What a model was trained on."""
+    return _machine(record.machine)
+
+
+def measured_on(record: Record) -> str:
+    """What its size and speed were measured on."""
+    return _machine((record.footprint and record.footprint.machine) or record.machine)
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
     device = machine.get("gpu") or f"{machine.get('processor')}, {machine.get('threads')} thread(s)"
     return f"{device}, torch {machine.get('torch')}"
 

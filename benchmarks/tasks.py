@@ -46,7 +46,7 @@ class Part:
     """A further file to score."""
 
     file: str
-    """Below the folder of the data."""
+    """As a config would name it."""
     metrics: Sequence[str] = ()
     """Where they are not those of the task."""
     changes: Sequence[str] = ()
@@ -145,14 +145,14 @@ def _distillation(name: str, title: str, metrics: Sequence[str], **more: Any) ->
 
 
 DIAGNOSTIC = {"first": "Premise", "second": "Hypothesis", "label": "Label"}
-QQP_ROWS = {"train": 363_849, "dev": 40_430}
+QQP_ROWS = {"train": 363_846, "dev": 40_430}
 MNLI_ROWS = {"train": 392_702, "dev": 9_815, "mismatched": 9_832}
 QNLI_ROWS = {"train": 104_743, "dev": 5_463}
 SQUAD_ROWS = {"train": 87_599, "dev": 10_570}
 MNLI_PARTS = {
-    "mismatched": Part("MNLI/dev_mismatched.tsv"),
+    "mismatched": Part("dataset/MNLI/dev_mismatched.tsv"),
     "diagnostic": Part(
-        "diagnostic/diagnostic-full.tsv",  # with labels, as gluebenchmark.com gives it
+        "dataset/diagnostic/diagnostic-full.tsv",  # with labels, as gluebenchmark.com gives it
         ("matthews",),
         tuple(f"inputs.file_header.{column}={name}" for column, name in DIAGNOSTIC.items()),
         is_optional=True,

@@ -125,8 +125,9 @@ def _data(document: core.conf.JSON) -> str:
 @cache
 def _records() -> list[records.Record]:
     """The results that are kept, read once for all pages."""
-    found, complaints = records.read(sorted(keep.FOLDER.glob("*.jsonl")))
-    sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
+    read, complaints = records.read(sorted(keep.FOLDER.glob("*.jsonl")))
+    found, older = records.of_one_version(read)
+    sys.stderr.writelines(f"{complaint}\n" for complaint in complaints + older)
     return found
 
 
